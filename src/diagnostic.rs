@@ -1,0 +1,217 @@
+//! What is wrong with a file, shown the way a compiler shows it: `path:line:column`, the source line, a caret under
+//! the exact token, what is wrong and what to write instead. Every file that Torwart reads reports through this.
+
+use std::fmt::{self, Display, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file's text under the name it is reported by.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Path as shown to the user.
+    pub path: PathBuf,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A range of bytes in a [`Source`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub struct Span {
+    /// First byte.
+    pub start: usize,
+    /// One behind the last byte.
+    pub end: usize,
+}
+
+/// A place that outlives parsing: which file, which bytes. Conditions keep it so that decisions can name their line.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The file.
+    pub source: Arc<Source>,
+    /// The bytes meant.
+    pub span: Span,
+}
+
+impl Place {
+    /// Line and column, both counted from 1; columns count characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.matches('\n').count() + 1;
+        let column = before.get(line_start..).map_or(0, |text| text.chars().count()) + 1;
+        (line, column)
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+}
+
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_column();
+        write!(f, "{}:{line}:{column}", self.source.path.display())
+    }
+}
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The file is not used.
+    Error,
+    /// The file is used; somebody should look.
+    Warning,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// How bad.
+    pub severity: Severity,
+    /// Where; `None` for what concerns no place in a file (a missing file, an unset variable).
+    pub place: Option<Place>,
+    /// What is wrong: lower case, no full stop, values in backticks.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// Another place that takes part (the first of two duplicates), with a word on why.
+    pub related: Option<(Place, String)>,
+}
+
+impl Diagnostic {
+    /// The diagnostic as text, one finding with its source line and caret, ending in a newline.
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        let word = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        match &self.place {
+            Some(place) => {
+                let _ = writeln!(out, "{place}: {word}: {}", self.message);
+                excerpt(&mut out, place);
+            }
+            None => {
+                let _ = writeln!(out, "{word}: {}", self.message);
+            }
+        }
+        if let Some(help) = &self.help {
+            let _ = writeln!(out, "  = help: {help}");
+        }
+        if let Some((place, note)) = &self.related {
+            let _ = writeln!(out, "  = {place}: {note}");
+        }
+        out
+    }
+}
+
+/// Writes the source line and a caret line below it.
+fn excerpt(out: &mut String, place: &Place) {
+    let (line, column) = place.line_column();
+    let Some(text) = place.source.text.lines().nth(line - 1) else { return };
+    let text = text.replace('\t', " ");
+    let number = line.to_string();
+    let gutter = " ".repeat(number.len());
+    let wanted = place
+        .source
+        .text
+        .get(place.span.start..place.span.end)
+        .map_or(1, |token| token.lines().next().unwrap_or("").chars().count());
+    let room = text.chars().count().saturating_sub(column - 1).max(1);
+    let carets = "^".repeat(wanted.clamp(1, room));
+    let _ = writeln!(out, " {number} | {text}");
+    let _ = writeln!(out, " {gutter} | {}{carets}", " ".repeat(column - 1));
+}
+
+/// All findings of one load, in the order found.
+#[derive(Debug, Default, Clone)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Nothing found yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an error at a place.
+    pub fn error(&mut self, place: Place, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, Some(place), message.into())
+    }
+
+    /// Adds a warning at a place.
+    pub fn warning(&mut self, place: Place, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, Some(place), message.into())
+    }
+
+    /// Adds an error that concerns no place in a file.
+    pub fn general(&mut self, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, None, message.into())
+    }
+
+    /// Takes over what another load found.
+    pub fn append(&mut self, mut other: Self) {
+        self.list.append(&mut other.list);
+    }
+
+    /// Everything found.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Whether anything found forbids the use of what was read.
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Sorts by file and position, so that output does not depend on the order of checks.
+    pub fn sort(&mut self) {
+        self.list.sort_by_cached_key(|found| {
+            found.place.as_ref().map_or((PathBuf::new(), 0), |place| (place.source.path.clone(), place.span.start))
+        });
+    }
+
+    /// All findings as text.
+    pub fn render(&self) -> String {
+        self.list.iter().map(Diagnostic::render).collect()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the element was pushed on the line before")]
+    fn push(&mut self, severity: Severity, place: Option<Place>, message: String) -> &mut Diagnostic {
+        self.list.push(Diagnostic { severity, place, message, help: None, related: None });
+        let last = self.list.len() - 1;
+        &mut self.list[last]
+    }
+}
+
+impl Diagnostic {
+    /// Says what to write instead.
+    pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Points at another place that takes part.
+    pub fn related(&mut self, place: Place, note: impl Into<String>) -> &mut Self {
+        self.related = Some((place, note.into()));
+        self
+    }
+}
+
+/// The name among `valid` that `wrong` was probably meant to be: within a third of its length by edit distance.
+pub fn nearest<'n>(wrong: &str, valid: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    let allowed = (wrong.chars().count() / 3).max(1);
+    valid
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

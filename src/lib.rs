@@ -1,0 +1,7 @@
+//! Torwart, an authorization gateway.
+
+pub mod clock;
+pub mod config;
+pub mod diagnostic;
+pub mod principal;
+pub mod target;

@@ -1,0 +1,3 @@
+//! The `torwart` process: arguments in, exit code out.
+
+fn main() {}

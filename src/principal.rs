@@ -1,0 +1,174 @@
+//! Who is asking: what authentication establishes and policies ask about (tokens.md, "The principal").
+//!
+//! Pure data. `authn` makes it, `policy` reads it, `upstream` tells the protected API about it; none of them
+//! needs to know another for that.
+
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+
+/// Position of an issuer in the configuration it was loaded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IssuerId(pub u16);
+
+/// A claim: a top-level name, or object keys to descend. Dots, slashes and colons in a name mean nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClaimPath(pub Box<[String]>);
+
+impl ClaimPath {
+    /// The path of one literal top-level claim.
+    pub fn top(name: &str) -> Self {
+        Self(Box::new([name.to_owned()]))
+    }
+
+    /// The value at this path. `null` counts as absent (tokens.md, "JSON").
+    pub fn find<'c>(&self, claims: &'c Claims) -> Option<&'c serde_json::Value> {
+        let (first, rest) = self.0.split_first()?;
+        let mut value = claims.get(first.as_str())?;
+        for key in rest {
+            value = value.as_object()?.get(key.as_str())?;
+        }
+        (!value.is_null()).then_some(value)
+    }
+}
+
+/// All claims of a token (and those that userinfo added), free of duplicate names.
+pub type Claims = serde_json::Map<String, serde_json::Value>;
+
+/// How a token came to be (tokens.md, "Flow").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flow {
+    /// Somebody logged in: the subject is a person's.
+    User,
+    /// RFC 6749 section 4.4: the token stands for a client and for no customer.
+    ClientCredentials,
+    /// The issuer's tokens do not tell, or this one is contradictory. Grants nothing.
+    Unknown,
+}
+
+impl Flow {
+    /// The word used in policies, headers and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::ClientCredentials => "client_credentials",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What a principal needs to know about its issuer to be compared and named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerIdentity {
+    /// Position in the configuration.
+    pub id: IssuerId,
+    /// The `name` under `issuers`, as policies and headers use it.
+    pub name: Arc<str>,
+    /// Claims whose equality is decided under Unicode simple case folding (`claims_case.insensitive`).
+    pub case_insensitive: Vec<ClaimPath>,
+    /// The subject's source is among `case_insensitive`.
+    pub subject_folds: bool,
+    /// The client's source is among `case_insensitive`.
+    pub client_folds: bool,
+    /// The organisations' source is among `case_insensitive`.
+    pub organizations_fold: bool,
+    /// The permissions' source is among `case_insensitive`.
+    pub permissions_fold: bool,
+}
+
+/// The authenticated caller.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Who issued the token.
+    pub issuer: Arc<IssuerIdentity>,
+    /// `sub`; absent only under presets that allow it.
+    pub subject: Option<String>,
+    /// The OAuth client id.
+    pub client: Option<String>,
+    /// Granted scopes; empty when the token names none.
+    pub scopes: Vec<String>,
+    /// Permissions; `None` when absent or of another type than a list of strings: *unknown*.
+    pub permissions: Option<Vec<String>>,
+    /// Organisations; `None` when the token has none, which counts as empty except under `not`.
+    pub organizations: Option<Vec<String>>,
+    /// `global`; `None` when the token does not say, which counts as false except under `not`.
+    pub global: Option<bool>,
+    /// User, client credentials or unknown.
+    pub flow: Flow,
+    /// Every claim, for `claim` conditions and `{claim.NAME}` templates.
+    pub claims: Claims,
+    /// `exp`, rounded down, without leeway.
+    pub expires_at: Timestamp,
+    /// `nbf`, rounded up.
+    pub not_before: Option<Timestamp>,
+    /// `iat`, rounded up.
+    pub issued_at: Option<Timestamp>,
+    /// `auth_time`, OpenID Connect Core section 2.
+    pub authenticated_at: Option<Timestamp>,
+    /// `acr`, RFC 9470.
+    pub acr: Option<String>,
+    /// `jti`.
+    pub token_id: Option<String>,
+    /// SHA-256 of the token without its signature: what revocation and audit name a token without `jti` by.
+    pub token_digest: [u8; 32],
+    /// `cnf.x5t#S256` (RFC 8705 section 3.1): the certificate that the connection has to show.
+    pub certificate_thumbprint: Option<[u8; 32]>,
+    /// Seconds that clocks may differ (`leeway` of the issuer).
+    pub leeway: i64,
+}
+
+impl Principal {
+    /// Whether the principal is declared to see every organisation.
+    pub fn is_global(&self) -> bool {
+        self.global == Some(true)
+    }
+
+    /// The last moment at which the token is accepted, leeway included.
+    pub fn valid_until(&self) -> Timestamp {
+        self.expires_at.plus(self.leeway)
+    }
+}
+
+/// A client certificate that TLS has verified against the listener's CA.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientCertificate {
+    /// DNS subject alternative names.
+    pub dns: Vec<String>,
+    /// URI subject alternative names.
+    pub uri: Vec<String>,
+    /// RFC 822 subject alternative names.
+    pub email: Vec<String>,
+    /// The whole subject name as RFC 4514 text.
+    pub subject: String,
+    /// SHA-256 of the DER form (RFC 8705 section 3.1).
+    pub thumbprint: [u8; 32],
+}
+
+/// A set of issuers: whose tokens a route accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct IssuerSet(Vec<IssuerId>);
+
+impl IssuerSet {
+    /// The set of these issuers.
+    pub fn new(issuers: impl IntoIterator<Item = IssuerId>) -> Self {
+        let mut list: Vec<_> = issuers.into_iter().collect();
+        list.sort_unstable();
+        list.dedup();
+        Self(list)
+    }
+
+    /// Whether the issuer is in the set.
+    pub fn contains(&self, issuer: IssuerId) -> bool {
+        self.0.contains(&issuer)
+    }
+
+    /// The members in order.
+    pub fn iter(&self) -> impl Iterator<Item = IssuerId> {
+        self.0.iter().copied()
+    }
+
+    /// Whether nobody is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
