@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dev;
 pub mod diagnostic;
 pub mod principal;
 pub mod target;

@@ -1,0 +1,7 @@
+//! The gateway for a laptop (cli.md, "Dev mode"): no configuration file, no network, nothing installed.
+//!
+//! Everything here serves one developer on one machine and listens on loopback only. Its tokens are worth nothing
+//! elsewhere: `run` refuses a configuration whose issuer is a dev issuer.
+
+pub mod ca;
+pub mod files;
