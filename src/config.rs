@@ -122,7 +122,7 @@ pub enum ClientAddressHeader {
 }
 
 /// One authorization server, preset already applied.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Issuer {
     /// Name used in policies and headers.
     pub name: Arc<str>,
@@ -255,7 +255,7 @@ pub enum Preset {
 }
 
 /// `introspection` of an issuer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Introspection {
     /// Endpoint; `None`: from discovery.
     pub endpoint: Option<String>,
@@ -270,7 +270,7 @@ pub struct Introspection {
 }
 
 /// `userinfo` of an issuer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Userinfo {
     /// Endpoint; `None`: from discovery.
     pub endpoint: Option<String>,

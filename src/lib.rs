@@ -1,5 +1,6 @@
 //! Torwart, an authorization gateway.
 
+pub mod authn;
 pub mod clock;
 pub mod config;
 pub mod dev;
