@@ -2,6 +2,8 @@
 //!
 //! The shape of the file is in [`document`]; reading it collects every problem at once.
 
+pub mod preset;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
