@@ -5,5 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod diagnostic;
+pub mod document;
 pub mod principal;
 pub mod target;
