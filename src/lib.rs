@@ -6,5 +6,6 @@ pub mod config;
 pub mod dev;
 pub mod diagnostic;
 pub mod document;
+pub mod policy;
 pub mod principal;
 pub mod target;

@@ -1,0 +1,170 @@
+//! Conditions as they are decided: `require`, compiled.
+
+use ipnet::IpNet;
+
+use crate::diagnostic::Place;
+use crate::policy::decision::Reason;
+use crate::policy::template::Template;
+use crate::principal::{ClaimPath, Flow, IssuerSet};
+
+/// One condition and where it stands.
+#[derive(Debug)]
+pub(in crate::policy) struct Condition {
+    /// What it asks.
+    pub(in crate::policy) test: Test,
+    /// The line that explanations and records name.
+    pub(in crate::policy) place: Place,
+    /// For whom it is not asked.
+    pub(in crate::policy) lift: Option<Lift>,
+}
+
+/// Client-credentials tokens that a condition is not asked of.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::policy) enum Lift {
+    /// All of them.
+    Every,
+    /// Those of these clients.
+    Clients(Box<[Box<str>]>),
+}
+
+/// What a condition asks.
+#[derive(Debug)]
+pub(in crate::policy) enum Test {
+    /// The granted scopes satisfy it.
+    Scope(WordSet),
+    /// The principal's permissions satisfy it.
+    Permission(WordSet),
+    /// Global, or all values of all templates are organisations of the principal.
+    Organization(Box<[Template]>),
+    /// The subject is one of these.
+    Subject(Box<[Comparand]>),
+    /// The client is one of these.
+    Client(Box<[Comparand]>),
+    /// The flow is this one.
+    Flow(Flow),
+    /// `global` is this.
+    Global(bool),
+    /// The issuer is one of these.
+    Issuer(IssuerSet),
+    /// A test of one claim.
+    Claim(ClaimPath, ClaimTest),
+    /// `acr` is one of these.
+    Acr(Box<[Box<str>]>),
+    /// `auth_time` is at most this many seconds ago.
+    MaxAge(u64),
+    /// The client address is in one of these.
+    Network(Box<[IpNet]>),
+    /// The client certificate has one of these names.
+    Certificate(CertificateName, Box<[Box<str>]>),
+    /// A test of one request value.
+    Request(Template, RequestTest),
+    /// All hold.
+    AllOf(Box<[Condition]>),
+    /// One holds.
+    AnyOf(Box<[Condition]>),
+    /// It is false.
+    Not(Box<Condition>),
+}
+
+/// A set expression over words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::policy) enum WordSet {
+    /// Every one (a single word is a list of one).
+    AllOf(Box<[Box<str>]>),
+    /// At least one.
+    AnyOf(Box<[Box<str>]>),
+}
+
+/// What a subject or client is compared with.
+#[derive(Debug)]
+pub(in crate::policy) enum Comparand {
+    /// This text.
+    Literal(Box<str>),
+    /// Every value of this.
+    Template(Template),
+}
+
+/// A kind of name in a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum CertificateName {
+    /// DNS subject alternative names.
+    Dns,
+    /// URI subject alternative names.
+    Uri,
+    /// RFC 822 subject alternative names.
+    Email,
+    /// The whole subject, RFC 4514.
+    Subject,
+}
+
+/// What a claim is tested for.
+#[derive(Debug)]
+pub(in crate::policy) enum ClaimTest {
+    /// It equals one of these (`equals` is a list of one).
+    OneOf(Box<[Operand]>),
+    /// It is an array that contains all of these (one is a list of one).
+    ContainsAll(Box<[Operand]>),
+    /// It is an array that contains one of these.
+    ContainsAny(Box<[Operand]>),
+    /// It is there, or is not.
+    Exists(bool),
+}
+
+/// What a claim is compared with.
+#[derive(Debug)]
+pub(in crate::policy) enum Operand {
+    /// A value of exactly this JSON type.
+    Literal(Literal),
+    /// Every value of this.
+    Template(Template),
+}
+
+/// A value written in a policy.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::policy) enum Literal {
+    /// Text.
+    Text(Box<str>),
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// `true` or `false`.
+    Bool(bool),
+}
+
+/// What a request value is tested for.
+#[derive(Debug)]
+pub(in crate::policy) enum RequestTest {
+    /// Every value is one of these.
+    OneOf(Box<[Box<str>]>),
+    /// There is a value.
+    Present,
+    /// There is none.
+    Absent,
+}
+
+impl Test {
+    /// The reason that a failure of this condition gives.
+    pub(in crate::policy) fn reason(&self) -> Reason {
+        match self {
+            Self::Scope(_) => Reason::Scope,
+            Self::Permission(_) => Reason::Permission,
+            Self::Organization(_) => Reason::Organization,
+            Self::Subject(_) => Reason::Subject,
+            Self::Client(_) => Reason::Client,
+            Self::Flow(_) => Reason::Flow,
+            Self::Global(_) => Reason::Global,
+            Self::Issuer(_) => Reason::Issuer,
+            Self::Claim(..) => Reason::Claim,
+            Self::Acr(_) | Self::MaxAge(_) => Reason::Authentication,
+            Self::Network(_) => Reason::Network,
+            Self::Certificate(..) => Reason::Certificate,
+            Self::Request(..) => Reason::Request,
+            // The parts of an `all_of` count for themselves; it has a reason of its own only inside another condition,
+            // where nobody asks for it.
+            Self::AllOf(parts) => parts.iter().map(|part| part.test.reason()).min().unwrap_or(Reason::Not),
+            Self::AnyOf(_) => Reason::AnyOf,
+            Self::Not(_) => Reason::Not,
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! What deciding answers: a permit, or a denial with its reason.
+//!
+//! A [`Permit`] is the only thing that forwarding accepts. It cannot be copied, its fields are private, and nothing
+//! outside `policy` can make one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::diagnostic::Place;
+use crate::policy::forward::{Effects, HeaderEntry};
+use crate::policy::identity::IdentityValues;
+use crate::policy::route::{Document, Route, RouteId};
+
+/// The answer to one request.
+#[derive(Debug)]
+pub enum Decision {
+    /// Forward it.
+    Allow(Permit),
+    /// Refuse it.
+    Deny(Denial),
+    /// The document only observes: forward it, record that it would have been refused.
+    Observed(Permit, Denial),
+}
+
+/// The right to forward one request, once, to one upstream, in one form.
+#[derive(Debug)]
+pub struct Permit {
+    pub(in crate::policy) document: Arc<Document>,
+    pub(in crate::policy) route: Option<Arc<Route>>,
+    pub(in crate::policy) effects: Arc<Effects>,
+    pub(in crate::policy) path_and_query: PathAndQuery,
+    pub(in crate::policy) identity: Option<Arc<IdentityValues>>,
+    pub(in crate::policy) headers: Vec<HeaderEntry>,
+    pub(in crate::policy) lifted: Vec<Lifted>,
+}
+
+/// A condition that was not asked of a client-credentials token (policy.md, "Bypass for client credentials").
+#[derive(Debug, Clone)]
+pub struct Lifted {
+    /// The kind of condition: `subject`, `claim`, `permission` or `organization`.
+    pub kind: Reason,
+    /// Where the condition stands.
+    pub place: Place,
+}
+
+/// What happens to the `Authorization` header on the way to the upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthorizationHeader {
+    /// Removed whatever its scheme: the route needs a token.
+    Strip,
+    /// Removed when its scheme is Bearer or DPoP: the route needs no token.
+    StripTokens,
+    /// Passed on: `forward.authorization: keep`, or the document observes.
+    Keep,
+}
+
+impl Permit {
+    /// Position of the upstream in [`crate::policy::Surroundings::upstreams`].
+    pub fn upstream(&self) -> usize {
+        self.document.upstream
+    }
+
+    /// Name of the policy that allowed it.
+    pub fn policy(&self) -> &str {
+        &self.document.name
+    }
+
+    /// Name of the route that allowed it; absent where an observing document has no route for it.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(|route| &*route.name)
+    }
+
+    /// The route's number, for metrics.
+    pub fn route_id(&self) -> Option<RouteId> {
+        self.route.as_ref().map(|route| route.id)
+    }
+
+    /// Path and query to send, prefixes and parameters already applied.
+    pub fn path_and_query(&self) -> &PathAndQuery {
+        &self.path_and_query
+    }
+
+    /// Headers to set: identity headers, `forward.headers`, basic authentication. Each name once. Whatever the
+    /// client sent under a name that folds to one of these, or to one of [`Permit::removes`], has to be removed first.
+    pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        let identity = self.identity.iter().flat_map(|values| self.effects.identity(values));
+        let route = self.route.as_ref();
+        let named = self.effects.provenance(&self.document, route.map(|route| &**route));
+        identity.chain(named).chain(self.headers.iter().map(|entry| (&entry.name, &entry.value)))
+    }
+
+    /// Folded names (http.md, "HTTP hygiene") of headers that `forward` sets, whether or not they have a value this
+    /// time: removed from what the client sent, trailers included. The identity prefix comes on top.
+    pub fn removes(&self) -> &[Box<str>] {
+        &self.effects.removes
+    }
+
+    /// What happens to `Authorization`.
+    pub fn authorization(&self) -> AuthorizationHeader {
+        self.effects.authorization
+    }
+
+    /// Whether `X-HTTP-Method-Override` and its kin are removed: always but where the upstream's
+    /// `quirks.method_override` is declared.
+    pub fn strips_method_override(&self) -> bool {
+        self.document.strips_method_override
+    }
+
+    /// Time to the response head, instead of the upstream's.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.effects.timeout
+    }
+
+    /// Bytes that the request body may have, instead of `limits.body`.
+    pub fn max_body(&self) -> Option<u64> {
+        self.effects.max_body
+    }
+
+    /// `forward.strip_prefix`, for mapping an upstream's own paths back (`rewrite_location`).
+    pub fn stripped_prefix(&self) -> Option<&str> {
+        self.effects.strip_prefix.as_deref()
+    }
+
+    /// `forward.add_prefix`, for mapping an upstream's own paths back (`rewrite_location`).
+    pub fn added_prefix(&self) -> Option<&str> {
+        self.effects.add_prefix.as_deref()
+    }
+
+    /// Conditions that were lifted for this client.
+    pub fn lifted(&self) -> &[Lifted] {
+        &self.lifted
+    }
+
+    /// Whether the document only observes.
+    pub fn observed(&self) -> bool {
+        self.route.as_ref().map_or(self.document.observes, |route| route.observes)
+    }
+}
+
+/// A refusal: what the client is told and what the record says.
+#[derive(Debug)]
+pub struct Denial {
+    pub(in crate::policy) cause: Cause,
+    pub(in crate::policy) document: Option<Arc<Document>>,
+    pub(in crate::policy) route: Option<Arc<Route>>,
+    pub(in crate::policy) place: Option<Place>,
+}
+
+/// Why a request is refused, with what the answer has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// 400: the path means another route to a server that reads it in a way of its own.
+    AmbiguousPath,
+    /// 400: a bound parameter is spelt in a way that servers read differently, or the query cannot be decoded.
+    AmbiguousParameter,
+    /// 400: a bound header is spelt in a way that servers read differently, or `Connection` names it.
+    AmbiguousHeader,
+    /// 400: a query or header value does not have its declared type.
+    ValueType,
+    /// 401, bare challenge: the route needs a token and none of an accepted issuer was shown. Authentication refuses
+    /// such requests earlier; this is what remains if it ever did not.
+    Unauthenticated,
+    /// 401 `insufficient_user_authentication` (RFC 9470 section 3).
+    StepUp(StepUp),
+    /// 403 `insufficient_scope` (RFC 6750 section 3.1) with these scopes, separated by spaces.
+    InsufficientScope {
+        /// What failed: [`Reason::Scope`] or [`Reason::Permission`].
+        reason: Reason,
+        /// Value of the challenge's `scope`.
+        scopes: String,
+    },
+    /// 403 without a challenge.
+    Forbidden(Reason),
+    /// 404: no route, or a capture that does not have its type.
+    NotFound,
+    /// 405 with this `Allow`.
+    MethodNotAllowed {
+        /// The methods of the route's shape.
+        allow: HeaderValue,
+    },
+}
+
+/// What a better login would have to give (RFC 9470 section 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepUp {
+    /// `acr_values`, separated by spaces; empty: not part of the challenge.
+    pub acr_values: String,
+    /// `max_age` in seconds.
+    pub max_age: Option<u64>,
+}
+
+impl Denial {
+    /// Why, with what the answer needs.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// The answer's status.
+    pub fn status(&self) -> StatusCode {
+        match self.cause {
+            Cause::AmbiguousPath | Cause::AmbiguousParameter | Cause::AmbiguousHeader | Cause::ValueType => {
+                StatusCode::BAD_REQUEST
+            }
+            Cause::Unauthenticated | Cause::StepUp(_) => StatusCode::UNAUTHORIZED,
+            Cause::InsufficientScope { .. } | Cause::Forbidden(_) => StatusCode::FORBIDDEN,
+            Cause::NotFound => StatusCode::NOT_FOUND,
+            Cause::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    /// The reason's word in metrics, records and policy tests.
+    pub fn reason(&self) -> Reason {
+        match &self.cause {
+            Cause::AmbiguousPath => Reason::AmbiguousPath,
+            Cause::AmbiguousParameter => Reason::AmbiguousParameter,
+            Cause::AmbiguousHeader => Reason::AmbiguousHeader,
+            Cause::ValueType => Reason::ValueType,
+            Cause::Unauthenticated => Reason::Token,
+            Cause::StepUp(_) => Reason::Authentication,
+            Cause::InsufficientScope { reason, .. } | Cause::Forbidden(reason) => *reason,
+            Cause::NotFound => Reason::NoRoute,
+            Cause::MethodNotAllowed { .. } => Reason::Method,
+        }
+    }
+
+    /// The condition that failed.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Name of the policy that refused; absent where no route matched.
+    pub fn policy(&self) -> Option<&str> {
+        self.document.as_ref().map(|document| &*document.name)
+    }
+
+    /// Name of the route that refused; absent where no route matched.
+    pub fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(|route| &*route.name)
+    }
+
+    /// The route's number, for metrics.
+    pub fn route_id(&self) -> Option<RouteId> {
+        self.route.as_ref().map(|route| route.id)
+    }
+}
+
+/// Why a request was refused, in one word. Conditions come in the order in which they name the reason (policy.md,
+/// "Reasons").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The token's issuer.
+    Issuer,
+    /// The TLS client certificate.
+    Certificate,
+    /// The client address.
+    Network,
+    /// User or client credentials.
+    Flow,
+    /// The OAuth client.
+    Client,
+    /// `acr` or `auth_time`.
+    Authentication,
+    /// Granted scopes.
+    Scope,
+    /// Permissions.
+    Permission,
+    /// `global`.
+    Global,
+    /// Organisations.
+    Organization,
+    /// A list call for somebody else's values.
+    Narrow,
+    /// The subject.
+    Subject,
+    /// A claim.
+    Claim,
+    /// A value of the request.
+    Request,
+    /// No alternative held.
+    AnyOf,
+    /// What must not hold held, or could not be told.
+    Not,
+    /// A value that forwarding needs is missing or has the wrong type.
+    Forward,
+    /// An identity header's value does not fit.
+    IdentityTooLarge,
+    /// A rate limit.
+    Limit,
+    /// No accepted token.
+    Token,
+    /// The path has a second reading.
+    AmbiguousPath,
+    /// A bound parameter has a second reading.
+    AmbiguousParameter,
+    /// A bound header has a second reading.
+    AmbiguousHeader,
+    /// A request value has another type than declared.
+    ValueType,
+    /// No route.
+    NoRoute,
+    /// The route does not list the method.
+    Method,
+}
+
+impl Reason {
+    /// The word used in records, metrics and policy tests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Issuer => "issuer",
+            Self::Certificate => "certificate",
+            Self::Network => "network",
+            Self::Flow => "flow",
+            Self::Client => "client",
+            Self::Authentication => "authentication",
+            Self::Scope => "scope",
+            Self::Permission => "permission",
+            Self::Global => "global",
+            Self::Organization => "organization",
+            Self::Narrow => "narrow",
+            Self::Subject => "subject",
+            Self::Claim => "claim",
+            Self::Request => "request",
+            Self::AnyOf => "any_of",
+            Self::Not => "not",
+            Self::Forward => "forward",
+            Self::IdentityTooLarge => "identity-too-large",
+            Self::Limit => "limit",
+            Self::Token => "token",
+            Self::AmbiguousPath => "ambiguous-path",
+            Self::AmbiguousParameter => "ambiguous-parameter",
+            Self::AmbiguousHeader => "ambiguous-header",
+            Self::ValueType => "value-type",
+            Self::NoRoute => "no-route",
+            Self::Method => "method",
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Deciding conditions: pure, total, without allocation.
+
+use http::HeaderMap;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::policy::Caller;
+use crate::policy::condition::{
+    CertificateName, ClaimTest, Comparand, Condition, Lift, Literal, Operand, RequestTest, Test, WordSet,
+};
+use crate::policy::equality::{Case, equal, same_word};
+use crate::policy::template::{Template, ValueSource};
+use crate::policy::truth::Truth;
+use crate::principal::{ClaimPath, ClientCertificate, Flow, Principal};
+
+/// Everything a condition can ask about.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::policy) struct Question<'q> {
+    /// Captures of host and path.
+    pub(in crate::policy) captures: &'q [Captured<'q>],
+    /// Query parameters that the route reads, decoded: the position in the route's list, and a value.
+    pub(in crate::policy) query: &'q [(usize, std::borrow::Cow<'q, str>)],
+    /// Header fields.
+    pub(in crate::policy) headers: &'q HeaderMap,
+    /// Who asks, from where, when.
+    pub(in crate::policy) caller: &'q Caller<'q>,
+}
+
+/// A capture's value.
+#[derive(Debug, Clone)]
+pub(in crate::policy) struct Captured<'q> {
+    /// The text; absent for an empty rest.
+    pub(in crate::policy) value: Option<std::borrow::Cow<'q, str>>,
+    /// Another reading of the path gives another value.
+    pub(in crate::policy) differs: bool,
+}
+
+/// Whether a condition stands under `not`, where what is missing is unknown and so is what has two readings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::policy) enum Stance {
+    /// As written.
+    Plain,
+    /// Under `not`.
+    Negated,
+}
+
+impl Condition {
+    /// Whether the condition holds, or is not asked of this caller.
+    pub(in crate::policy) fn evaluate(&self, question: &Question<'_>, stance: Stance) -> Truth {
+        if self.lifted_for(question.caller.principal) { Truth::True } else { self.test.evaluate(question, stance) }
+    }
+
+    /// Whether the condition is lifted for this principal: client credentials, of a named client if any is named.
+    pub(in crate::policy) fn lifted_for(&self, principal: Option<&Principal>) -> bool {
+        let (Some(lift), Some(principal)) = (&self.lift, principal) else { return false };
+        principal.flow == Flow::ClientCredentials
+            && match lift {
+                Lift::Every => true,
+                Lift::Clients(names) => principal.client.as_deref().is_some_and(|client| {
+                    let case = Case::folded_if(principal.issuer.client_folds);
+                    names.iter().any(|name| equal(client, name, case))
+                }),
+            }
+    }
+}
+
+impl Test {
+    /// Whether what is asked holds.
+    pub(in crate::policy) fn evaluate(&self, question: &Question<'_>, stance: Stance) -> Truth {
+        let caller = question.caller;
+        match self {
+            Self::AllOf(parts) => Truth::all(parts.iter().map(|part| part.evaluate(question, stance))),
+            Self::AnyOf(parts) => Truth::any(parts.iter().map(|part| part.evaluate(question, stance))),
+            Self::Not(part) => !part.evaluate(question, Stance::Negated),
+            Self::Network(networks) => network(networks, caller),
+            Self::Certificate(kind, names) => certificate(*kind, names, caller.certificate),
+            Self::Request(template, test) => request(template, test, question, stance),
+            Self::Scope(_)
+            | Self::Permission(_)
+            | Self::Organization(_)
+            | Self::Subject(_)
+            | Self::Client(_)
+            | Self::Flow(_)
+            | Self::Global(_)
+            | Self::Issuer(_)
+            | Self::Claim(..)
+            | Self::Acr(_)
+            | Self::MaxAge(_) => {
+                caller.principal.map_or(Truth::Unknown, |principal| self.of_principal(principal, question, stance))
+            }
+        }
+    }
+
+    /// Conditions that ask about the token.
+    fn of_principal(&self, principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
+        match self {
+            Self::Scope(set) => scopes(set, principal),
+            Self::Permission(set) => principal.permissions.as_ref().map_or(Truth::Unknown, |held| {
+                set.satisfied_by(held, Case::folded_if(principal.issuer.permissions_fold)).into()
+            }),
+            Self::Organization(templates) => organization(templates, principal, question, stance),
+            Self::Subject(values) => subject(values, principal, question, stance),
+            Self::Client(values) => client(values, principal, question, stance),
+            Self::Flow(wanted) => match principal.flow {
+                Flow::Unknown => Truth::Unknown,
+                flow => (flow == *wanted).into(),
+            },
+            Self::Global(wanted) => match (principal.global, stance) {
+                (None, Stance::Negated) => Truth::Unknown,
+                (held, _) => (held.unwrap_or(false) == *wanted).into(),
+            },
+            Self::Issuer(issuers) => issuers.contains(principal.issuer.id).into(),
+            Self::Claim(path, test) => claim(path, test, principal, question, stance),
+            Self::Acr(values) => principal
+                .acr
+                .as_deref()
+                .map_or(Truth::Unknown, |held| values.iter().any(|value| **value == *held).into()),
+            Self::MaxAge(seconds) => max_age(*seconds, principal, question.caller.now),
+            Self::AllOf(_)
+            | Self::AnyOf(_)
+            | Self::Not(_)
+            | Self::Network(_)
+            | Self::Certificate(..)
+            | Self::Request(..) => Truth::Unknown,
+        }
+    }
+}
+
+impl WordSet {
+    /// Whether the words held satisfy the expression.
+    pub(in crate::policy) fn satisfied_by(&self, held: &[String], case: Case) -> bool {
+        let has = |word: &str| held.iter().any(|one| same_word(one, word, case));
+        match self {
+            Self::AllOf(words) => words.iter().all(|word| has(word)),
+            Self::AnyOf(words) => words.iter().any(|word| has(word)),
+        }
+    }
+}
+
+impl<'q> Question<'q> {
+    /// Applies a test to every value of a template: no value is unknown, of several all must pass. Under `not`, a
+    /// capture that another reading of the path changes is unknown.
+    fn every(&self, template: &Template, stance: Stance, mut test: impl FnMut(&str) -> Truth) -> Truth {
+        if stance == Stance::Negated && self.differs(template) {
+            return Truth::Unknown;
+        }
+        let mut values = 0_usize;
+        let truth = Truth::all(self.texts(template).inspect(|_| values += 1).map(|text| match text {
+            Some(text) => test(text),
+            None => Truth::Unknown,
+        }));
+        if values == 0 { Truth::Unknown } else { truth }
+    }
+
+    /// Whether the template names a capture that another reading of the path changes.
+    fn differs(&self, template: &Template) -> bool {
+        match &template.source {
+            ValueSource::Capture { index, .. } => self.captures.get(*index).is_none_or(|capture| capture.differs),
+            ValueSource::Query { .. } | ValueSource::Header { .. } => false,
+        }
+    }
+
+    /// Every value of a template, the items of lists one by one. `None` stands for a value that is no text.
+    pub(in crate::policy) fn texts<'a>(&'a self, template: &'a Template) -> impl Iterator<Item = Option<&'a str>> {
+        let separator = template.separator.as_deref();
+        self.whole_texts(&template.source).flat_map(move |text| Items::of(text, separator))
+    }
+
+    /// Every value of a source as the request has it.
+    pub(in crate::policy) fn whole_texts<'a>(
+        &'a self,
+        source: &'a ValueSource,
+    ) -> impl Iterator<Item = Option<&'a str>> {
+        let (capture, query, header) = match source {
+            ValueSource::Capture { index, .. } => {
+                (self.captures.get(*index).and_then(|capture| capture.value.as_deref()), None, None)
+            }
+            ValueSource::Query { index, .. } => (None, Some(*index), None),
+            ValueSource::Header { name, .. } => (None, None, Some(name)),
+        };
+        let parameters = query.into_iter().flat_map(move |wanted| {
+            self.query.iter().filter(move |(index, _)| *index == wanted).map(|(_, value)| Some(&**value))
+        });
+        let fields = header
+            .into_iter()
+            .flat_map(|name| self.headers.get_all(name))
+            .map(|value| std::str::from_utf8(value.as_bytes()).ok());
+        capture.into_iter().map(Some).chain(parameters).chain(fields)
+    }
+}
+
+/// The items of one value.
+enum Items<'a> {
+    Whole(std::iter::Once<Option<&'a str>>),
+    List(std::str::Split<'a, &'a str>),
+}
+
+impl<'a> Items<'a> {
+    fn of(text: Option<&'a str>, separator: Option<&'a str>) -> Self {
+        match (text, separator) {
+            (Some(text), Some(separator)) => Self::List(text.split(separator)),
+            (text, _) => Self::Whole(std::iter::once(text)),
+        }
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Option<&'a str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Whole(value) => value.next(),
+            Self::List(items) => items.next().map(Some),
+        }
+    }
+}
+
+/// Granted scopes. A token that names none leaves nothing to say no about: unknown, which only `not` can tell from
+/// false.
+fn scopes(set: &WordSet, principal: &Principal) -> Truth {
+    if principal.scopes.is_empty() { Truth::Unknown } else { set.satisfied_by(&principal.scopes, Case::Sensitive).into() }
+}
+
+/// The principal is global, or every value of every template is one of its organisations.
+fn organization(templates: &[Template], principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
+    let global = match (principal.global, stance) {
+        (None, Stance::Negated) => Truth::Unknown,
+        (held, _) => held.unwrap_or(false).into(),
+    };
+    if global.holds() {
+        return Truth::True;
+    }
+    let case = Case::folded_if(principal.issuer.organizations_fold);
+    let member = |value: &str| match (&principal.organizations, stance) {
+        (None, Stance::Negated) => Truth::Unknown,
+        (held, _) => held.iter().flatten().any(|one| equal(one, value, case)).into(),
+    };
+    let members = Truth::all(templates.iter().map(|template| question.every(template, stance, member)));
+    Truth::any([global, members])
+}
+
+/// The subject is one of these. A client-credentials token stands for no customer, so no template is its subject.
+fn subject(values: &[Comparand], principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
+    let case = Case::folded_if(principal.issuer.subject_folds);
+    Truth::any(values.iter().map(|value| match (value, principal.subject.as_deref()) {
+        (Comparand::Template(_), _) if principal.flow == Flow::ClientCredentials => Truth::False,
+        (_, None) => Truth::Unknown,
+        (Comparand::Literal(text), Some(subject)) => equal(subject, text, case).into(),
+        (Comparand::Template(template), Some(subject)) => {
+            question.every(template, stance, |text| equal(subject, text, case).into())
+        }
+    }))
+}
+
+/// The client is one of these.
+fn client(values: &[Comparand], principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
+    let Some(client) = principal.client.as_deref() else { return Truth::Unknown };
+    let case = Case::folded_if(principal.issuer.client_folds);
+    Truth::any(values.iter().map(|value| match value {
+        Comparand::Literal(text) => equal(client, text, case).into(),
+        Comparand::Template(template) => question.every(template, stance, |text| equal(client, text, case).into()),
+    }))
+}
+
+/// A test of a claim.
+fn claim(
+    path: &ClaimPath,
+    test: &ClaimTest,
+    principal: &Principal,
+    question: &Question<'_>,
+    stance: Stance,
+) -> Truth {
+    let found = path.find(&principal.claims);
+    if let ClaimTest::Exists(wanted) = test {
+        return (found.is_some() == *wanted).into();
+    }
+    let Some(found) = found else { return Truth::Unknown };
+    let case = Case::folded_if(principal.issuer.case_insensitive.contains(path));
+    let contains = |operand: &Operand| match found.as_array() {
+        Some(items) => contains(items, operand, case, question, stance),
+        None => Truth::Unknown,
+    };
+    match test {
+        ClaimTest::OneOf(operands) => {
+            Truth::any(operands.iter().map(|operand| equals(found, operand, case, question, stance)))
+        }
+        ClaimTest::ContainsAll(operands) => Truth::all(operands.iter().map(contains)),
+        ClaimTest::ContainsAny(operands) => Truth::any(operands.iter().map(contains)),
+        ClaimTest::Exists(_) => Truth::Unknown,
+    }
+}
+
+/// Whether a JSON value equals an operand.
+fn equals(found: &Value, operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
+    match operand {
+        Operand::Literal(literal) => literal.equals(found, case),
+        Operand::Template(template) => question.every(template, stance, |text| equals_text(found, text, case)),
+    }
+}
+
+/// Whether an array contains an operand: every value of a template must be in it.
+fn contains(items: &[Value], operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
+    match operand {
+        Operand::Literal(literal) => Truth::any(items.iter().map(|item| literal.equals(item, case))),
+        Operand::Template(template) => question
+            .every(template, stance, |text| Truth::any(items.iter().map(|item| equals_text(item, text, case)))),
+    }
+}
+
+/// A JSON value against text of the request: an integer counts as its shortest decimal spelling, any other value that
+/// is no string is no value.
+fn equals_text(found: &Value, text: &str, case: Case) -> Truth {
+    match found {
+        Value::String(found) => equal(found, text, case).into(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => (shortest(text) && text.parse() == Ok(number)).into(),
+            (None, Some(number)) => (shortest(text) && text.parse() == Ok(number)).into(),
+            (None, None) => Truth::Unknown,
+        },
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Truth::Unknown,
+    }
+}
+
+/// Whether the text could be the shortest decimal spelling of an integer: no sign but a minus, no leading zero.
+fn shortest(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text == "0" || digits.bytes().next().is_some_and(|first| (b'1'..=b'9').contains(&first))
+}
+
+impl Literal {
+    /// Strictly typed equality: the number 1 is not the string "1"; a value of another type is unknown.
+    fn equals(&self, found: &Value, case: Case) -> Truth {
+        match (self, found) {
+            (Self::Text(text), Value::String(found)) => equal(found, text, case).into(),
+            (Self::Bool(value), Value::Bool(found)) => (value == found).into(),
+            (Self::Int(value), Value::Number(found)) => match found.as_i64() {
+                Some(found) => (*value == found).into(),
+                None => (found.is_f64() && found.as_f64().is_some_and(|found| same_number(*value, found))).into(),
+            },
+            (Self::Float(value), Value::Number(found)) => match found.as_i64() {
+                Some(found) => same_number(found, *value).into(),
+                None => (found.as_f64() == Some(*value)).into(),
+            },
+            _ => Truth::Unknown,
+        }
+    }
+}
+
+/// Whether a whole number and a fraction are the same number. Beyond 2^53 a fraction no longer tells neighbours apart.
+#[expect(clippy::cast_precision_loss, reason = "numbers that would lose precision are never equal")]
+#[expect(clippy::float_cmp, reason = "exact equality of exactly representable numbers is meant")]
+fn same_number(whole: i64, fraction: f64) -> bool {
+    whole.unsigned_abs() <= 1 << 53 && whole as f64 == fraction
+}
+
+/// `auth_time` is at most `seconds` old; one in the future beyond the leeway is no time at all.
+fn max_age(seconds: u64, principal: &Principal, now: Timestamp) -> Truth {
+    let Some(at) = principal.authenticated_at else { return Truth::Unknown };
+    if at > now.plus(principal.leeway) {
+        return Truth::Unknown;
+    }
+    let age = u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0);
+    (age <= seconds).into()
+}
+
+/// The client address is inside a network.
+fn network(networks: &[IpNet], caller: &Caller<'_>) -> Truth {
+    let Some(address) = caller.address else { return Truth::Unknown };
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address)).into()
+}
+
+/// The certificate has one of these names. A certificate without any name of the kind says nothing about it.
+fn certificate(kind: CertificateName, names: &[Box<str>], shown: Option<&ClientCertificate>) -> Truth {
+    let Some(shown) = shown else { return Truth::Unknown };
+    let among = |held: &[String]| {
+        if held.is_empty() { Truth::Unknown } else { held.iter().any(|one| names.iter().any(|name| **name == **one)).into() }
+    };
+    match kind {
+        CertificateName::Dns => among(&shown.dns),
+        CertificateName::Uri => among(&shown.uri),
+        CertificateName::Email => among(&shown.email),
+        CertificateName::Subject => among(std::slice::from_ref(&shown.subject)),
+    }
+}
+
+/// A test of a request value.
+fn request(template: &Template, test: &RequestTest, question: &Question<'_>, stance: Stance) -> Truth {
+    match test {
+        RequestTest::OneOf(values) => question.every(template, stance, |text| {
+            values.iter().any(|value| equal(value, text, Case::Sensitive)).into()
+        }),
+        RequestTest::Present => question.whole_texts(&template.source).next().is_some().into(),
+        RequestTest::Absent => question.whole_texts(&template.source).next().is_none().into(),
+    }
+}

@@ -1,0 +1,76 @@
+//! What policies need to know of the rest of the configuration. Plain facts: `policy` neither reads `torwart.yaml`
+//! nor opens files.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::policy::identity::Encoding;
+use crate::principal::IssuerId;
+use crate::target::quirks::Quirks;
+
+/// The facts that documents are compiled against.
+pub struct Surroundings<'f> {
+    /// Every configured issuer.
+    pub issuers: Vec<IssuerFacts>,
+    /// Every configured upstream; [`crate::policy::Permit::upstream`] is a position in this list.
+    pub upstreams: Vec<UpstreamFacts>,
+    /// `identity` of `torwart.yaml`.
+    pub identity: IdentityFacts,
+    /// Reads a file that a document names (`{file: path}`, `password_file`): absolute path in, content without one
+    /// trailing line break out, or why it cannot be read. The caller remembers which files were asked for, so that
+    /// they can be watched.
+    pub files: &'f dyn Fn(&Path) -> Result<String, String>,
+}
+
+impl fmt::Debug for Surroundings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("issuers", &self.issuers)
+            .field("upstreams", &self.upstreams)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What policies need to know of an issuer.
+#[derive(Debug, Clone)]
+pub struct IssuerFacts {
+    /// Its number, as in [`crate::principal::IssuerIdentity::id`].
+    pub id: IssuerId,
+    /// Its name under `issuers`.
+    pub name: Arc<str>,
+    /// Whether its tokens tell client credentials from users: `client_credentials_when` is there and not `never`.
+    pub tells_client_credentials: bool,
+    /// Scope that a denial for absent permissions asks for (`ameise/permissions` in the `ameise` preset).
+    pub permission_scope: Option<String>,
+}
+
+/// What policies need to know of an upstream.
+#[derive(Debug, Clone)]
+pub struct UpstreamFacts {
+    /// Its name under `upstreams`.
+    pub name: Arc<str>,
+    /// How its server reads requests.
+    pub quirks: Quirks,
+}
+
+/// `identity` of `torwart.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFacts {
+    /// Prefix of every identity header, `X-Auth-` by default.
+    pub prefix: String,
+    /// Names under the prefix that clients may send because the gateway never sets them.
+    pub pass: Vec<String>,
+    /// How bytes that a header cannot carry are written.
+    pub encoding: Encoding,
+    /// Longest value in bytes.
+    pub max_bytes: usize,
+}
+
+impl Default for IdentityFacts {
+    /// The defaults of config.md.
+    fn default() -> Self {
+        Self { prefix: "X-Auth-".to_owned(), pass: Vec::new(), encoding: Encoding::Percent, max_bytes: 4096 }
+    }
+}
