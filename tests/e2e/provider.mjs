@@ -74,7 +74,7 @@ async function finishInteraction(provider, request, response) {
     return provider.interactionFinished(request, response, { login: { accountId } });
   }
   const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant({ accountId, clientId: params.client_id });
-  grant.addOIDCScope('openid');
+  grant.addOIDCScope(`openid ${scopes}`);
   grant.addResourceScope(resource, scopes);
   return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true });
 }
