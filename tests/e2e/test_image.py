@@ -33,7 +33,8 @@ class Image(EndToEnd):
 
     def test_the_image_is_one_static_binary_that_runs_as_nobody_and_answers_its_health_check(self):
         self.build()
-        settings = self.buildah("inspect", "--type", "image", "--format", "{{.Docker.Config}}", "torwart")
+        settings = self.buildah("inspect", "--type", "image", "--format",
+                                "{{.Docker.Config.User}} {{.Docker.Config.Healthcheck.Test}}", "torwart")
         for expected in ("65532:65532", "/torwart health"):
             self.assertIn(expected, settings)
         container = self.buildah("from", "--pull-never", "torwart")
