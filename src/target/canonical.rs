@@ -151,7 +151,10 @@ pub(crate) const fn is_unreserved(byte: u8) -> bool {
 /// RFC 3986 section 3.3: what a path holds as it is.
 const fn stays(byte: u8) -> bool {
     is_unreserved(byte)
-        || matches!(byte, b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+        || matches!(
+            byte,
+            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
 }
 
 fn push_encoded(text: &mut String, byte: u8) {

@@ -63,7 +63,9 @@ pub fn fold_letter(letter: char) -> char {
         'A'..='Z' => letter.to_ascii_lowercase(),
         '\0'..='\x7f' => letter,
         '\u{130}' | '\u{131}' => 'i',
-        _ => unicode_case_mapping::case_folded(letter).and_then(|folded| char::from_u32(folded.get())).unwrap_or(letter),
+        _ => {
+            unicode_case_mapping::case_folded(letter).and_then(|folded| char::from_u32(folded.get())).unwrap_or(letter)
+        }
     }
 }
 
