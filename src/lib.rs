@@ -1,6 +1,7 @@
 //! Torwart, an authorization gateway.
 
 pub mod authn;
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod dev;
@@ -9,3 +10,4 @@ pub mod document;
 pub mod policy;
 pub mod principal;
 pub mod target;
+pub mod telemetry;
