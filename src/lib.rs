@@ -1,7 +1,6 @@
 //! Torwart, an authorization gateway.
 
 pub mod authn;
-pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod dev;
@@ -10,4 +9,4 @@ pub mod document;
 pub mod policy;
 pub mod principal;
 pub mod target;
-pub mod telemetry;
+pub mod upstream;

@@ -1,0 +1,229 @@
+//! Everything towards the protected API: headers in and out, connections, bodies, tunnels.
+//!
+//! [`Upstreams::forward`] takes a [`Permit`] by value: there is no other way to send anything. Connections belong to
+//! the worker thread that opened them; the [`Upstreams`] that all workers share hold configuration only. Must be
+//! called within a `LocalSet` of a current-thread runtime: connections are driven by local tasks.
+
+mod body;
+mod connect;
+mod exchange;
+mod failure;
+mod fold;
+mod load;
+mod pool;
+mod request_headers;
+mod response_headers;
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, Version};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::diagnostic::Diagnostics;
+use crate::policy::Permit;
+
+use self::body::{BodyLimits, RequestBody};
+use self::exchange::Exchange;
+use self::load::{Configured, Host, Shared};
+use self::request_headers::{Delivery, Effects, Framing, TrailerRules};
+
+pub use self::body::{ClientBody, ResponseBody};
+pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
+
+/// Bytes that are buffered at most in one direction of one exchange (http.md, "Towards the upstream").
+const BUFFER: usize = 64 * 1024;
+
+/// Interim responses (1xx) that an upstream may send before its final one.
+pub const MAX_INTERIM: usize = 10;
+
+/// All upstreams of one configuration.
+#[derive(Debug)]
+pub struct Upstreams {
+    list: Vec<Configured>,
+    shared: Shared,
+}
+
+/// What the gateway knows about a request beside the request itself.
+#[derive(Debug)]
+pub struct Facts {
+    /// The canonical authority (lower case, without default port).
+    pub authority: HeaderValue,
+    /// The other end of the connection, as the PROXY protocol names it where it is used; IPv4-mapped addresses as
+    /// IPv4. `None` for what has no address.
+    pub peer: Option<IpAddr>,
+    /// Whether the peer is among the listener's trusted proxies.
+    pub peer_is_trusted: bool,
+    /// The client address that policy was asked about.
+    pub client: Option<IpAddr>,
+    /// How the connection came in.
+    pub scheme: Scheme,
+    /// The port that the connection came in on.
+    pub port: u16,
+    /// `X-Request-Id`.
+    pub request_id: HeaderValue,
+    /// `traceparent` (W3C Trace Context).
+    pub traceparent: HeaderValue,
+    /// Whether `traceparent` continues the client's, whose `tracestate` then goes on too.
+    pub trace_continued: bool,
+    /// The last moment at which the token is valid (`Principal::valid_until`); `None` without token.
+    pub valid_until: Option<Timestamp>,
+    /// Cancelled when the drain begins: tunnels end with close code 1001.
+    pub drain: CancellationToken,
+    /// What the request asks for, as [`asks_for_websocket`] told before the decision.
+    pub purpose: Purpose,
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without TLS.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// One request, one answer. `Upgrade` is removed.
+    Exchange,
+    /// A WebSocket (RFC 6455 section 4, RFC 8441): tunnelled when the upstream agrees.
+    WebSocket,
+}
+
+impl Upstreams {
+    /// Reads the upstreams of a configuration and the certificates they name; reports every problem. `None` when one
+    /// of them forbids the use.
+    pub fn load(config: &Config) -> (Option<Self>, Diagnostics) {
+        let (list, shared, problems) = load::load(config);
+        let loaded = (!problems.has_errors()).then_some(Self { list, shared });
+        (loaded, problems)
+    }
+
+    /// Forwards one request and answers with the head of the upstream's response; the body follows as it comes.
+    ///
+    /// # Errors
+    /// See [`Failure`]. Nothing of a failed answer may be shown to the client.
+    pub async fn forward(
+        &self,
+        permit: Permit,
+        request: Request<ClientBody>,
+        facts: &Facts,
+    ) -> Result<Response<ResponseBody>, Failure> {
+        let effects = Effects {
+            set: permit.headers().collect(),
+            removes: permit.removes(),
+            authorization: permit.authorization(),
+            strips_method_override: permit.strips_method_override(),
+        };
+        let order = Order {
+            upstream: permit.upstream(),
+            target: permit.path_and_query(),
+            timeout: permit.timeout(),
+            max_body: permit.max_body(),
+        };
+        self.prepare(&order, &effects, request, facts)?.run().await
+    }
+
+    /// Makes the upstream's request out of the client's.
+    fn prepare(
+        &self,
+        order: &Order<'_>,
+        effects: &Effects<'_>,
+        request: Request<ClientBody>,
+        facts: &Facts,
+    ) -> Result<Exchange<'_>, Failure> {
+        let configured = self.list.get(order.upstream).ok_or(Failure::Unwritable)?;
+        let upstream = &configured.upstream;
+        let (mut head, body) = request.into_parts();
+        let limits = BodyLimits { size: order.max_body.unwrap_or(self.shared.body.size), ..self.shared.body };
+        let framing = framing(&body, limits)?;
+        let host = match &upstream.host {
+            Host::Original => facts.authority.clone(),
+            Host::Fixed(name) => name.clone(),
+        };
+        let delivery = Delivery {
+            host,
+            http2: upstream.http2,
+            identity: &self.shared.identity,
+            client_address_from: self.shared.client_address_from,
+        };
+        request_headers::rewrite(&mut head, facts, effects, &delivery, framing);
+        let (body, progress) = match framing {
+            Framing::None => (RequestBody::none(), None),
+            Framing::Length(_) | Framing::Unknown => {
+                let rules = TrailerRules::new(&self.shared.identity, effects);
+                let (body, progress) = RequestBody::streaming(body, limits, rules);
+                (body, Some(progress))
+            }
+        };
+        let mut sent = Request::new(body);
+        *sent.method_mut() = head.method;
+        *sent.uri_mut() = exchange::target(order.target, upstream, &delivery)?;
+        *sent.headers_mut() = head.headers;
+        Ok(Exchange {
+            configured,
+            request: sent,
+            progress,
+            timeout: order.timeout.unwrap_or(upstream.response_timeout),
+            ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
+        })
+    }
+}
+
+/// What the permit says about where and how.
+#[derive(Debug)]
+struct Order<'p> {
+    upstream: usize,
+    target: &'p http::uri::PathAndQuery,
+    timeout: Option<Duration>,
+    max_body: Option<u64>,
+}
+
+/// How the body will be framed, whatever the client announced.
+fn framing(body: &ClientBody, limits: BodyLimits) -> Result<Framing, Failure> {
+    match body.length() {
+        _ if body.is_empty() => Ok(Framing::None),
+        Some(length) if length > limits.size => Err(Failure::RequestTooLarge(limits.size)),
+        Some(length) => Ok(Framing::Length(length)),
+        None => Ok(Framing::Unknown),
+    }
+}
+
+/// The first moment at which something valid until `last` is not valid any more, on the runtime's clock.
+fn just_after(last: Timestamp) -> Instant {
+    let end = Duration::from_secs(u64::try_from(last.0.saturating_add(1)).unwrap_or(0));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // A token that outlives the clock's range ends with it: in a hundred years.
+    let left = end.saturating_sub(now).min(Duration::from_secs(100 * 365 * 24 * 3600));
+    Instant::now() + left
+}
+
+/// Whether the request asks for a WebSocket: RFC 6455 section 4.2.1, or RFC 8441 section 5 with HTTP/2.
+pub fn asks_for_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    match request.version() {
+        Version::HTTP_2 => {
+            let protocol = request.extensions().get::<hyper::ext::Protocol>();
+            request.method() == Method::CONNECT && protocol.is_some_and(|name| name.as_str() == "websocket")
+        }
+        Version::HTTP_11 => {
+            let named = |name, member: &[u8]| {
+                request_headers::list(headers, &name).any(|found| found.eq_ignore_ascii_case(member))
+            };
+            let mut offered = headers.get_all(UPGRADE).iter();
+            let websocket = offered.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            request.method() == Method::GET
+                && websocket
+                && offered.next().is_none()
+                && named(CONNECTION, b"upgrade")
+                && headers.contains_key(http::header::SEC_WEBSOCKET_KEY)
+        }
+        _ => false,
+    }
+}

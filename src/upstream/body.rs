@@ -1,0 +1,297 @@
+//! Bodies in both directions: counted, timed, filtered, never copied, never buffered beyond what hyper holds.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::failure::{RequestFault, ResponseFault};
+use super::pool::Lease;
+use super::request_headers::TrailerRules;
+use super::response_headers;
+
+/// A request body before anything was done with it.
+#[derive(Debug)]
+pub enum ClientBody {
+    /// Streaming in from the client.
+    Incoming(Incoming),
+    /// Already read (an inspected body): these bytes and nothing else.
+    Read(Bytes),
+}
+
+impl From<Incoming> for ClientBody {
+    fn from(body: Incoming) -> Self {
+        Self::Incoming(body)
+    }
+}
+
+impl ClientBody {
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Read(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// The exact length where it is known before the body has been read.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self {
+            Self::Incoming(body) => body.size_hint().exact(),
+            Self::Read(bytes) => u64::try_from(bytes.len()).ok(),
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match self {
+            Self::Incoming(body) => Pin::new(body).poll_frame(cx),
+            Self::Read(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Read(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
+    }
+}
+
+/// How far the request body has come, shared between the body (which hyper owns) and the exchange that waits for the
+/// answer.
+#[derive(Debug)]
+pub(super) struct Progress {
+    fault: Cell<Option<RequestFault>>,
+    finished: Cell<bool>,
+    waiting_for_client: Cell<bool>,
+    moved: Cell<Instant>,
+}
+
+impl Progress {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            fault: Cell::new(None),
+            finished: Cell::new(false),
+            waiting_for_client: Cell::new(false),
+            moved: Cell::new(Instant::now()),
+        })
+    }
+
+    /// Why the body broke off, if it did.
+    pub(super) fn fault(&self) -> Option<RequestFault> {
+        self.fault.get()
+    }
+
+    /// Whether the whole body was handed to the connection.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.get()
+    }
+
+    /// Since when the upstream is the one that everybody waits for; `None` while the client is.
+    pub(super) fn upstream_due_since(&self) -> Option<Instant> {
+        (!self.waiting_for_client.get()).then(|| self.moved.get())
+    }
+}
+
+/// A request body on its way to the upstream. An error ends the connection (HTTP/1) or resets the stream (HTTP/2):
+/// the upstream never takes a broken body for a whole one.
+#[derive(Debug)]
+pub(super) struct RequestBody(Option<Box<Streaming>>);
+
+/// What limits a request body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BodyLimits {
+    /// Bytes.
+    pub(super) size: u64,
+    /// Longest silence of the client.
+    pub(super) idle: Duration,
+}
+
+#[derive(Debug)]
+struct Streaming {
+    inner: ClientBody,
+    limits: BodyLimits,
+    trailers: TrailerRules,
+    progress: Rc<Progress>,
+    counted: u64,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    /// No body.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
+    /// This body, and the view of it that the exchange keeps.
+    pub(super) fn streaming(inner: ClientBody, limits: BodyLimits, trailers: TrailerRules) -> (Self, Rc<Progress>) {
+        let progress = Progress::new();
+        let streaming =
+            Streaming { inner, limits, trailers, progress: Rc::clone(&progress), counted: 0, silence: None };
+        (Self(Some(Box::new(streaming))), progress)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestFault>>> {
+        let Some(streaming) = self.get_mut().0.as_deref_mut() else { return Poll::Ready(None) };
+        let outcome = ready!(streaming.poll(cx));
+        let progress = &streaming.progress;
+        match &outcome {
+            Some(Ok(_)) => progress.finished.set(streaming.inner.is_empty()),
+            Some(Err(fault)) => progress.fault.set(Some(*fault)),
+            None => progress.finished.set(true),
+        }
+        Poll::Ready(outcome)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_deref().is_none_or(|streaming| streaming.progress.is_finished() || streaming.inner.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let exact = self.0.as_deref().map_or(Some(0), |streaming| streaming.inner.length());
+        exact.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Streaming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestFault>>> {
+        loop {
+            let Poll::Ready(frame) = self.inner.poll_frame(cx) else { return self.poll_silence(cx) };
+            self.silence = None;
+            self.progress.waiting_for_client.set(false);
+            self.progress.moved.set(Instant::now());
+            let frame = match frame {
+                Some(Ok(frame)) => frame,
+                Some(Err(_)) => return Poll::Ready(Some(Err(RequestFault::Broken))),
+                None => return Poll::Ready(None),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    self.counted = self.counted.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+                    if self.counted > self.limits.size {
+                        return Poll::Ready(Some(Err(RequestFault::TooLarge(self.limits.size))));
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Err(frame) => {
+                    if let Some(trailers) = frame.into_trailers().ok().and_then(|found| self.trailers.filter(found)) {
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing from the client: ends the body once that has lasted too long.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestFault>>> {
+        self.progress.waiting_for_client.set(true);
+        let idle = self.limits.idle;
+        let timer = self.silence.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + idle)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(RequestFault::Idle(idle))))
+    }
+}
+
+/// A response body on its way to the client. What ends before its end is an error, which makes hyper abort the
+/// client's connection or stream.
+#[derive(Debug)]
+pub struct ResponseBody {
+    inner: Option<Incoming>,
+    /// The connection, until the response has been read to its end.
+    lease: Option<Lease>,
+    ends_at: Option<Instant>,
+    expiry: Option<Pin<Box<Sleep>>>,
+}
+
+impl ResponseBody {
+    /// No body.
+    pub fn empty() -> Self {
+        Self { inner: None, lease: None, ends_at: None, expiry: None }
+    }
+
+    /// The body of a response that came over `lease`, which goes back to its pool at the body's end. `ends_at` is
+    /// when the token stops being valid.
+    pub(super) fn new(inner: Incoming, lease: Lease, ends_at: Option<Instant>) -> Self {
+        let mut body = Self { inner: Some(inner), lease: Some(lease), ends_at, expiry: None };
+        body.settle();
+        body
+    }
+
+    /// Gives the connection back if the response has been read to its end.
+    fn settle(&mut self) {
+        if self.inner.as_ref().is_none_or(Body::is_end_stream)
+            && let Some(lease) = self.lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
+        let Some(ends_at) = self.ends_at else { return Poll::Pending };
+        let timer = self.expiry.get_or_insert_with(|| Box::pin(sleep_until(ends_at)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(self.abort(ResponseFault::Expired))))
+    }
+
+    /// Closes the connection to the upstream; nothing more is read from it.
+    fn abort(&mut self, fault: ResponseFault) -> ResponseFault {
+        self.lease = None;
+        self.inner = None;
+        fault
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
+        let this = self.get_mut();
+        loop {
+            let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+            let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else { return this.poll_expiry(cx) };
+            if this.ends_at.is_some_and(|ends_at| Instant::now() >= ends_at) {
+                return Poll::Ready(Some(Err(this.abort(ResponseFault::Expired))));
+            }
+            match frame {
+                None => {
+                    this.inner = None;
+                    this.settle();
+                    return Poll::Ready(None);
+                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(this.abort(ResponseFault::Upstream(error))))),
+                Some(Ok(frame)) if frame.is_data() => {
+                    this.settle();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Some(Ok(frame)) => {
+                    let trailers = frame.into_trailers().ok().and_then(response_headers::filter_trailers);
+                    this.settle();
+                    if let Some(trailers) = trailers {
+                        return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// `trailers`, unless nothing is left of them.
+pub(super) fn unless_empty(trailers: HeaderMap) -> Option<HeaderMap> {
+    (!trailers.is_empty()).then_some(trailers)
+}

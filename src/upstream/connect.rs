@@ -1,0 +1,167 @@
+//! One connection to an endpoint: name, TCP or Unix socket, TLS.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::failure::{Failure, ProtocolFault};
+use super::load::{Address, Endpoint, Tls, Upstream};
+
+/// The shortest time that one of several addresses gets before the next is tried.
+const SHARE: Duration = Duration::from_millis(250);
+
+/// A connected stream that counts what it received, so that "closed before any response byte" is a fact.
+#[derive(Debug)]
+pub(super) struct Stream {
+    transport: Transport,
+    received: Arc<AtomicU64>,
+    /// Counts against `max_connections` for as long as the stream lives, whoever holds it.
+    _slot: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    TcpTls(Box<TlsStream<TcpStream>>),
+    UnixTls(Box<TlsStream<UnixStream>>),
+}
+
+impl Stream {
+    /// The counter of received bytes.
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+}
+
+/// Connects, TLS included, within `timeouts.connect`.
+pub(super) async fn connect(upstream: &Upstream, slot: OwnedSemaphorePermit) -> Result<Stream, Failure> {
+    let within = upstream.connect_timeout;
+    let transport =
+        timeout(within, establish(&upstream.endpoint, within)).await.map_err(|_| Failure::ConnectTimeout(within))??;
+    if upstream.http2 && !transport.speaks_http2() {
+        return Err(Failure::Protocol(ProtocolFault::NotHttp2));
+    }
+    Ok(Stream { transport, received: Arc::default(), _slot: slot })
+}
+
+async fn establish(endpoint: &Endpoint, within: Duration) -> Result<Transport, Failure> {
+    match &endpoint.address {
+        Address::Tcp(host, port) => {
+            let tcp = connect_tcp(host, *port, within).await?;
+            Ok(match &endpoint.tls {
+                None => Transport::Tcp(tcp),
+                Some(tls) => Transport::TcpTls(Box::new(shake_hands(tls, tcp).await?)),
+            })
+        }
+        Address::Unix(path) => {
+            let unix = UnixStream::connect(path).await.map_err(Failure::Unreachable)?;
+            Ok(match &endpoint.tls {
+                None => Transport::Unix(unix),
+                Some(tls) => Transport::UnixTls(Box::new(shake_hands(tls, unix).await?)),
+            })
+        }
+    }
+}
+
+/// Tries the name's addresses in order; each but the last gets its share of the time.
+async fn connect_tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, Failure> {
+    let addresses: Vec<_> = match host.parse::<std::net::IpAddr>() {
+        Ok(address) => vec![(address, port).into()],
+        Err(_) => tokio::net::lookup_host((host, port)).await.map_err(Failure::Unresolved)?.collect(),
+    };
+    let share = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match timeout(share.max(SHARE), TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).map_err(Failure::Unreachable)?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::ErrorKind::TimedOut.into(),
+        }
+    }
+    if last.kind() == io::ErrorKind::TimedOut {
+        return Err(Failure::ConnectTimeout(within));
+    }
+    Err(Failure::Unreachable(last))
+}
+
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(tls: &Tls, stream: S) -> Result<TlsStream<S>, Failure> {
+    TlsConnector::from(Arc::clone(&tls.config)).connect(tls.name.clone(), stream).await.map_err(Failure::Tls)
+}
+
+impl Transport {
+    /// Whether the protocol agreed on is HTTP/2. Without TLS it is so by prior knowledge (RFC 9113 section 3.3).
+    fn speaks_http2(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => true,
+            Self::TcpTls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+            Self::UnixTls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        }
+    }
+}
+
+/// Calls the method of the stream inside.
+macro_rules! delegate {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match &mut $self.get_mut().transport {
+            Transport::Tcp($stream) => $call,
+            Transport::Unix($stream) => $call,
+            Transport::TcpTls($stream) => $call,
+            Transport::UnixTls($stream) => $call,
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(delegate!(self.as_mut(), stream => Pin::new(stream).poll_read(cx, buf)))?;
+        let read = buf.filled().len().saturating_sub(before);
+        self.received.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.transport {
+            Transport::Tcp(stream) => stream.is_write_vectored(),
+            Transport::Unix(stream) => stream.is_write_vectored(),
+            Transport::TcpTls(stream) => stream.is_write_vectored(),
+            Transport::UnixTls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,450 @@
+//! What the upstream is told in headers: first everything is removed that only the gateway may say or that concerns
+//! one hop only, then the gateway says it. Pure.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{Method, Version, request};
+use smallvec::SmallVec;
+
+use super::body::unless_empty;
+use super::fold;
+use super::{Facts, Purpose, Scheme};
+use crate::config::ClientAddressHeader;
+use crate::policy::AuthorizationHeader;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Suffixes of the identity headers (http.md, "Towards the upstream"): `identity.pass` cannot name one.
+pub(super) const IDENTITY: [&str; 12] = [
+    "subject",
+    "client-id",
+    "issuer",
+    "flow",
+    "scopes",
+    "permissions",
+    "global",
+    "org-uids",
+    "policy",
+    "route",
+    "assertion",
+    "organizations",
+];
+
+/// Names of HTTP/1 and HTTP/2 connections, of framing, and of what the gateway itself sets: never passed on as the
+/// client sent them. Folded.
+const NEVER: [&str; 16] = [
+    "connection",
+    "content-length",
+    "dpop",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy",
+    "te",
+    "traceparent",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-original-url",
+    "x-request-id",
+    "x-rewrite-url",
+];
+
+/// Names that make a server take another method than the request's.
+const METHOD_OVERRIDE: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Fields that a trailer section may not carry (RFC 9110 section 6.5.1), beside those removed as headers.
+const NOT_IN_TRAILERS: [&str; 16] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "forwarded",
+    "max-forwards",
+    "range",
+    "set-cookie",
+    "trailer",
+    "tracestate",
+    "x-forwarded-for",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// `identity.prefix` and `identity.pass`.
+#[derive(Debug)]
+pub(super) struct IdentityNames {
+    /// Folded.
+    pub(super) prefix: String,
+    /// As written, in lower case.
+    pub(super) pass: Vec<String>,
+}
+
+impl IdentityNames {
+    /// Whether the client may not send this name because it could be read as an identity header.
+    fn covers(&self, name: &str) -> bool {
+        fold::begins(name, &self.prefix) && !self.pass.iter().any(|passed| passed == name)
+    }
+}
+
+/// A header that the gateway sets, by reference.
+pub(super) type Set<'p> = SmallVec<[(&'p HeaderName, &'p HeaderValue); 16]>;
+
+/// What the permit says about headers.
+#[derive(Debug)]
+pub(super) struct Effects<'p> {
+    /// Set, each name once.
+    pub(super) set: Set<'p>,
+    /// Folded names that `forward` sets, whether or not they have a value this time.
+    pub(super) removes: &'p [Box<str>],
+    /// What becomes of `Authorization`.
+    pub(super) authorization: AuthorizationHeader,
+    /// Whether method override headers are removed.
+    pub(super) strips_method_override: bool,
+}
+
+/// What one upstream gets beside what the permit says.
+#[derive(Debug)]
+pub(super) struct Delivery<'d> {
+    /// `Host`, or the authority of HTTP/2.
+    pub(super) host: HeaderValue,
+    /// Whether it is spoken to in HTTP/2.
+    pub(super) http2: bool,
+    /// Which names are identity headers.
+    pub(super) identity: &'d IdentityNames,
+    /// Which header a trusted proxy names the client in; the other one is not believed.
+    pub(super) client_address_from: ClientAddressHeader,
+}
+
+/// How the request body is framed on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// No body.
+    None,
+    /// `Content-Length`.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`, or HTTP/2 frames without announced length.
+    Unknown,
+}
+
+/// Turns the client's headers into the upstream's.
+pub(super) fn rewrite(
+    head: &mut request::Parts,
+    facts: &Facts,
+    effects: &Effects<'_>,
+    delivery: &Delivery<'_>,
+    framing: Framing,
+) {
+    let headers = &mut head.headers;
+    let kept = Kept::take(headers, facts, delivery);
+    let via = append(joined(headers, &VIA, ", "), received_by(head.version));
+    remove(headers, facts, effects, delivery);
+    put_framing(headers, &head.method, framing, delivery.http2);
+    kept.put(headers, facts, delivery);
+    headers.insert(VIA, via);
+    put_forwarding(headers, facts);
+    for (name, value) in &effects.set {
+        headers.insert(*name, (*value).clone());
+    }
+}
+
+/// What of the client's own hop-by-hop and forwarding fields has a meaning for the next hop.
+struct Kept {
+    accepts_trailers: bool,
+    forwarded_for: Option<HeaderValue>,
+    forwarded: Option<HeaderValue>,
+}
+
+impl Kept {
+    fn take(headers: &HeaderMap, facts: &Facts, delivery: &Delivery<'_>) -> Self {
+        let believed = |name: &HeaderName, source: ClientAddressHeader| {
+            (facts.peer_is_trusted && delivery.client_address_from == source).then(|| joined(headers, name, ", "))?
+        };
+        Self {
+            accepts_trailers: list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers")),
+            forwarded_for: believed(&X_FORWARDED_FOR, ClientAddressHeader::XForwardedFor),
+            forwarded: believed(&FORWARDED, ClientAddressHeader::Forwarded),
+        }
+    }
+
+    fn put(self, headers: &mut HeaderMap, facts: &Facts, delivery: &Delivery<'_>) {
+        if self.accepts_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if facts.purpose == Purpose::WebSocket {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        let chain = Chain { facts };
+        put(headers, X_FORWARDED_FOR, &chain.x_forwarded_for(self.forwarded_for.as_ref()));
+        put(headers, FORWARDED, &chain.forwarded(self.forwarded.as_ref()));
+        if !delivery.http2 {
+            headers.insert(HOST, delivery.host.clone());
+            if let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten() {
+                headers.insert(COOKIE, cookies);
+            }
+        }
+    }
+}
+
+/// Removes everything that the client may not say to the upstream.
+fn remove(headers: &mut HeaderMap, facts: &Facts, effects: &Effects<'_>, delivery: &Delivery<'_>) {
+    let named: SmallVec<[String; 4]> = list(headers, &CONNECTION)
+        .map(|name| fold::folded(&String::from_utf8_lossy(name)))
+        .filter(|name| name != "close" && name != "keep-alive")
+        .collect();
+    let gone: SmallVec<[HeaderName; 12]> = headers
+        .keys()
+        .filter(|name| {
+            let text = name.as_str();
+            never(text)
+                || named.iter().any(|named| fold::same(text, named))
+                || reserved(text, effects, delivery.identity)
+                || forwarding(text, facts.peer_is_trusted)
+                || (effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| fold::same(text, known)))
+                || (text == "tracestate" && !facts.trace_continued)
+        })
+        .cloned()
+        .collect();
+    for name in gone {
+        headers.remove(name);
+    }
+    remove_authorization(headers, effects.authorization);
+}
+
+/// Whether the name belongs to one connection, to framing, or to the gateway.
+fn never(name: &str) -> bool {
+    NEVER.iter().any(|known| fold::same(name, known)) || fold::begins(name, "proxy-")
+}
+
+/// Whether only the gateway may say this header: an identity header, or one that `forward` sets.
+fn reserved(name: &str, effects: &Effects<'_>, identity: &IdentityNames) -> bool {
+    identity.covers(name)
+        || effects.removes.iter().any(|set| fold::same(name, set))
+        || effects.set.iter().any(|(set, _)| alike(name, set.as_str()))
+}
+
+/// Whether two names fold to the same.
+fn alike(left: &str, right: &str) -> bool {
+    left.len() == right.len() && fold::same(left, &fold::folded(right))
+}
+
+/// Whether the name tells where the request came from and is not to be believed. Of a trusted proxy the plain
+/// spellings are: the others may have come through it from the client.
+fn forwarding(name: &str, peer_is_trusted: bool) -> bool {
+    let tells = fold::begins(name, "x-forwarded-") || fold::same(name, "forwarded") || fold::same(name, "x-real-ip");
+    tells && !(peer_is_trusted && fold::is_plain(name))
+}
+
+fn remove_authorization(headers: &mut HeaderMap, rule: AuthorizationHeader) {
+    match rule {
+        AuthorizationHeader::Keep => {}
+        AuthorizationHeader::Strip => {
+            headers.remove(AUTHORIZATION);
+        }
+        AuthorizationHeader::StripTokens => {
+            if headers.get_all(AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes())) {
+                headers.remove(AUTHORIZATION);
+            }
+        }
+    }
+}
+
+/// Whether a server could read a Bearer or DPoP credential out of this value, alone or in a list.
+fn holds_token(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|part| {
+        let part = part.trim_ascii();
+        let end = part.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(part.len());
+        let (scheme, _) = part.split_at(end);
+        scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop")
+    })
+}
+
+/// Announces the body as it will be sent, whatever the client announced.
+fn put_framing(headers: &mut HeaderMap, method: &Method, framing: Framing, http2: bool) {
+    match framing {
+        Framing::Length(length) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Framing::Unknown if !http2 => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        Framing::None if [Method::POST, Method::PUT, Method::PATCH].contains(method) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Framing::None => {
+            headers.remove(TRAILER);
+        }
+        Framing::Unknown => {}
+    }
+}
+
+/// Where the request came from, for servers that read other fields than `X-Forwarded-For` and `Forwarded`.
+fn put_forwarding(headers: &mut HeaderMap, facts: &Facts) {
+    let scheme = HeaderValue::from_static(facts.scheme.as_str());
+    set_unless_single(headers, X_FORWARDED_PROTO, scheme);
+    set_unless_single(headers, X_FORWARDED_HOST, facts.authority.clone());
+    set_unless_single(headers, X_FORWARDED_PORT, HeaderValue::from(facts.port));
+    headers.insert(X_REQUEST_ID, facts.request_id.clone());
+    headers.insert(TRACEPARENT, facts.traceparent.clone());
+}
+
+/// Sets the header unless exactly one value, of a trusted proxy, is there.
+fn set_unless_single(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Occupied(mut found) if found.iter().count() != 1 => {
+            found.insert(value);
+        }
+        Entry::Occupied(_) => {}
+        Entry::Vacant(free) => {
+            free.insert(value);
+        }
+    }
+}
+
+/// Writers of the two fields that list the hops.
+struct Chain<'f> {
+    facts: &'f Facts,
+}
+
+impl Chain<'_> {
+    /// The believed value with the peer appended. Without one, but behind a trusted proxy, the client that the other
+    /// field named comes first.
+    fn x_forwarded_for(&self, believed: Option<&HeaderValue>) -> String {
+        let peer = self.facts.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+        match believed.and_then(|value| value.to_str().ok()) {
+            Some(before) => format!("{before}, {peer}"),
+            None if self.facts.client == self.facts.peer || !self.facts.peer_is_trusted => peer,
+            None => {
+                let client = self.facts.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
+                format!("{client}, {peer}")
+            }
+        }
+    }
+
+    /// RFC 7239 section 4.
+    fn forwarded(&self, believed: Option<&HeaderValue>) -> String {
+        let host = self.facts.authority.to_str().unwrap_or_default();
+        let own = format!("for={};host=\"{host}\";proto={}", node(self.facts.peer), self.facts.scheme.as_str());
+        match believed.and_then(|value| value.to_str().ok()) {
+            Some(before) => format!("{before}, {own}"),
+            None if self.facts.client == self.facts.peer || !self.facts.peer_is_trusted => own,
+            None => format!("for={}, {own}", node(self.facts.client)),
+        }
+    }
+}
+
+impl Scheme {
+    /// The scheme's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// RFC 7239 section 6.
+fn node(address: Option<IpAddr>) -> String {
+    match address {
+        Some(IpAddr::V4(address)) => address.to_string(),
+        Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+        None => "unknown".to_owned(),
+    }
+}
+
+/// RFC 9110 section 7.6.3, without a version of the software.
+pub(super) fn received_by(version: Version) -> HeaderValue {
+    HeaderValue::from_static(match version {
+        Version::HTTP_10 => "1.0 torwart",
+        Version::HTTP_2 => "2 torwart",
+        _ => "1.1 torwart",
+    })
+}
+
+/// `before, last`, or `last` alone.
+pub(super) fn append(before: Option<HeaderValue>, last: HeaderValue) -> HeaderValue {
+    let Some(before) = before else { return last };
+    let joined = [before.as_bytes(), b", ", last.as_bytes()].concat();
+    HeaderValue::from_bytes(&joined).unwrap_or(last)
+}
+
+/// All values of a header in one, or `None` when it is not there.
+pub(super) fn joined(headers: &HeaderMap, name: &HeaderName, separator: &str) -> Option<HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    let mut all = first.as_bytes().to_vec();
+    for value in values {
+        all.extend_from_slice(separator.as_bytes());
+        all.extend_from_slice(value.as_bytes());
+    }
+    HeaderValue::from_bytes(&all).ok()
+}
+
+/// The members of a comma-separated header, over all its lines.
+pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    match HeaderValue::from_str(value) {
+        Ok(value) => headers.insert(name, value),
+        Err(_) => headers.remove(name),
+    };
+}
+
+/// What is removed from a request's trailers: whatever would have been removed as a header, and what steers framing,
+/// routing or authentication.
+#[derive(Debug, Clone)]
+pub(super) struct TrailerRules {
+    identity: Arc<IdentityNames>,
+    removes: Vec<Box<str>>,
+}
+
+impl TrailerRules {
+    /// The rules of one request.
+    pub(super) fn new(identity: &Arc<IdentityNames>, effects: &Effects<'_>) -> Self {
+        let set = effects.set.iter().map(|(name, _)| fold::folded(name.as_str()).into_boxed_str());
+        Self { identity: Arc::clone(identity), removes: effects.removes.iter().cloned().chain(set).collect() }
+    }
+
+    /// What may be passed on; `None`: nothing.
+    pub(super) fn filter(&self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+        let gone: SmallVec<[HeaderName; 4]> =
+            trailers.keys().filter(|name| self.removes(name.as_str())).cloned().collect();
+        for name in gone {
+            trailers.remove(name);
+        }
+        unless_empty(trailers)
+    }
+
+    fn removes(&self, name: &str) -> bool {
+        never(name)
+            || self.identity.covers(name)
+            || forwarding(name, false)
+            || NOT_IN_TRAILERS.iter().any(|known| fold::same(name, known))
+            || self.removes.iter().any(|set| fold::same(name, set))
+    }
+}
