@@ -2,7 +2,15 @@
 //!
 //! The shape of the file is in [`document`]; reading it collects every problem at once.
 
+mod defaults;
+pub mod document;
+mod files;
+mod forms;
+mod issuers;
+mod listeners;
 pub mod preset;
+mod shape;
+mod upstreams;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,8 +19,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::diagnostic::{Diagnostics, Place};
+use crate::document::{Shape, json_schema};
 use crate::principal::ClaimPath;
 use crate::target::quirks::Quirks;
+
+pub use document::{load, read};
+pub use files::{Documents, documents, locate};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -49,8 +62,69 @@ pub struct Config {
     pub state_directory: Option<PathBuf>,
     /// Bounds on everything that a client or an issuer can make large, slow or many.
     pub limits: Limits,
+    /// Every file that the configuration reads besides itself, with the place that names it: for checking and watching.
+    pub files: Vec<FileUse>,
     /// Set by dev mode only: explanations in refusals, dev issuers accepted, http issuers on loopback accepted.
     pub dev: bool,
+}
+
+/// A file that the configuration names.
+#[derive(Debug, Clone)]
+pub struct FileUse {
+    /// What it holds.
+    pub kind: FileKind,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The value that names it.
+    pub place: Place,
+}
+
+/// What a file holds that the configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// The directory of policy documents.
+    Policies,
+    /// A certificate chain, PEM.
+    Certificate,
+    /// A private key, PEM.
+    Key,
+    /// CA certificates, PEM.
+    CaBundle,
+    /// A JSON Web Key Set, RFC 7517 section 5.
+    KeySet,
+    /// A secret: a token, a password, an HMAC key.
+    Secret,
+}
+
+impl Config {
+    /// What forbids `run` although the file is well-formed: nothing to listen on, or issuers of dev mode.
+    pub fn obstacles(&self) -> Diagnostics {
+        let mut problems = Diagnostics::new();
+        if self.listeners.is_empty() {
+            problems
+                .general(format!("`{}` has no listener", self.path.display()))
+                .help("add `listeners: [{address: \"127.0.0.1:8080\"}]`, or one with `tls`");
+        }
+        for issuer in self.issuers.iter().filter(|issuer| !self.dev && is_dev_issuer(&issuer.issuer)) {
+            problems.general(format!("the issuer `{}` is one of dev mode: its tokens are worth nothing", issuer.name));
+        }
+        problems
+    }
+}
+
+/// Whether a URL is that of an issuer of dev mode: `.../.torwart-dev/NAME`. Whatever follows, none of them is real.
+pub fn is_dev_issuer(url: &str) -> bool {
+    url.split('/').any(|segment| segment == ".torwart-dev")
+}
+
+/// The JSON Schema of `torwart.yaml`.
+pub fn schema() -> serde_json::Value {
+    json_schema(&shape::CONFIGURATION, "torwart.yaml")
+}
+
+/// The declaration of `torwart.yaml`.
+pub fn shape() -> &'static Shape {
+    &shape::CONFIGURATION
 }
 
 /// One address that accepts connections.

@@ -68,6 +68,7 @@
 
 mod check;
 mod expand;
+mod file;
 mod format;
 mod node;
 mod scalar;
@@ -77,6 +78,7 @@ mod tree;
 
 pub use check::check;
 pub use expand::{Environment, expand};
+pub use file::read_file;
 pub use format::{duration, network, size};
 pub use node::{Entry, Key, Mapping, Node, Value};
 pub use schema::json_schema;

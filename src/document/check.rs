@@ -61,6 +61,8 @@ impl Check<'_> {
         match shape {
             Shape::Format(wanted) => {
                 if let Err(help) = (wanted.check)(text) {
+                    let hidden = node.expanded && !text.is_empty();
+                    let help = if hidden { help.replace(text, self.slice(node.span)) } else { help };
                     self.report(node.span, format!("{shown} is not {}", wanted.what), help);
                 }
             }
@@ -373,6 +375,9 @@ fn joined(parts: &[String]) -> String {
 
 /// What a range allows, without an upper end that is only the type's.
 fn range<T: Display + PartialEq>(min: T, max: T, unbounded: T) -> String {
+    if min == max {
+        return format!("write `{min}`");
+    }
     if unbounded == max { format!("write at least `{min}`") } else { format!("write `{min}` to `{max}`") }
 }
 

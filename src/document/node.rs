@@ -156,12 +156,10 @@ impl Node {
         })
     }
 
-    /// The value, with plain text from the environment read again by the core schema.
+    /// The value, with text from the environment read again by the core schema.
     pub(super) fn resolved(&self) -> Value {
         match &self.value {
-            Value::Text(text) if self.expanded && !self.quoted => {
-                scalar::resolve(text).unwrap_or_else(|_| Value::Text(String::new()))
-            }
+            Value::Text(text) if self.expanded => scalar::resolve(text).unwrap_or_else(|_| Value::Text(String::new())),
             Value::Bool(value) => Value::Bool(*value),
             Value::Int(value) => Value::Int(*value),
             Value::Float(value) => Value::Float(*value),

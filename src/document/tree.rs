@@ -39,7 +39,11 @@ pub fn parse(source: &Arc<Source>, problems: &mut Diagnostics) -> Option<Node> {
             Err(fault) => {
                 let start = builder.offset(fault.marker());
                 let place = builder.place(Span { start, end: start });
-                builder.problems.error(place, format!("not valid YAML: {}", sentence(&fault.info())));
+                let braces = source.text.get(start..).is_some_and(|rest| rest.starts_with(['{', '$']));
+                let found = builder.problems.error(place, format!("not valid YAML: {}", sentence(&fault.info())));
+                if braces {
+                    found.help("quote a value that has braces in it");
+                }
                 return None;
             }
         }

@@ -1,0 +1,293 @@
+//! `issuers`: a preset's defaults under what the file says (tokens.md).
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::document::Reader;
+use super::{
+    Algorithm, Audiences, ClaimSources, FileKind, FlowRule, Introspection, Issuer, KeySource, Preset, Userinfo, forms,
+    is_dev_issuer,
+};
+use crate::diagnostic::Span;
+use crate::document::{Mapping, Node};
+use crate::principal::ClaimPath;
+
+/// Reads all issuers in the order they are written.
+pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node]) -> Vec<Issuer> {
+    let mut names: HashMap<&str, Span> = HashMap::new();
+    let mut urls: HashMap<&str, Span> = HashMap::new();
+    for map in nodes.iter().filter_map(Node::map) {
+        for (key, seen) in [("name", &mut names), ("issuer", &mut urls)] {
+            let Some((node, text)) = map.get(key).and_then(|node| Some((node, node.text()?))) else { continue };
+            if let Some(first) = seen.get(text) {
+                let first = reader.place(*first);
+                let what = if key == "name" { "name" } else { "URL" };
+                reader
+                    .error(node, format!("two issuers have the {what} `{text}`"))
+                    .help(if key == "name" {
+                        "give each its own"
+                    } else {
+                        "tokens must belong to one issuer: merge the two"
+                    })
+                    .related(first, "the first is here");
+            } else {
+                seen.insert(text, node.span);
+            }
+        }
+    }
+    if let Some(node) = nodes.get(usize::from(u16::MAX)) {
+        reader.error(node, "too many issuers");
+    }
+    nodes.iter().filter_map(Node::map).filter_map(|map| issuer(reader, map)).collect()
+}
+
+fn issuer(reader: &mut Reader<'_>, map: &Mapping) -> Option<Issuer> {
+    let preset = map.text("preset").and_then(Preset::named);
+    let mut issuer = Issuer::new(map.text("name").unwrap_or_default(), map.text("issuer").unwrap_or_default(), preset);
+    issuer.integration = map.text("environment") == Some("integration");
+    if let Some(node) = map.get("issuer") {
+        issuer_url(reader, node, issuer.integration);
+    }
+    issuer.audiences = audiences(reader, map);
+    if let Some(node) = map.get("leeway")
+        && let Some(leeway) = node.duration()
+    {
+        if leeway.subsec_nanos() != 0 {
+            reader.error(node, "`leeway` is whole seconds").help("write `1s` or more, or `0s`");
+        }
+        issuer.leeway = i64::try_from(leeway.as_secs()).unwrap_or(issuer.leeway);
+    }
+    issuer.strict_rfc9068 = map.text("strict").map_or(issuer.strict_rfc9068, |word| word == "rfc9068");
+    issuer.keys = keys(reader, map, issuer.integration);
+    issuer.algorithms = algorithms(reader, map, &issuer.keys);
+    if let Some(stale) = map.map("keys").and_then(|keys| keys.duration("max_stale")) {
+        issuer.keys_max_stale = stale;
+    }
+    if let Some(claims) = map.map("claims") {
+        sources(&mut issuer.claims, claims);
+    }
+    if let Some(case) = map.map("claims_case") {
+        issuer.case_insensitive = case.list("insensitive").iter().filter_map(path).collect();
+    }
+    if let Some(node) = map.get("client_credentials_when") {
+        issuer.client_credentials_when = flow_rule(reader, node);
+    }
+    issuer.tls_ca = map.map("tls").and_then(|tls| tls.get("ca")).map(|node| reader.file(node, FileKind::CaBundle));
+    issuer.introspection = map.map("introspection").and_then(|inner| introspection(reader, inner, issuer.integration));
+    issuer.userinfo = userinfo(reader, map, &issuer);
+    issuer.sender_constraint_required = map.text("sender_constraint") == Some("required");
+    (!issuer.name.is_empty()).then_some(issuer)
+}
+
+fn issuer_url(reader: &mut Reader<'_>, node: &Node, integration: bool) {
+    https(reader, node, integration);
+    let text = node.text().unwrap_or_default();
+    if is_dev_issuer(text) {
+        reader
+            .error(node, "this is an issuer of `torwart dev`: its tokens are worth nothing outside of dev mode")
+            .help("write the URL of a real authorization server");
+    }
+    if text.contains('?') {
+        reader.error(node, "an issuer's URL has no query").help("RFC 8414 section 2: scheme, host and path only");
+    }
+}
+
+/// Refuses http, except for this machine in the integration environment.
+fn https(reader: &mut Reader<'_>, node: &Node, integration: bool) {
+    let Some(uri) = node.text().and_then(|text| forms::url(text).ok()) else { return };
+    let local = forms::is_local(&uri);
+    if uri.scheme_str() == Some("https") || (local && integration) {
+        return;
+    }
+    let help = match (local, node.text().and_then(|text| text.split_once("://"))) {
+        (true, _) => "write `environment: integration` for a provider on this machine".to_owned(),
+        (false, Some((_, rest))) if !node.expanded => format!("write `https://{rest}`"),
+        (false, _) => "write `https://`".to_owned(),
+    };
+    reader.error(node, "issuers speak https: whoever is between could put keys of their own in").help(help);
+}
+
+fn audiences(reader: &mut Reader<'_>, map: &Mapping) -> Audiences {
+    let Some(node) = map.get("audiences") else { return Audiences::OneOf(Vec::new()) };
+    if node.text() == Some("any") {
+        reader
+            .warning(node, "`audiences: any` accepts tokens that were issued for other APIs")
+            .help("name the audiences of this API, unless the issuer's tokens have none");
+        return Audiences::Any;
+    }
+    Audiences::OneOf(node.list().iter().filter_map(Node::text).map(str::to_owned).collect())
+}
+
+fn keys(reader: &mut Reader<'_>, map: &Mapping, integration: bool) -> KeySource {
+    if let Some(node) = map.get("secret_file") {
+        return KeySource::Secret(reader.file(node, FileKind::Secret));
+    }
+    if let Some(node) = map.get("jwks_file") {
+        return KeySource::File(reader.file(node, FileKind::KeySet));
+    }
+    match map.get("jwks_uri").and_then(|node| Some((node, node.text()?))) {
+        Some((node, url)) => {
+            https(reader, node, integration);
+            KeySource::Url(url.to_owned())
+        }
+        None => KeySource::Discovery,
+    }
+}
+
+fn algorithms(reader: &mut Reader<'_>, map: &Mapping, keys: &KeySource) -> Vec<Algorithm> {
+    let secret = matches!(keys, KeySource::Secret(_));
+    let fitting: &[Algorithm] = if secret { &Issuer::HMAC } else { &Issuer::ASYMMETRIC };
+    if map.get("algorithms").is_none() {
+        return fitting.to_vec();
+    }
+    let mut chosen = Vec::new();
+    for node in map.list("algorithms") {
+        let Some((name, algorithm)) = node.text().and_then(|name| Some((name, forms::algorithm(name)?))) else {
+            continue;
+        };
+        if chosen.contains(&algorithm) {
+            reader.error(node, format!("`{name}` is listed twice")).help("keep one");
+        } else if fitting.contains(&algorithm) {
+            chosen.push(algorithm);
+        } else if secret {
+            reader
+                .error(node, format!("`{name}` has no use for the secret in `secret_file`"))
+                .help("with `secret_file` only `HS256`, `HS384` and `HS512` count");
+        } else {
+            reader
+                .error(node, format!("`{name}` needs `secret_file`"))
+                .help("a key that is published can sign nothing: HMAC counts only with a secret of its own");
+        }
+    }
+    chosen
+}
+
+fn sources(claims: &mut ClaimSources, map: &Mapping) {
+    let fields = [
+        (&mut claims.subject, "subject"),
+        (&mut claims.client, "client"),
+        (&mut claims.scopes, "scopes"),
+        (&mut claims.permissions, "permissions"),
+        (&mut claims.organizations, "organizations"),
+        (&mut claims.global, "global"),
+    ];
+    for (field, key) in fields {
+        let Some(node) = map.get(key) else { continue };
+        *field = match node.map() {
+            Some(choice) => choice.list("first_of").iter().filter_map(path).collect(),
+            None => path(node).into_iter().collect(),
+        };
+    }
+}
+
+/// A literal name, or a list of keys to descend.
+fn path(node: &Node) -> Option<ClaimPath> {
+    let keys: Option<Box<[String]>> = node.one_or_many().iter().map(|key| key.text().map(str::to_owned)).collect();
+    keys.filter(|keys| !keys.is_empty()).map(ClaimPath)
+}
+
+fn flow_rule(reader: &mut Reader<'_>, node: &Node) -> Option<FlowRule> {
+    match node.text() {
+        Some("client_equals_subject") => return Some(FlowRule::ClientEqualsSubject),
+        Some("never") => return Some(FlowRule::Never),
+        _ => {}
+    }
+    let map = node.map()?;
+    if let Some(choice) = map.get("any_of") {
+        for inner in choice.list() {
+            if inner.text() == Some("never") || inner.map().is_some_and(|map| map.get("any_of").is_some()) {
+                reader
+                    .error(inner, "`any_of` holds single rules")
+                    .help("`never` and another `any_of` have no place in it");
+            }
+        }
+        return choice.list().iter().map(|inner| flow_rule(reader, inner)).collect::<Option<_>>().map(FlowRule::AnyOf);
+    }
+    if let Some(subject) = map.get("subject_is") {
+        let text = subject.text()?;
+        if text.replace("{client}", "").contains(['{', '}']) {
+            reader.error(subject, "`subject_is` knows only `{client}`").help("write `{client}` for the client's id");
+        }
+        return Some(FlowRule::SubjectIs(text.to_owned()));
+    }
+    let claim = path(map.get("claim")?)?;
+    if let Some(value) = map.get("equals") {
+        return Some(FlowRule::ClaimEquals(claim, value.to_json()?));
+    }
+    Some(FlowRule::ClaimExists(claim, map.bool("exists")?))
+}
+
+fn introspection(reader: &mut Reader<'_>, map: &Mapping, integration: bool) -> Option<Introspection> {
+    if let Some(node) = map.get("endpoint") {
+        https(reader, node, integration);
+    }
+    Some(Introspection {
+        endpoint: map.text("endpoint").map(str::to_owned),
+        client_id: map.text("client_id")?.to_owned(),
+        client_secret_file: reader.file(map.get("client_secret_file")?, FileKind::Secret),
+        cache: map.duration("cache").unwrap_or(Duration::from_secs(60)),
+        always: map.bool("always").unwrap_or(false),
+    })
+}
+
+fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<Userinfo> {
+    let Some((entry, inner)) = map.entry("userinfo").and_then(|entry| Some((entry, entry.value.map()?))) else {
+        return issuer.userinfo.clone();
+    };
+    let before = issuer.userinfo.clone();
+    let mut userinfo =
+        before.unwrap_or(Userinfo { endpoint: None, claims: Vec::new(), cache: Duration::from_secs(300) });
+    if let Some(node) = inner.get("endpoint") {
+        https(reader, node, issuer.integration);
+        userinfo.endpoint = node.text().map(str::to_owned);
+    }
+    if inner.get("claims").is_some() {
+        userinfo.claims = inner.list("claims").iter().filter_map(Node::text).map(str::to_owned).collect();
+    } else if userinfo.claims.is_empty() {
+        reader
+            .error_at(entry.key.span, "`userinfo` says no `claims`, and no preset does")
+            .help("list the claims to fetch: `claims: [NAME]`");
+    }
+    for node in inner.list("claims") {
+        let name = node.text().unwrap_or_default();
+        if REGISTERED.contains(&name) || decides_flow(issuer.client_credentials_when.as_ref(), name) {
+            reader
+                .error(node, format!("`{name}` counts only from the token itself"))
+                .help("remove it: userinfo never decides who a token stands for");
+        }
+    }
+    userinfo.cache = inner.duration("cache").unwrap_or(userinfo.cache);
+    Some(userinfo)
+}
+
+/// Claims that say what a token is (RFC 7519 section 4.1, RFC 8693 section 4, RFC 9068 section 2.2, RFC 7800).
+static REGISTERED: [&str; 18] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "scope",
+    "scp",
+    "client_id",
+    "azp",
+    "cnf",
+    "act",
+    "may_act",
+    "acr",
+    "amr",
+    "auth_time",
+    "nonce",
+];
+
+fn decides_flow(rule: Option<&FlowRule>, name: &str) -> bool {
+    match rule {
+        Some(FlowRule::ClaimEquals(claim, _) | FlowRule::ClaimExists(claim, _)) => {
+            claim.0.first().is_some_and(|first| first == name)
+        }
+        Some(FlowRule::AnyOf(rules)) => rules.iter().any(|rule| decides_flow(Some(rule), name)),
+        Some(FlowRule::ClientEqualsSubject | FlowRule::SubjectIs(_) | FlowRule::Never) | None => false,
+    }
+}
