@@ -4,4 +4,8 @@
 //! elsewhere: `run` refuses a configuration whose issuer is a dev issuer.
 
 pub mod ca;
+pub mod echo;
 pub mod files;
+pub mod key;
+pub mod persona;
+pub mod provider;

@@ -1,5 +1,6 @@
 //! Torwart, an authorization gateway.
 
+pub mod admin;
 pub mod authn;
 pub mod clock;
 pub mod config;
@@ -9,4 +10,5 @@ pub mod document;
 pub mod policy;
 pub mod principal;
 pub mod target;
+pub mod telemetry;
 pub mod upstream;

@@ -3,7 +3,8 @@
 //! Pure data. `authn` makes it, `policy` reads it, `upstream` tells the protected API about it; none of them
 //! needs to know another for that.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use crate::clock::Timestamp;
 
@@ -115,6 +116,26 @@ pub struct Principal {
     pub certificate_thumbprint: Option<[u8; 32]>,
     /// Seconds that clocks may differ (`leeway` of the issuer).
     pub leeway: i64,
+    /// What is worked out from the principal once instead of on every request, such as rendered identity headers.
+    pub derived: Derived,
+}
+
+/// A place beside a value for what follows from it. Empty at first, and empty again in a clone, because a clone may be
+/// changed.
+#[derive(Debug, Default)]
+pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl Derived {
+    /// What was worked out the first time. `None` when that was something of another type.
+    pub fn or_init<T: Any + Send + Sync>(&self, derive: impl FnOnce() -> T) -> Option<&T> {
+        self.0.get_or_init(|| Box::new(derive())).downcast_ref()
+    }
+}
+
+impl Clone for Derived {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Principal {

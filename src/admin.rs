@@ -1,0 +1,143 @@
+//! The admin listener: health for load balancers, metrics for Prometheus, and an interface for operators.
+//!
+//! It is a server of its own on an address of its own; nothing here can be reached through the gateway's listeners.
+//! It knows the gateway only as [`Gateway`].
+
+mod access;
+mod answer;
+mod serve;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+pub use self::access::Rules;
+pub use self::serve::{Listener, serve};
+
+/// What the admin listener asks of the gateway.
+pub trait Gateway: Send + Sync + 'static {
+    /// The state of the moment, for `/readyz` and `/api/v1/status`.
+    fn state(&self) -> State;
+
+    /// Loads the configuration again and swaps it in when it is good, as `SIGHUP` asks for.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, rendered as `check` prints it; the old one stays in force.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+}
+
+/// The gateway's state.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct State {
+    /// Whether a configuration is in force and its listeners accept connections.
+    pub serving: bool,
+    /// Whether the process is about to end.
+    pub draining: bool,
+    /// Digest of the loaded configuration and policies, in hexadecimal.
+    pub revision: String,
+    /// When it was loaded, RFC 3339.
+    pub loaded: String,
+    /// What was wrong with the last configuration that could not be loaded, if none was loaded since.
+    pub reload_error: Option<String>,
+    /// Names of policies under `mode: observe`.
+    pub observing: Vec<Arc<str>>,
+    /// The configured issuers.
+    pub issuers: Vec<IssuerState>,
+    /// The addresses that accept connections.
+    pub listeners: Vec<String>,
+}
+
+/// Whether an issuer's tokens can be checked.
+#[derive(Debug, Clone, Serialize)]
+pub struct IssuerState {
+    /// Its name in `torwart.yaml`.
+    pub name: Arc<str>,
+    /// Keys in force.
+    pub keys: usize,
+    /// Seconds since the issuer confirmed them.
+    pub age: Option<u64>,
+    /// What the last attempt to fetch them met, if it failed.
+    pub error: Option<String>,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether requests should be sent here.
+    pub ready: bool,
+    /// Why not; and, when ready, what an operator should know.
+    pub reasons: Vec<String>,
+    /// Names of policies under `mode: observe`.
+    pub observing: Vec<Arc<str>>,
+}
+
+impl State {
+    /// Ready is: the configuration is in force, the process is not about to end, and at least one of the configured
+    /// issuers, if any is, has keys (cli.md, "Admin surface").
+    pub fn readiness(&self) -> Readiness {
+        let mut reasons = Vec::new();
+        if !self.serving {
+            reasons.push("no configuration is in force yet".to_owned());
+        }
+        if self.draining {
+            reasons.push("the process is about to end".to_owned());
+        }
+        let keyless = self.issuers.iter().filter(|issuer| issuer.keys == 0);
+        let all_keyless = !self.issuers.is_empty() && keyless.clone().count() == self.issuers.len();
+        let ready = self.serving && !self.draining && !all_keyless;
+        reasons.extend(keyless.map(|issuer| match &issuer.error {
+            Some(error) => format!("issuer `{}` has no keys: {error}", issuer.name),
+            None => format!("issuer `{}` has no keys", issuer.name),
+        }));
+        if let Some(error) = &self.reload_error {
+            reasons.push(format!("the last configuration was not loaded: {error}"));
+        }
+        Readiness { ready, reasons, observing: self.observing.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn issuer(name: &str, keys: usize) -> IssuerState {
+        IssuerState { name: name.into(), keys, age: None, error: None }
+    }
+
+    fn serving(issuers: Vec<IssuerState>) -> State {
+        State { serving: true, issuers, ..State::default() }
+    }
+
+    #[test]
+    fn one_issuer_with_keys_is_enough_and_none_is_not() {
+        assert!(serving(vec![]).readiness().ready);
+        assert!(serving(vec![issuer("a", 0), issuer("b", 1)]).readiness().ready);
+        let readiness = serving(vec![issuer("a", 0), issuer("b", 0)]).readiness();
+        assert!(!readiness.ready);
+        assert_eq!(readiness.reasons, ["issuer `a` has no keys", "issuer `b` has no keys"]);
+    }
+
+    #[test]
+    fn nothing_in_force_or_draining_is_not_ready() {
+        assert!(!State::default().readiness().ready);
+        let draining = State { draining: true, ..serving(vec![issuer("a", 1)]) };
+        assert!(!draining.readiness().ready);
+        assert_eq!(draining.readiness().reasons, ["the process is about to end"]);
+    }
+
+    #[test]
+    fn a_failed_reload_is_told_and_leaves_the_gateway_ready() {
+        let state = State { reload_error: Some("torwart.yaml:1:1: error".to_owned()), ..serving(vec![]) };
+        let readiness = state.readiness();
+        assert!(readiness.ready);
+        assert_eq!(readiness.reasons, ["the last configuration was not loaded: torwart.yaml:1:1: error"]);
+    }
+
+    #[test]
+    fn observing_policies_are_named() {
+        let state = State { observing: vec!["crm".into()], ..serving(vec![]) };
+        assert_eq!(state.readiness().observing, ["crm".into()]);
+    }
+}

@@ -1,0 +1,120 @@
+//! What the admin listener answers, by path.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+use serde_json::json;
+
+use super::access::{Origin, Refused, Rules};
+use super::{Gateway, State};
+use crate::telemetry::Telemetry;
+use crate::telemetry::metrics::CONTENT_TYPE as OPEN_METRICS;
+
+/// An answer, always whole.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// What every connection shares.
+pub(super) struct Site {
+    pub(super) gateway: Arc<dyn Gateway>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) rules: Rules,
+}
+
+/// The answer to a request that came in on `origin`.
+pub(super) async fn answer(site: &Site, request: &Parts, origin: Origin) -> Answer {
+    if let Err(refused) = site.rules.check(request, origin) {
+        return refusal(refused);
+    }
+    let get = request.method == Method::GET || request.method == Method::HEAD;
+    let post = request.method == Method::POST;
+    match request.uri.path() {
+        "/livez" if get => json(StatusCode::OK, &json!({"live": true})),
+        "/readyz" if get => readiness(&site.gateway.state()),
+        "/metrics" if get => metrics(&site.telemetry),
+        "/api/v1/status" if get => status(&site.gateway.state()),
+        "/api/v1/reload" if post => reload(&*site.gateway).await,
+        "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
+        "/api/v1/reload" => method_refused("POST"),
+        _ => problem(StatusCode::NOT_FOUND, "there is nothing under this path"),
+    }
+}
+
+fn readiness(state: &State) -> Answer {
+    let readiness = state.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    json(status, &readiness)
+}
+
+/// `/api/v1/status`.
+#[derive(Serialize)]
+struct Status<'s> {
+    version: &'static str,
+    ready: bool,
+    reasons: Vec<String>,
+    #[serde(flatten)]
+    state: &'s State,
+}
+
+fn status(state: &State) -> Answer {
+    let readiness = state.readiness();
+    let version = env!("CARGO_PKG_VERSION");
+    json(StatusCode::OK, &Status { version, ready: readiness.ready, reasons: readiness.reasons, state })
+}
+
+fn metrics(telemetry: &Telemetry) -> Answer {
+    with(StatusCode::OK, OPEN_METRICS, telemetry.metrics().text())
+}
+
+async fn reload(gateway: &dyn Gateway) -> Answer {
+    match gateway.reload().await {
+        Ok(()) => json(StatusCode::OK, &json!({"reloaded": true, "revision": gateway.state().revision})),
+        Err(error) => json(StatusCode::UNPROCESSABLE_ENTITY, &json!({"reloaded": false, "error": error})),
+    }
+}
+
+/// The answer to a request that breaks a rule.
+pub(super) fn refusal(refused: Refused) -> Answer {
+    let mut answer = problem(refused.status(), &refused.to_string());
+    if refused.status() == StatusCode::UNAUTHORIZED {
+        let challenge = match refused {
+            Refused::TokenWrong => r#"Bearer realm="torwart-admin", error="invalid_token""#,
+            _ => r#"Bearer realm="torwart-admin""#,
+        };
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
+}
+
+/// An RFC 9457 problem.
+pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
+    with(status, "application/problem+json", body.to_string())
+}
+
+fn method_refused(allowed: &'static str) -> Answer {
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not know the method");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    // Serialising our own structures does not fail.
+    with(status, "application/json", serde_json::to_string(value).unwrap_or_default())
+}
+
+fn with(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    let fields: [(HeaderName, &'static str); 3] =
+        [(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+    for (name, value) in fields {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}

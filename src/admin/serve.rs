@@ -1,0 +1,186 @@
+//! Accepting connections for the admin surface.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::Gateway;
+use super::access::{Origin, Rules};
+use super::answer::{Answer, Site, answer, problem};
+use crate::config::AdminAddress;
+use crate::telemetry::Telemetry;
+
+/// Connections served at once; operators and probes need few.
+const CONNECTIONS: usize = 128;
+/// Bytes of a request's body.
+const BODY: usize = 64 * 1024;
+/// Time for a handshake, and for the head and body of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A bound admin address.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds the address. A Unix socket that nobody listens on any more is replaced; it may be used by its owner and
+    /// group.
+    ///
+    /// # Errors
+    /// The operating system's; a file that is in the way of a Unix socket is `AlreadyExists`.
+    pub async fn bind(address: &AdminAddress, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+        let socket = match address {
+            AdminAddress::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
+            AdminAddress::Unix(path) => {
+                make_way(path).await?;
+                let listener = UnixListener::bind(path)?;
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+                Socket::Unix(listener, path.clone())
+            }
+        };
+        Ok(Self { socket, tls })
+    }
+
+    /// The address bound, with the port that the system chose for port 0.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn address(&self) -> io::Result<AdminAddress> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.local_addr().map(AdminAddress::Tcp),
+            Socket::Unix(_, path) => Ok(AdminAddress::Unix(path.clone())),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket {
+            // What is left behind is replaced at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Answers until `end` is cancelled. Meant for the control runtime, never for a worker.
+pub async fn serve(
+    listener: Listener,
+    rules: Rules,
+    gateway: Arc<dyn Gateway>,
+    telemetry: Arc<Telemetry>,
+    end: CancellationToken,
+) {
+    let site = Arc::new(Site { gateway, telemetry, rules });
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = accept(&listener) => accepted,
+            () = end.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, origin)) => {
+                let connection = connection(stream, listener.tls.clone(), Arc::clone(&site), origin);
+                let end = end.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection => {}
+                        () = end.cancelled() => {}
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener cannot accept a connection");
+                // Out of file descriptors, usually: trying again at once would only burn time.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Any byte stream.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Origin)> {
+    match &listener.socket {
+        Socket::Tcp(socket) => {
+            let (stream, _) = socket.accept().await?;
+            let local = stream.local_addr()?;
+            Ok((Box::new(stream), Origin::Tcp(local)))
+        }
+        Socket::Unix(socket, _) => Ok((Box::new(socket.accept().await?.0), Origin::Unix)),
+    }
+}
+
+async fn connection(stream: Box<dyn Stream>, tls: Option<Arc<ServerConfig>>, site: Arc<Site>, origin: Origin) {
+    let Some(tls) = tls else { return requests(stream, site, origin).await };
+    match timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, site, origin).await,
+        Ok(Err(error)) => tracing::debug!(%error, "tls handshake with an admin client failed"),
+        Err(_) => tracing::debug!("tls handshake with an admin client took too long"),
+    }
+}
+
+async fn requests(stream: impl Stream, site: Arc<Site>, origin: Origin) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let site = Arc::clone(&site);
+        async move { Ok::<_, Infallible>(respond(&site, request, origin).await) }
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
+    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+/// Reads the body, which no answer needs yet but every change may have, and answers.
+async fn respond(site: &Site, request: Request<Incoming>, origin: Origin) -> Answer {
+    let (head, body) = request.into_parts();
+    match timeout(PATIENCE, Limited::new(body, BODY).collect()).await {
+        Ok(Ok(_)) => answer(site, &head, origin).await,
+        Ok(Err(_)) => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken"),
+        Err(_) => problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+    }
+}
+
+/// Removes a socket that nobody listens on any more.
+async fn make_way(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            if tokio::net::UnixStream::connect(path).await.is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(path)
+        }
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,164 @@
+//! The canonical path and its decoded form (http.md, "Canonical request target").
+
+use std::borrow::Cow;
+
+use super::quirks::{Charset, EmptySegments};
+use super::{PathRules, TargetError};
+
+/// Stands for `%2F` in decoded text: control characters are refused in paths, so nothing else can be it.
+pub(crate) const KEPT_SLASH: char = '\u{1}';
+/// Stands for `%5C` in decoded text.
+pub(crate) const KEPT_BACKSLASH: char = '\u{2}';
+/// Stands for `%3B` in decoded text.
+pub(crate) const KEPT_SEMICOLON: char = '\u{3}';
+
+/// The escape that stays encoded when segments are decoded, and the character that stands for it inside.
+pub(crate) const fn kept(byte: u8) -> Option<char> {
+    match byte {
+        b'/' => Some(KEPT_SLASH),
+        b'\\' => Some(KEPT_BACKSLASH),
+        b';' => Some(KEPT_SEMICOLON),
+        _ => None,
+    }
+}
+
+/// Decoded text as it is shown and compared: escapes that stayed encoded are written as such.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    if !text.contains([KEPT_SLASH, KEPT_BACKSLASH, KEPT_SEMICOLON]) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match letter {
+            KEPT_SLASH => shown.push_str("%2F"),
+            KEPT_BACKSLASH => shown.push_str("%5C"),
+            KEPT_SEMICOLON => shown.push_str("%3B"),
+            other => shown.push(other),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// The canonical text of a raw path.
+pub(super) fn canonicalise(raw: &str, empty_segments: EmptySegments) -> Result<Cow<'_, str>, TargetError> {
+    if !raw.starts_with('/') {
+        return Err(TargetError::NotAbsolute);
+    }
+    let runs = raw.as_bytes().windows(2).any(|pair| pair == b"//");
+    if runs && empty_segments == EmptySegments::Refuse {
+        return Err(TargetError::EmptySegment);
+    }
+    let merge = runs && empty_segments == EmptySegments::Merge;
+    let path = if !merge && raw.bytes().all(stays) { Cow::Borrowed(raw) } else { Cow::Owned(rewrite(raw, merge)?) };
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(TargetError::DotSegment);
+    }
+    Ok(path)
+}
+
+fn rewrite(raw: &str, merge: bool) -> Result<String, TargetError> {
+    let mut path = String::with_capacity(raw.len() + 16);
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'/' if merge && path.ends_with('/') => {}
+            b'%' => push_escape(&mut path, &mut bytes)?,
+            b'\\' => return Err(TargetError::Backslash),
+            b'#' => return Err(TargetError::Fragment),
+            0..=0x1f | 0x7f => return Err(TargetError::Control),
+            0x80.. => return Err(TargetError::NonAscii),
+            _ if stays(byte) => path.push(char::from(byte)),
+            _ => push_encoded(&mut path, byte),
+        }
+    }
+    Ok(path)
+}
+
+/// Reads what follows a `%`.
+fn push_escape(path: &mut String, bytes: &mut std::str::Bytes<'_>) -> Result<(), TargetError> {
+    let high = bytes.next().ok_or(TargetError::Escape)?;
+    if matches!(high, b'u' | b'U') {
+        return Err(TargetError::UnicodeEscape);
+    }
+    let low = bytes.next().ok_or(TargetError::Escape)?;
+    match hex_byte(high, low).ok_or(TargetError::Escape)? {
+        0..=0x1f | 0x7f => return Err(TargetError::Control),
+        byte if is_unreserved(byte) => path.push(char::from(byte)),
+        byte => push_encoded(path, byte),
+    }
+    Ok(())
+}
+
+/// The decoded text of a canonical path; `None` when nothing in it is encoded.
+pub(super) fn decode(path: &str, charset: Charset) -> Result<Option<String>, TargetError> {
+    if !path.contains('%') {
+        return Ok(None);
+    }
+    let mut text = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            text.push(byte);
+            continue;
+        }
+        let escaped = bytes.next().zip(bytes.next()).and_then(|(high, low)| hex_byte(high, low));
+        let escaped = escaped.ok_or(TargetError::Escape)?;
+        match (kept(escaped), charset) {
+            (Some(marker), _) => text.extend_from_slice(marker.encode_utf8(&mut [0; 4]).as_bytes()),
+            (None, Charset::Utf8) => text.push(escaped),
+            (None, Charset::Latin1) => text.extend_from_slice(char::from(escaped).encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    let text = String::from_utf8(text).map_err(|_| TargetError::Charset)?;
+    // U+0080 to U+009F are control characters as well; ISO 8859-1 bytes of that range are letters of Windows-1252.
+    if charset == Charset::Utf8 && text.chars().any(|letter| matches!(letter, '\u{80}'..='\u{9f}')) {
+        return Err(TargetError::Control);
+    }
+    Ok(Some(text))
+}
+
+/// What the path is, canonical and decoded.
+pub(super) fn read(raw: &str, rules: PathRules) -> Result<(Cow<'_, str>, Option<String>), TargetError> {
+    let path = canonicalise(raw, rules.empty_segments)?;
+    let decoded = decode(&path, rules.charset)?;
+    Ok((path, decoded))
+}
+
+/// Checks a query, which is forwarded byte for byte.
+pub(super) fn check_query(query: &str) -> Result<(), TargetError> {
+    for byte in query.bytes() {
+        match byte {
+            b'#' => return Err(TargetError::Fragment),
+            0..=0x20 | 0x7f => return Err(TargetError::QueryCharacter),
+            0x80.. => return Err(TargetError::NonAscii),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The byte that two hexadecimal digits spell.
+pub(crate) fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// RFC 3986 section 2.3.
+pub(crate) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// RFC 3986 section 3.3: what a path holds as it is.
+const fn stays(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+}
+
+fn push_encoded(text: &mut String, byte: u8) {
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or('0');
+    text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
+}

@@ -1,0 +1,175 @@
+//! Query parameters as servers read them (policy.md, "Bound query parameters").
+
+use std::borrow::Cow;
+
+use super::canonical::hex_byte;
+use super::fold::fold_letter;
+
+/// One piece of a query: what stands between separators.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter<'a> {
+    /// The name as it is written.
+    pub raw_name: &'a str,
+    /// What follows the first `=`, as it is written; `None` without `=`.
+    pub raw_value: Option<&'a str>,
+    /// The separator before it.
+    pub separator: Separator,
+}
+
+/// What stands before a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Separator {
+    /// `&`, or the beginning of the query.
+    Ampersand,
+    /// `;`, which some servers take for `&` and others for a part of the value before it.
+    Semicolon,
+}
+
+/// Why a query cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EscapeError {
+    /// A `%` that two hexadecimal digits do not follow, `%u` among them.
+    #[error("the query holds an invalid percent-encoding")]
+    Invalid,
+    /// `%00`.
+    #[error("the query holds an encoded NUL")]
+    Nul,
+}
+
+/// Everything that a server may take for a parameter: what follows the beginning, every `&` and every `;`. The value of a
+/// parameter after `&` reaches to the next `&`, so it may hold the parameters after `;` that follow it.
+pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
+    query.split('&').flat_map(|whole| {
+        let after_semicolons = whole.split(';').skip(1).map(|piece| parameter(piece, Separator::Semicolon));
+        std::iter::once(parameter(whole, Separator::Ampersand)).chain(after_semicolons)
+    })
+}
+
+fn parameter(piece: &str, separator: Separator) -> Parameter<'_> {
+    match piece.split_once('=') {
+        Some((raw_name, value)) => Parameter { raw_name, raw_value: Some(value), separator },
+        None => Parameter { raw_name: piece, raw_value: None, separator },
+    }
+}
+
+/// Whether every `%` of the query begins a percent-encoding, and none is of NUL.
+///
+/// # Errors
+/// The first that is not.
+pub fn check_escapes(query: &str) -> Result<(), EscapeError> {
+    let mut bytes = query.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%' {
+            let escaped = bytes.next().zip(bytes.next()).and_then(|(high, low)| hex_byte(high, low));
+            match escaped {
+                None => return Err(EscapeError::Invalid),
+                Some(0) => return Err(EscapeError::Nul),
+                Some(_) => {}
+            }
+        } else if byte == 0 {
+            return Err(EscapeError::Nul);
+        }
+    }
+    Ok(())
+}
+
+/// Percent-decoded once with `+` as space; an invalid escape stays as it is. Bytes, because they need not be UTF-8.
+pub fn decode(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'+', _) => decoded.push(b' '),
+            (b'%', [high, low, tail @ ..]) => {
+                if let Some(escaped) = hex_byte(*high, *low) {
+                    decoded.push(escaped);
+                    rest = tail;
+                } else {
+                    decoded.push(byte);
+                }
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    Cow::Owned(decoded)
+}
+
+/// `fold(name)` of policy.md: the name under which some server may read a parameter that is spelt so. Percent-decoded with
+/// `+` as space, cut at NUL, cut at the first `[` that a `]` follows, trimmed; space, `.`, `+` and any other `[` as `_`;
+/// without case.
+pub fn fold_name(raw_name: &str) -> String {
+    let decoded = decode(raw_name);
+    let name = String::from_utf8_lossy(&decoded);
+    let name = name.split('\0').next().unwrap_or_default();
+    let name = match name.find('[') {
+        Some(open) if name.get(open..).is_some_and(|rest| rest.contains(']')) => name.get(..open).unwrap_or_default(),
+        _ => name,
+    };
+    let letter = |letter| if matches!(letter, ' ' | '.' | '+' | '[') { '_' } else { fold_letter(letter) };
+    name.trim().chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fold_as_policy_md_says() {
+        for (raw, folded) in [
+            ("org_uid", "org_uid"),
+            ("Org.Uid", "org_uid"),
+            ("org+uid", "org_uid"),
+            ("org%20uid", "org_uid"),
+            ("org%2Buid", "org_uid"),
+            ("org%2euid", "org_uid"),
+            ("org_uid[]", "org_uid"),
+            ("org_uid%5B0%5D", "org_uid"),
+            ("org[uid", "org_uid"),
+            ("+org_uid+", "org_uid"),
+            ("%09org_uid", "org_uid"),
+            ("org_uid%00x", "org_uid"),
+            ("org_uid%00[x]", "org_uid"),
+            ("ORG_UID", "org_uid"),
+            ("%24filter", "$filter"),
+            ("a]b[c", "a]b_c"),
+            ("[x]", ""),
+            ("\u{212a}ey", "key"),
+            ("100%", "100%"),
+        ] {
+            assert_eq!(fold_name(raw), folded, "{raw}");
+        }
+    }
+
+    #[test]
+    fn parameters_follow_every_ampersand_and_every_semicolon() {
+        let found: Vec<_> = parameters("a=1;b=2&c;d=x=y&").map(|p| (p.raw_name, p.raw_value, p.separator)).collect();
+        assert_eq!(
+            found,
+            [
+                ("a", Some("1;b=2"), Separator::Ampersand),
+                ("b", Some("2"), Separator::Semicolon),
+                ("c;d", Some("x=y"), Separator::Ampersand),
+                ("d", Some("x=y"), Separator::Semicolon),
+                ("", None, Separator::Ampersand),
+            ]
+        );
+    }
+
+    #[test]
+    fn escapes_are_checked() {
+        assert_eq!(check_escapes("a=%41&b=%c3%a4"), Ok(()));
+        for query in ["a=%", "a=%4", "%zz=1", "a=%u0041", "a=%4g"] {
+            assert_eq!(check_escapes(query), Err(EscapeError::Invalid), "{query}");
+        }
+        assert_eq!(check_escapes("a=%00"), Err(EscapeError::Nul));
+    }
+
+    #[test]
+    fn decoding_takes_plus_for_space_and_leaves_what_is_no_escape() {
+        assert_eq!(decode("a+b%2B%zz%e4").as_ref(), b"a b+%zz\xe4");
+    }
+}

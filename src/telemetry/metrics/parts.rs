@@ -1,0 +1,148 @@
+//! Handles for everything that is counted beside requests: connections, issuers, upstreams, sinks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use super::route::Durations;
+use super::tally::Tally;
+use crate::clock::Timestamp;
+
+/// A number that goes up and down with the life of things.
+#[derive(Debug, Default)]
+pub struct Level(AtomicI64);
+
+impl Level {
+    /// Counts one thing for as long as the returned guard lives.
+    pub fn enter<T: AsRef<Self>>(owner: &Arc<T>) -> Entered<T> {
+        owner.as_ref().as_ref().0.fetch_add(1, Ordering::Relaxed);
+        Entered(Arc::clone(owner))
+    }
+
+    /// Sets the number.
+    pub fn set(&self, value: u64) {
+        self.0.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One thing counted in a [`Level`]; dropping it counts it out.
+#[derive(Debug)]
+pub struct Entered<T: AsRef<Level>>(Arc<T>);
+
+impl<T: AsRef<Level>> Drop for Entered<T> {
+    fn drop(&mut self) {
+        self.0.as_ref().as_ref().0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// Adds one.
+    pub fn one(&self) {
+        self.many(1);
+    }
+
+    /// Adds `n`.
+    pub fn many(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Connections of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerMetrics {
+    /// Open connections; count with [`Level::enter`].
+    pub open: Level,
+    /// Connections accepted since start.
+    pub accepted: Count,
+    /// Connections closed before anything was read, by limit.
+    pub refused: Tally,
+    /// TLS handshakes by result: `ok`, or a word for what failed.
+    pub handshakes: Tally,
+}
+
+impl AsRef<Level> for ListenerMetrics {
+    fn as_ref(&self) -> &Level {
+        &self.open
+    }
+}
+
+/// Tokens and keys of one issuer.
+#[derive(Debug, Default)]
+pub struct IssuerMetrics {
+    /// Full validations (not answered from memory) by result: `ok`, or the word for what is wrong with the token.
+    pub validations: Tally,
+    /// Attempts to fetch keys by result: `ok`, `unchanged`, or a word for what failed.
+    pub refreshes: Tally,
+    keys_since: AtomicI64,
+}
+
+impl IssuerMetrics {
+    /// The keys in force were confirmed by the issuer at `moment`.
+    pub fn keys_confirmed(&self, moment: Timestamp) {
+        self.keys_since.store(moment.0, Ordering::Relaxed);
+    }
+
+    /// Seconds since the keys in force were confirmed; `None` while there are none.
+    pub(super) fn keys_age(&self, now: Timestamp) -> Option<i64> {
+        let since = self.keys_since.load(Ordering::Relaxed);
+        (since != 0).then(|| now.0.saturating_sub(since).max(0))
+    }
+}
+
+/// The memory of verified tokens.
+#[derive(Debug, Default)]
+pub struct TokenMemoryMetrics {
+    /// Tokens that were remembered.
+    pub hits: Count,
+    /// Tokens that had to be verified.
+    pub misses: Count,
+    /// Tokens dropped for want of room.
+    pub evictions: Count,
+    /// Tokens remembered at the moment.
+    pub entries: Level,
+    /// Bytes they take.
+    pub bytes: Level,
+}
+
+/// One upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    /// Open connections; count with [`Level::enter`].
+    pub connections: Level,
+    /// Attempts to connect by result: `ok`, or a word for what failed.
+    pub connects: Tally,
+    /// Requests that ended without an answer of the upstream, by what went wrong.
+    pub failures: Tally,
+    /// Times from the request's head to the end of the answer, by method and status.
+    pub(super) durations: Durations,
+}
+
+impl AsRef<Level> for UpstreamMetrics {
+    fn as_ref(&self) -> &Level {
+        &self.connections
+    }
+}
+
+/// Records on their way to a file or a collector.
+#[derive(Debug, Default)]
+pub struct SinkMetrics {
+    /// Records written.
+    pub written: Count,
+    /// Records that found the writer's queue full.
+    pub dropped: Count,
+    /// Records that could not be written.
+    pub failed: Count,
+}
