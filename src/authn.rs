@@ -5,40 +5,100 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
 use crate::principal::{ClientCertificate, IssuerIdentity, IssuerSet, Principal};
 
+pub mod bearer;
+pub mod claims;
+pub mod discovery;
 pub mod failure;
+pub mod fetch;
+pub mod flow;
+pub mod jose;
+pub mod json;
+pub mod jwk;
+pub mod keeper;
+pub mod keyset;
+mod load;
+pub mod memory;
+pub mod roca;
+pub mod rules;
+pub mod schedule;
+pub mod signature;
+pub mod state;
 
 pub use failure::{Failure, Fault, InvalidToken};
+
+use jose::{Header, Parts};
+use keeper::Keeper;
+use keyset::Verdict;
+use memory::{Hit, Memory};
+use rules::{Rules, check_in_force};
+
+/// How often keys are looked for because of one token: the fetch that was under way, one of its own, and one more for a
+/// fetch that ended in between.
+const MOST_LOOKS: usize = 4;
 
 /// The configured issuers of one configuration generation: their rules, their keys, the tokens already verified.
 #[derive(Debug)]
 pub struct Issuers {
+    list: Vec<Issued>,
     identities: Vec<Arc<IssuerIdentity>>,
+    memory: Arc<Memory>,
+    longest: usize,
+    stop: CancellationToken,
+    /// Ends [`Issuers::run`] when these issuers are dropped.
+    _stop: DropGuard,
+}
+
+/// One issuer: what its tokens must be, and its keys.
+#[derive(Debug)]
+struct Issued {
+    rules: Arc<Rules>,
+    keeper: Arc<Keeper>,
+    setup: Option<load::Setup>,
 }
 
 impl Issuers {
-    /// Builds the issuers of a configuration. Unchanged issuers keep keys and remembered tokens of `previous`.
-    /// Nothing is fetched here: keys arrive once [`Issuers::run`] runs.
+    /// Builds the issuers of a configuration. Unchanged issuers keep keys and remembered tokens of `previous`; key sets
+    /// in `state.directory` are taken over. Nothing is fetched here: keys arrive once [`Issuers::run`] runs.
     ///
     /// # Errors
-    /// Files (`jwks_file`, `secret_file`, `tls.ca`) that are unreadable or hold no usable key.
+    /// Files (`jwks_file`, `secret_file`, `tls.ca`) that are unreadable or hold no usable key, URLs that may not be
+    /// asked, an issuer of dev mode elsewhere.
     pub fn load(config: &Config, previous: Option<&Self>) -> Result<Self, Diagnostics> {
-        let _ = (config, previous);
-        Ok(Self { identities: Vec::new() })
+        load::issuers(config, previous)
     }
 
-    /// Keeps the key sets fresh until these issuers are dropped. To be spawned on the control runtime, once.
+    fn of(list: Vec<Issued>, memory: Arc<Memory>, longest: usize) -> Self {
+        let identities = list.iter().map(|issued| Arc::clone(issued.rules.identity())).collect();
+        let stop = CancellationToken::new();
+        Self { list, identities, memory, longest, _stop: stop.clone().drop_guard(), stop }
+    }
+
+    /// Keeps the key sets fresh until these issuers are dropped. To be spawned on the control runtime, once. Keys that
+    /// two configurations share are fetched for both by whichever came first.
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
-        std::future::pending()
+        let keepers: Vec<_> = self.list.iter().map(|issued| Arc::clone(&issued.keeper)).collect();
+        let stop = self.stop.clone();
+        async move {
+            let mut drivers = JoinSet::new();
+            for keeper in keepers {
+                drivers.spawn(keeper.drive(stop.clone()));
+            }
+            while drivers.join_next().await.is_some() {}
+        }
     }
 
-    /// The principal of the bearer token in `headers`; `Ok(None)` when there is no bearer token at all.
+    /// The principal of the bearer token in `headers`; `Ok(None)` when there is no bearer token at all. A remembered
+    /// token is answered without waiting; another one waits for keys at most as long as one fetch takes.
     ///
     /// # Errors
     /// [`Failure`], never [`Failure::Missing`].
@@ -49,8 +109,108 @@ impl Issuers {
         certificate: Option<&ClientCertificate>,
         now: Timestamp,
     ) -> Result<Option<Arc<Principal>>, Failure> {
-        let _ = (headers, accepted, certificate, now);
-        std::future::ready(Err(Failure::from(Fault::Opaque))).await
+        let Some(token) = bearer::token(headers)? else { return Ok(None) };
+        self.verify(token, accepted, certificate, now).await.map(Some)
+    }
+
+    /// The principal of a token, wherever it came from.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] and [`Failure::Unavailable`].
+    pub async fn verify(
+        &self,
+        token: &str,
+        accepted: &IssuerSet,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Failure> {
+        if let Some(outcome) = self.remembered(token, accepted, certificate, now) {
+            self.memory.count(Hit::Found);
+            return outcome;
+        }
+        self.memory.count(Hit::Missed);
+        let claimed = self.read(token, accepted)?;
+        check_in_force(&claimed.principal, certificate, now).map_err(|fault| refused(&claimed.principal, fault))?;
+        let generation = self.check_signature(&claimed, now).await?;
+        let principal = Arc::new(claimed.principal);
+        self.memory.insert(token, &principal, &claimed.issued.rules, generation);
+        Ok(principal)
+    }
+
+    /// What the memory has on a token; `None`: it has to be verified. Rules, keys, issuer, times and binding are asked
+    /// every time.
+    fn remembered(
+        &self,
+        token: &str,
+        accepted: &IssuerSet,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> Option<Result<Arc<Principal>, Failure>> {
+        let entry = self.memory.find(token)?;
+        let id = entry.rules.identity().id;
+        let current = self.list.get(usize::from(id.0))?;
+        let same_rules = Arc::ptr_eq(&entry.rules, &current.rules);
+        if !same_rules || current.keeper.generation(now) != Some(entry.generation) {
+            self.memory.forget(token);
+            return None;
+        }
+        let fault = if accepted.contains(id) {
+            check_in_force(&entry.principal, certificate, now).err()
+        } else {
+            Some(Fault::IssuerNotAccepted)
+        };
+        if fault == Some(Fault::Expired) {
+            self.memory.forget(token);
+        }
+        Some(fault.map_or_else(|| Ok(Arc::clone(&entry.principal)), |fault| Err(refused(&entry.principal, fault))))
+    }
+
+    /// Everything about a token but its times, its binding and its signature.
+    fn read<'a>(&'a self, token: &'a str, accepted: &IssuerSet) -> Result<Claimed<'a>, Failure> {
+        if token.len() > self.longest {
+            return Err(Fault::TooLong.into());
+        }
+        let parts = Parts::split(token)?;
+        let token_digest = signed_digest(&parts);
+        let invalid =
+            |fault, issuer| Failure::Invalid(InvalidToken { fault, issuer, token_digest: Some(token_digest) });
+        let header = Header::read(&parts.header).map_err(|fault| invalid(fault, None))?;
+        let claims = json::object(&parts.payload).map_err(|_| invalid(Fault::Payload, None))?;
+        let claimed = claims.get("iss").and_then(serde_json::Value::as_str);
+        let issued = self.list.iter().find(|issued| Some(issued.rules.issuer().issuer.as_str()) == claimed);
+        let issued = issued.ok_or_else(|| invalid(Fault::Issuer, None))?;
+        let identity = issued.rules.identity();
+        let of_issuer = |fault| invalid(fault, Some(Arc::clone(&identity.name)));
+        if !accepted.contains(identity.id) {
+            return Err(of_issuer(Fault::IssuerNotAccepted));
+        }
+        issued.rules.check_header(&header).map_err(of_issuer)?;
+        let principal = issued.rules.verified_claims(claims, token_digest).map_err(of_issuer)?;
+        Ok(Claimed { issued, parts, header, principal })
+    }
+
+    /// The generation of the keys that vouch for the token.
+    async fn check_signature(&self, claimed: &Claimed<'_>, now: Timestamp) -> Result<u64, Failure> {
+        let keeper = &claimed.issued.keeper;
+        for _ in 0..MOST_LOOKS {
+            let look_again = match claimed.verdict(now) {
+                None if keeper.first().await => true,
+                None => return Err(claimed.unavailable()),
+                Some((Verdict::Valid, generation)) => return Ok(generation),
+                Some((Verdict::Invalid(fault), _)) => return Err(refused(&claimed.principal, fault)),
+                Some((Verdict::UnknownKey, _)) => keeper.renew(now).await,
+            };
+            if !look_again {
+                break;
+            }
+        }
+        let fault = if claimed.header.key_id.is_some() { Fault::UnknownKey } else { Fault::Signature };
+        Err(refused(&claimed.principal, fault))
+    }
+
+    /// The rules of an issuer, for personas and policy tests.
+    pub fn rules(&self, issuer: crate::principal::IssuerId) -> Option<&Rules> {
+        self.list.get(usize::from(issuer.0)).map(|issued| issued.rules.as_ref())
     }
 
     /// Names and folding rules of the issuers in configured order.
@@ -58,15 +218,66 @@ impl Issuers {
         &self.identities
     }
 
-    /// How each issuer's keys are, for readiness, metrics and the admin surface.
-    pub fn states(&self) -> Vec<IssuerState> {
-        Vec::new()
+    /// How each issuer's keys are at `now`, for readiness, metrics and the admin surface.
+    pub fn states(&self, now: Timestamp) -> Vec<IssuerState> {
+        self.list.iter().map(|issued| issued.state(now)).collect()
     }
 
     /// What the token memory holds and how often it helped, for metrics.
     pub fn memory(&self) -> MemoryState {
-        MemoryState::default()
+        self.memory.state()
     }
+}
+
+/// A token whose signature nobody has looked at.
+struct Claimed<'a> {
+    issued: &'a Issued,
+    parts: Parts<'a>,
+    header: Header,
+    principal: Principal,
+}
+
+impl Claimed<'_> {
+    /// What the keys in force say of the signature, and their generation; `None` when there are none.
+    fn verdict(&self, now: Timestamp) -> Option<(Verdict, u64)> {
+        let held = self.issued.keeper.at(now)?;
+        let set = &held.as_ref()?.set;
+        Some((set.verify(&self.header, self.parts.signed, self.parts.signature), set.generation()))
+    }
+
+    fn unavailable(&self) -> Failure {
+        let issuer = Arc::clone(&self.principal.issuer.name);
+        Failure::Unavailable { issuer, retry_after: self.issued.keeper.retry_after() }
+    }
+}
+
+impl Issued {
+    fn state(&self, now: Timestamp) -> IssuerState {
+        let held = self.keeper.last_good();
+        let ids = held.iter().flat_map(|held| held.set.ids());
+        let report = self.keeper.report();
+        IssuerState {
+            name: Arc::clone(&self.rules.identity().name),
+            issuer: self.rules.issuer().issuer.clone(),
+            ready: self.keeper.at(now).is_some(),
+            key_ids: ids.map(|id| id.unwrap_or_default().to_owned()).collect(),
+            fetched_at: held.as_ref().map(|held| held.fetched_at),
+            last_error: report.last_error,
+            refreshes: report.refreshes,
+            failures: report.failures,
+        }
+    }
+}
+
+fn refused(principal: &Principal, fault: Fault) -> Failure {
+    let issuer = Some(Arc::clone(&principal.issuer.name));
+    Failure::Invalid(InvalidToken { fault, issuer, token_digest: Some(principal.token_digest) })
+}
+
+fn signed_digest(parts: &Parts<'_>) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest(&SHA256, parts.signed.as_bytes()).as_ref());
+    bytes
 }
 
 /// How an issuer's keys are.

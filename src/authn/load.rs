@@ -1,0 +1,177 @@
+//! From configuration to issuers: files are read, key sets of the previous configuration and of the last run taken over.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::discovery::{self, Origin};
+use super::fetch::{Client, Plain};
+use super::keeper::{Held, Keeper, Published, Source};
+use super::keyset::KeySet;
+use super::memory::Memory;
+use super::rules::Rules;
+use super::state::{self, Saved};
+use super::{Issued, Issuers};
+use crate::clock::Timestamp;
+use crate::config::{self, Config, KeySource};
+use crate::diagnostic::Diagnostics;
+use crate::principal::IssuerId;
+
+/// Part of the URL of every issuer that dev mode embeds.
+const DEVELOPMENT_PATH: &str = "/.torwart-dev/";
+
+/// Builds the issuers of a configuration.
+pub(super) fn issuers(config: &Config, previous: Option<&Issuers>) -> Result<Issuers, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut list = Vec::with_capacity(config.issuers.len());
+    for (position, issuer) in config.issuers.iter().enumerate() {
+        let Ok(id) = u16::try_from(position) else {
+            problems.general("more than 65535 issuers");
+            break;
+        };
+        if config.issuers.iter().take(position).any(|earlier| earlier.issuer == issuer.issuer) {
+            problems.general(format!("two issuers have the URL `{}`", issuer.issuer));
+        }
+        if issuer.issuer.contains(DEVELOPMENT_PATH) && !config.dev {
+            problems.general(format!("issuer `{}` exists in dev mode only: `{}`", issuer.name, issuer.issuer));
+        }
+        match issued(config, issuer, IssuerId(id), previous) {
+            Ok(issued) => list.push(issued),
+            Err(problem) => {
+                problems.general(format!("issuer `{}`: {problem}", issuer.name));
+            }
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let memory = previous
+        .map(|previous| Arc::clone(&previous.memory))
+        .filter(|memory| memory.capacity() == config.limits.token_memory as u64)
+        .unwrap_or_else(|| Arc::new(Memory::new(config.limits.token_memory)));
+    Ok(Issuers::of(list, memory, config.limits.token))
+}
+
+/// How an issuer's keys are fetched. Equal setups share one keeper over reloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Setup {
+    issuer: String,
+    origin: Origin,
+    plain: Plain,
+    ca: Option<Vec<u8>>,
+    max_stale: Duration,
+    file: Option<PathBuf>,
+}
+
+fn issued(
+    config: &Config,
+    issuer: &config::Issuer,
+    id: IssuerId,
+    previous: Option<&Issuers>,
+) -> Result<Issued, String> {
+    let earlier =
+        previous.and_then(|previous| previous.list.iter().find(|old| old.rules.issuer().issuer == issuer.issuer));
+    let unchanged = |old: &&Issued| old.rules.issuer() == issuer && old.rules.identity().id == id;
+    let rules = earlier.filter(unchanged).map(|old| Arc::clone(&old.rules));
+    let rules = rules.unwrap_or_else(|| Arc::new(Rules::new(issuer, id)));
+    let read = match &issuer.keys {
+        KeySource::File(path) => Some(keys_of_file(path, KeySet::public)?),
+        KeySource::Secret(path) => Some(keys_of_file(path, KeySet::secret)?),
+        KeySource::Discovery | KeySource::Url(_) => None,
+    };
+    if let Some(set) = read {
+        let last = earlier.and_then(|old| old.keeper.last_good());
+        let set = set.following(last.as_ref().map(|held| &held.set));
+        let keeper = Arc::new(Keeper::fixed(Arc::clone(&issuer.name), set, Timestamp::now()));
+        return Ok(Issued { rules, keeper, setup: None });
+    }
+    let setup = setup(config, issuer)?;
+    let keeper = match earlier.filter(|old| old.setup.as_ref() == Some(&setup)) {
+        Some(old) => Arc::clone(&old.keeper),
+        None => Arc::new(fetching(issuer, &setup, earlier)?),
+    };
+    Ok(Issued { rules, keeper, setup: Some(setup) })
+}
+
+fn keys_of_file<E: std::fmt::Display>(path: &Path, parse: fn(&[u8]) -> Result<KeySet, E>) -> Result<KeySet, String> {
+    let text = std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()))?;
+    parse(&text).map_err(|error| format!("`{}` cannot be used: {error}", path.display()))
+}
+
+fn setup(config: &Config, issuer: &config::Issuer) -> Result<Setup, String> {
+    let origin = match &issuer.keys {
+        KeySource::Url(url) => Origin::Url(url.clone()),
+        _ => Origin::Discovery { issuer: issuer.issuer.clone(), dev: config.dev },
+    };
+    let ca = issuer
+        .tls_ca
+        .as_ref()
+        .map(|path| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display())));
+    Ok(Setup {
+        issuer: issuer.issuer.clone(),
+        plain: if issuer.integration || config.dev { Plain::Loopback } else { Plain::Refused },
+        ca: ca.transpose()?,
+        max_stale: issuer.keys_max_stale,
+        file: config.state_directory.as_ref().map(|state| state::file(state, &issuer.issuer, &described(&origin))),
+        origin,
+    })
+}
+
+/// The origin as it is written beside a saved key set.
+fn described(origin: &Origin) -> String {
+    match origin {
+        Origin::Discovery { .. } => "discovery".to_owned(),
+        Origin::Url(url) => url.clone(),
+    }
+}
+
+fn fetching(issuer: &config::Issuer, setup: &Setup, earlier: Option<&Issued>) -> Result<Keeper, String> {
+    let client = Client::new(setup.ca.as_deref(), setup.plain).map_err(|error| format!("`tls.ca`: {error}"))?;
+    match &setup.origin {
+        Origin::Url(url) => client.check(url),
+        Origin::Discovery { issuer, .. } => client.check(issuer),
+    }
+    .map_err(|error| error.to_string())?;
+    let same_origin = |old: &&Issued| old.setup.as_ref().is_some_and(|old| old.origin == setup.origin);
+    let last_good = earlier.filter(same_origin).and_then(|old| old.keeper.last_good()).or_else(|| saved_keys(setup));
+    let source = Remote { client, setup: setup.clone() };
+    Ok(Keeper::fetching(Arc::clone(&issuer.name), Arc::new(source), setup.max_stale, last_good))
+}
+
+/// The key set of the last run. One that claims to have been fetched in the future is not believed.
+fn saved_keys(setup: &Setup) -> Option<Arc<Held>> {
+    let saved = state::load(setup.file.as_ref()?, &setup.issuer, &described(&setup.origin))?;
+    let set = KeySet::public(saved.keys.as_bytes()).ok()?;
+    (saved.time() <= Timestamp::now()).then(|| Arc::new(Held { set, fetched_at: saved.time() }))
+}
+
+/// An issuer in the network.
+#[derive(Debug)]
+struct Remote {
+    client: Client,
+    setup: Setup,
+}
+
+impl Source for Remote {
+    fn fetch(&self) -> Pin<Box<dyn Future<Output = Result<Published, String>> + Send + '_>> {
+        Box::pin(async {
+            let fetched =
+                discovery::key_set(&self.client, &self.setup.origin).await.map_err(|error| error.to_string())?;
+            Ok(Published { text: fetched.body, max_age: fetched.max_age })
+        })
+    }
+
+    fn keep(&self, published: Published, now: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let Some(file) = self.setup.file.clone() else { return };
+            let Ok(keys) = String::from_utf8(published.text.to_vec()) else { return };
+            let origin = described(&self.setup.origin);
+            let saved = Saved { issuer: self.setup.issuer.clone(), origin, fetched_at: now.0, keys };
+            let written = tokio::task::spawn_blocking(move || state::save(&file, &saved)).await;
+            if let Ok(Err(error)) = written {
+                tracing::warn!(issuer = %self.setup.issuer, %error, "the key set could not be saved");
+            }
+        })
+    }
+}

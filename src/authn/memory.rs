@@ -1,0 +1,134 @@
+//! Verified tokens, remembered: identity is kept, never a decision (tokens.md, "Token memory").
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use serde_json::Value;
+
+use super::MemoryState;
+use super::rules::Rules;
+use crate::principal::{Claims, Principal};
+
+/// How many tokens are remembered at most, however small.
+const MOST_TOKENS: u64 = 100_000;
+
+/// A verified token: what it says, and under which rules and keys that was found.
+#[derive(Debug)]
+pub struct Remembered {
+    /// The caller.
+    pub principal: Arc<Principal>,
+    /// The rules it was verified under; other rules, even equal ones, verify it again.
+    pub rules: Arc<Rules>,
+    /// The generation of the keys it was verified with.
+    pub generation: u64,
+    weight: u64,
+}
+
+/// The memory. Looked up by the whole token, signature included: a hash leads to the entry, the comparison decides.
+#[derive(Debug)]
+pub struct Memory {
+    cache: Option<Cache<Box<str>, Arc<Remembered>, ByWeight>>,
+    capacity: u64,
+    least: u64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+struct ByWeight;
+
+impl Weighter<Box<str>, Arc<Remembered>> for ByWeight {
+    fn weight(&self, _: &Box<str>, entry: &Arc<Remembered>) -> u64 {
+        entry.weight
+    }
+}
+
+impl Memory {
+    /// A memory of so many bytes. Too few for a handful of tokens remember nothing.
+    pub fn new(bytes: usize) -> Self {
+        let capacity = bytes as u64;
+        // Every entry weighs at least this, which bounds their number as well as their bytes.
+        let least = (capacity / MOST_TOKENS).max(1);
+        let estimated = usize::try_from((capacity / 2048).min(MOST_TOKENS)).unwrap_or(0);
+        let options = OptionsBuilder::new().estimated_items_capacity(estimated).weight_capacity(capacity).build();
+        let cache = options.ok().filter(|_| estimated >= 32).map(|options| {
+            Cache::with_options(options, ByWeight, DefaultHashBuilder::default(), DefaultLifecycle::default())
+        });
+        Self { cache, capacity, least, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+
+    /// Bytes that it may take.
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// The entry of exactly this token.
+    pub fn find(&self, token: &str) -> Option<Arc<Remembered>> {
+        self.cache.as_ref()?.get(token)
+    }
+
+    /// Counts a look-up.
+    pub fn count(&self, hit: Hit) {
+        let counter = match hit {
+            Hit::Found => &self.hits,
+            Hit::Missed => &self.misses,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Remembers a token that has been verified with these rules and keys.
+    pub fn insert(&self, token: &str, principal: &Arc<Principal>, rules: &Arc<Rules>, generation: u64) {
+        let Some(cache) = &self.cache else { return };
+        let weight = weight(token, principal).max(self.least);
+        let (principal, rules) = (Arc::clone(principal), Arc::clone(rules));
+        cache.insert(token.into(), Arc::new(Remembered { principal, rules, generation, weight }));
+    }
+
+    /// Forgets a token, once it has expired or its issuer's keys or configuration have changed.
+    pub fn forget(&self, token: &str) {
+        if let Some(cache) = &self.cache {
+            cache.remove(token);
+        }
+    }
+
+    /// What it holds and how often it helped.
+    pub fn state(&self) -> MemoryState {
+        MemoryState {
+            entries: self.cache.as_ref().map_or(0, |cache| cache.len() as u64),
+            bytes: self.cache.as_ref().map_or(0, Cache::weight),
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Whether a look-up found a token still in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hit {
+    /// It did.
+    Found,
+    /// It did not.
+    Missed,
+}
+
+/// Bytes of the entry in memory, a little more rather than less: the token, the principal's own copies of its claims,
+/// the claims with what a map node costs.
+fn weight(token: &str, principal: &Principal) -> u64 {
+    let claims = claims_weight(&principal.claims);
+    (size_of::<Principal>() + size_of::<Remembered>() + 128 + token.len() + claims + claims / 2) as u64
+}
+
+fn claims_weight(claims: &Claims) -> usize {
+    claims.iter().map(|(name, value)| 96 + name.len() + value_weight(value)).sum()
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(|item| size_of::<Value>() + 8 + value_weight(item)).sum(),
+        Value::Object(members) => claims_weight(members),
+    }
+}
