@@ -79,38 +79,106 @@ pub struct Diagnostic {
     pub related: Option<(Place, String)>,
 }
 
+/// How findings are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    Plain,
+    /// With colours of a terminal (ECMA-48 SGR).
+    Coloured,
+}
+
+impl Style {
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Coloured => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+}
+
+impl Severity {
+    /// The word used in text and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 impl Diagnostic {
     /// The diagnostic as text, one finding with its source line and caret, ending in a newline.
     pub fn render(&self) -> String {
+        self.render_in(Style::Plain)
+    }
+
+    /// The same in a style.
+    pub fn render_in(&self, style: Style) -> String {
         let mut out = String::new();
-        let word = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
+        let colour = if self.severity == Severity::Error { "1;31" } else { "1;33" };
+        let word = style.paint(colour, self.severity.as_str());
+        let message = style.paint("1", &visible(&self.message));
         match &self.place {
             Some(place) => {
-                let _ = writeln!(out, "{place}: {word}: {}", self.message);
-                excerpt(&mut out, place);
+                let _ = writeln!(out, "{}: {word}: {message}", visible(&place.to_string()));
+                excerpt(&mut out, place, &|text| style.paint(colour, text));
             }
             None => {
-                let _ = writeln!(out, "{word}: {}", self.message);
+                let _ = writeln!(out, "{word}: {message}");
             }
         }
         if let Some(help) = &self.help {
-            let _ = writeln!(out, "  = help: {help}");
+            let _ = writeln!(out, "  = {}: {}", style.paint("1;36", "help"), visible(help));
         }
         if let Some((place, note)) = &self.related {
-            let _ = writeln!(out, "  = {place}: {note}");
+            let _ = writeln!(out, "  = {}: {}", visible(&place.to_string()), visible(note));
+        }
+        out
+    }
+
+    /// The diagnostic for programs: `severity`, `message`, and where they exist `path`, `line`, `column`, `help` and
+    /// `related`.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut out = serde_json::json!({"severity": self.severity.as_str(), "message": self.message});
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            out["path"] = place.path().to_string_lossy().into();
+            out["line"] = line.into();
+            out["column"] = column.into();
+        }
+        if let Some(help) = &self.help {
+            out["help"] = help.as_str().into();
+        }
+        if let Some((place, note)) = &self.related {
+            let (line, column) = place.line_column();
+            let path = place.path().to_string_lossy();
+            out["related"] = serde_json::json!({"path": path, "line": line, "column": column, "message": note});
         }
         out
     }
 }
 
+/// Text of a file as a terminal may see it: control characters could rewrite what stands there.
+fn visible(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\t' {
+                ' '
+            } else if c.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
 /// Writes the source line and a caret line below it.
-fn excerpt(out: &mut String, place: &Place) {
+fn excerpt(out: &mut String, place: &Place, paint: &dyn Fn(&str) -> String) {
     let (line, column) = place.line_column();
     let Some(text) = place.source.text.lines().nth(line - 1) else { return };
-    let text = text.replace('\t', " ");
+    let text = visible(text);
     let number = line.to_string();
     let gutter = " ".repeat(number.len());
     let wanted = place
@@ -121,7 +189,7 @@ fn excerpt(out: &mut String, place: &Place) {
     let room = text.chars().count().saturating_sub(column - 1).max(1);
     let carets = "^".repeat(wanted.clamp(1, room));
     let _ = writeln!(out, " {number} | {text}");
-    let _ = writeln!(out, " {gutter} | {}{carets}", " ".repeat(column - 1));
+    let _ = writeln!(out, " {gutter} | {}{}", " ".repeat(column - 1), paint(&carets));
 }
 
 /// All findings of one load, in the order found.
@@ -180,7 +248,17 @@ impl Diagnostics {
 
     /// All findings as text.
     pub fn render(&self) -> String {
-        self.list.iter().map(Diagnostic::render).collect()
+        self.render_in(Style::Plain)
+    }
+
+    /// All findings as text in a style.
+    pub fn render_in(&self, style: Style) -> String {
+        self.list.iter().map(|found| found.render_in(style)).collect()
+    }
+
+    /// All findings for programs.
+    pub fn to_json(&self) -> Vec<serde_json::Value> {
+        self.list.iter().map(Diagnostic::to_json).collect()
     }
 
     #[expect(clippy::indexing_slicing, reason = "the element was pushed on the line before")]

@@ -1,3 +1,7 @@
 //! The `torwart` process: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    torwart::cli::main()
+}

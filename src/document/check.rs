@@ -243,6 +243,9 @@ impl Check<'_> {
                 format!("quote it to mean the text: `\"{}\"`", self.slice(node.span))
             }
             Value::Null => "write a value or remove the key".to_owned(),
+            Value::Int(number) if matches!(shape, Shape::Duration(..)) => {
+                format!("say the unit: `{number}s`, `{number}m`, `{number}ms`")
+            }
             Value::Text(text) if matches!(shape, Shape::Bool) => match text.to_lowercase().as_str() {
                 "yes" | "on" | "y" | "true" | "1" => "write `true`, without quotes".to_owned(),
                 "no" | "off" | "n" | "false" | "0" => "write `false`, without quotes".to_owned(),

@@ -1,0 +1,203 @@
+//! The command line (cli.md): one file per verb under `cli/`, no logic of its own.
+//!
+//! A verb is a module with `Args` (clap) and `run(&Args, &Common) -> Exit`, a variant of [`Verb`] and an arm in
+//! [`main`]. Results go to stdout through [`Common::print`], everything else to stderr through [`Common::note`] and
+//! [`Common::report`]; nothing else writes to either.
+
+mod check;
+mod completions;
+mod schema;
+mod version;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+use crate::diagnostic::{Diagnostics, Style};
+use crate::document::Environment;
+
+/// An authorization gateway: validates bearer tokens, decides every request by YAML route policies, forwards what is
+/// allowed.
+#[derive(Debug, Parser)]
+#[command(name = "torwart", version, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    /// Configuration file [default: $TORWART_CONFIG, ./torwart.yaml, /etc/torwart/torwart.yaml].
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Load everything and print errors and warnings.
+    Check(check::Args),
+    /// Print the JSON Schema of a file format, for editors.
+    Schema(schema::Args),
+    /// Print a completion script for a shell.
+    Completions(completions::Args),
+    /// Print the version.
+    Version(version::Args),
+}
+
+/// How the process ends (cli.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: yes, done, no difference.
+    Yes,
+    /// 1: no: failed tests, invalid policy, differences.
+    No,
+    /// 2: could not answer: usage, unreadable input.
+    NoAnswer,
+    /// 3: undecided.
+    Undecided,
+    /// 78: `run` with a configuration error (`EX_CONFIG` of sysexits.h).
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Yes => 0,
+            Exit::No => 1,
+            Exit::NoAnswer => 2,
+            Exit::Undecided => 3,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What every verb has at hand.
+#[derive(Debug)]
+pub(crate) struct Common {
+    /// `--config`.
+    config: Option<PathBuf>,
+}
+
+/// What is said where there is no configuration file.
+const NO_CONFIGURATION: &str = "there is no configuration file: neither `--config FILE` nor `TORWART_CONFIG` nor \
+    `./torwart.yaml` nor `/etc/torwart/torwart.yaml`";
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(fault) => {
+            let _ = fault.print();
+            return if fault.use_stderr() { Exit::NoAnswer } else { Exit::Yes }.into();
+        }
+    };
+    let common = Common { config: arguments.config };
+    match arguments.verb {
+        Verb::Check(args) => check::run(&args, &common),
+        Verb::Schema(args) => schema::run(&args, &common),
+        Verb::Completions(args) => completions::run(&args, &mut Arguments::command()),
+        Verb::Version(args) => version::run(&args, &common),
+    }
+    .into()
+}
+
+impl Common {
+    /// The configuration file, if there is one.
+    pub(crate) fn config_path(&self) -> Option<PathBuf> {
+        config::locate(self.config.as_deref(), &ProcessEnvironment)
+    }
+
+    /// Whether the configuration file was named, by `--config` or `TORWART_CONFIG`.
+    pub(crate) fn config_is_named(&self) -> bool {
+        self.config.is_some() || ProcessEnvironment.variable("TORWART_CONFIG").is_some_and(|path| !path.is_empty())
+    }
+
+    /// Reads the configuration file, for verbs that need one. What is wrong has been printed when there is none;
+    /// the verb then ends with [`Exit::NoAnswer`], or [`Exit::Configuration`] if it is `run`.
+    pub(crate) fn load_config(&self) -> Option<Config> {
+        let Some(path) = self.config_path() else {
+            self.note(NO_CONFIGURATION);
+            return None;
+        };
+        let (config, problems) = config::load(&path, &ProcessEnvironment);
+        self.report(&problems);
+        config
+    }
+
+    /// Prints a result, as it is. A reader that went away is no fault.
+    pub(crate) fn print(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Prints a result as JSON.
+    pub(crate) fn print_json(&self, value: &serde_json::Value) {
+        self.print(&format!("{value:#}\n"));
+    }
+
+    /// Says something that is no result, with a line break.
+    pub(crate) fn note(&self, text: &str) {
+        let mut out = std::io::stderr().lock();
+        let _ = writeln!(out, "torwart: {text}");
+    }
+
+    /// Prints findings beside a result.
+    pub(crate) fn report(&self, problems: &Diagnostics) {
+        let mut out = std::io::stderr().lock();
+        let style = style(out.is_terminal());
+        let _ = out.write_all(problems.render_in(style).as_bytes());
+    }
+
+    /// How findings look as a result on stdout.
+    pub(crate) fn result_style(&self) -> Style {
+        style(std::io::stdout().is_terminal())
+    }
+}
+
+/// Colour only on a terminal, and only where nobody asked for none (<https://no-color.org>).
+fn style(terminal: bool) -> Style {
+    let refused = ProcessEnvironment.variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = ProcessEnvironment.variable("TERM").is_some_and(|value| value == "dumb");
+    if terminal && !refused && !dumb { Style::Coloured } else { Style::Plain }
+}
+
+/// The variables of this process. One that is not UTF-8 counts as unset.
+pub(crate) struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn names(&self) -> Vec<String> {
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_specification() {
+        let codes = [Exit::Yes, Exit::No, Exit::NoAnswer, Exit::Undecided, Exit::Configuration];
+        let expected = [0, 1, 2, 3, 78].map(ExitCode::from);
+        for (exit, code) in codes.into_iter().zip(expected) {
+            assert_eq!(format!("{:?}", ExitCode::from(exit)), format!("{code:?}"));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `torwart schema config|policy|test`.
+
+use clap::ValueEnum;
+
+use super::{Common, Exit};
+use crate::config;
+
+/// Arguments of `torwart schema`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file format.
+    format: FileFormat,
+}
+
+/// A file format that editors can be told of.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum FileFormat {
+    /// `torwart.yaml`.
+    Config,
+}
+
+pub(super) fn run(args: &Args, common: &Common) -> Exit {
+    let schema = match args.format {
+        FileFormat::Config => config::schema(),
+    };
+    common.print_json(&schema);
+    Exit::Yes
+}
