@@ -70,6 +70,10 @@ impl Telemetry {
     /// # Errors
     /// The audit file cannot be opened, or no thread can be started.
     pub fn start(config: &Config) -> Result<Arc<Self>, TelemetryError> {
+        Self::with(&config.logging, &config.audit)
+    }
+
+    fn with(logging: &Logging, audited: &Audit) -> Result<Arc<Self>, TelemetryError> {
         let metrics = Arc::new(Metrics::default());
         let settings = Settings::default();
         let json = Arc::clone(&settings.access_json);
@@ -82,11 +86,11 @@ impl Telemetry {
         };
         let access = Writer::start(Destination::Stderr, Box::new(format), Arc::clone(&metrics), |all| &all.access)
             .map_err(TelemetryError::Access)?;
-        let destination = destination(&config.audit.path);
+        let destination = destination(&audited.path);
         let audit = Writer::start(destination, Box::new(audit::write), Arc::clone(&metrics), |all| &all.audit)
-            .map_err(|source| audit_error(&config.audit, source))?;
+            .map_err(|source| audit_error(audited, source))?;
         let telemetry = Self { metrics, access: Some(access), audit: Some(audit), settings };
-        telemetry.apply(&config.logging, &config.audit);
+        telemetry.apply(logging, audited);
         Ok(Arc::new(telemetry))
     }
 
@@ -198,3 +202,6 @@ fn audit_error(audit: &Audit, source: io::Error) -> TelemetryError {
     };
     TelemetryError::Audit { path, source }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,6 @@ fn named<T: Default>(all: &Mutex<Named<T>>, name: &str) -> Arc<T> {
     all.insert(name.into(), Arc::clone(&made));
     made
 }
+
+#[cfg(test)]
+mod tests;

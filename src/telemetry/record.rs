@@ -236,3 +236,109 @@ impl Drop for Recording {
         self.telemetry.record(record);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::PathBuf;
+
+    use super::super::metrics::{Metrics, Mode};
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::diagnostic::{Source, Span};
+    use crate::principal::{Derived, Flow, IssuerId, IssuerIdentity};
+
+    /// The subject of [`principal`].
+    pub(in crate::telemetry) const SUBJECT: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+
+    pub(in crate::telemetry) fn principal() -> Principal {
+        let issuer = IssuerIdentity {
+            id: IssuerId(0),
+            name: "shoen".into(),
+            case_insensitive: Vec::new(),
+            subject_folds: false,
+            client_folds: false,
+            organizations_fold: false,
+            permissions_fold: false,
+        };
+        Principal {
+            issuer: Arc::new(issuer),
+            subject: Some(SUBJECT.to_owned()),
+            client: Some("app".to_owned()),
+            scopes: vec!["crm".to_owned(), "contracts:read".to_owned()],
+            permissions: None,
+            organizations: Some(vec!["o1".to_owned()]),
+            global: Some(false),
+            flow: Flow::User,
+            claims: serde_json::Map::new(),
+            expires_at: Timestamp(2_000_000_000),
+            not_before: None,
+            issued_at: None,
+            authenticated_at: None,
+            acr: None,
+            token_id: Some("t-1".to_owned()),
+            token_digest: [0xab; 32],
+            certificate_thumbprint: None,
+            leeway: 30,
+            derived: Derived::default(),
+        }
+    }
+
+    pub(in crate::telemetry) fn condition() -> Condition {
+        let text = "version: 1\nroutes:\n  - require: {scope: crm}\n".to_owned();
+        let source = Arc::new(Source { path: PathBuf::from("policies/crm.yaml"), text });
+        Condition { text: "scope: crm".into(), place: Some(Place { source, span: Span { start: 33, end: 38 } }) }
+    }
+
+    /// A denied request with everything that a record may have.
+    pub(in crate::telemetry) fn denied(metrics: &Metrics) -> Record {
+        let routes = metrics.routes([("crm", "GET /customers/{customer}", Mode::Enforce)]);
+        Record {
+            time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_298_400_123),
+            duration: Duration::from_micros(1234),
+            request_id: RequestId::given("r-1").unwrap(),
+            trace: Trace { trace_id: [1; 16], parent_id: None, span_id: [2; 8], sampled: true },
+            tls: true,
+            host: Some("api.example.com".into()),
+            path: Some("/crm/customers/1".to_owned()),
+            address: Some([192, 0, 2, 1].into()),
+            route: routes.find("crm", "GET /customers/{customer}").cloned(),
+            verdict: Verdict::Deny,
+            reason: Some("scope"),
+            condition: Some(condition()),
+            lifted: vec![condition()],
+            values: vec![("customer".into(), Value::from("1")), ("claim./a".into(), Value::Null)],
+            principal: Some(Arc::new(principal())),
+            revision: Revision([0xcd; 16]),
+            status: Some(403),
+            request_bytes: 5,
+            response_bytes: 7,
+            ..Record::start(Method::GET, Version::HTTP_2)
+        }
+    }
+
+    #[test]
+    fn a_recording_is_handed_in_exactly_once_however_it_ends() {
+        let telemetry = Telemetry::silent();
+        let mut recording = Recording::start(&telemetry, Method::GET, Version::HTTP_11);
+        recording.reason = Some("scope");
+        drop(recording);
+        let inner = Arc::clone(&telemetry);
+        let panicked = std::thread::spawn(move || {
+            let mut recording = Recording::start(&inner, Method::GET, Version::HTTP_11);
+            recording.reason = Some("scope");
+            panic!("somewhere on the way");
+        });
+        assert!(panicked.join().is_err());
+        let text = telemetry.metrics().text();
+        let line = r#"torwart_decisions_total{policy="",route="",decision="deny",reason="scope"} 2"#;
+        assert!(text.contains(line), "{text}");
+    }
+
+    #[test]
+    fn a_record_says_denied_until_somebody_says_otherwise() {
+        let record = Record::start(Method::GET, Version::HTTP_11);
+        assert_eq!(record.verdict, Verdict::Deny);
+        assert_eq!(record.counted(), Some(Counted::Deny("unknown")));
+        assert_eq!(Record { verdict: Verdict::Own, ..record }.counted(), None);
+    }
+}

@@ -246,11 +246,12 @@ impl Thread {
         while let Ok(first) = self.receiver.recv() {
             let idle = first.is_none();
             self.take(first);
-            let finish = self.obey(if idle { Duration::ZERO } else { LINGER });
+            self.obey(if idle { Duration::ZERO } else { LINGER });
             while self.fill() {
                 self.write();
             }
-            if finish {
+            // Asked last: whoever wishes for the end says so before the wake-up call, which may just have been taken.
+            if lock(&self.shared.wishes).finish {
                 break;
             }
         }
@@ -260,8 +261,8 @@ impl Thread {
         self.shared.changed.notify_all();
     }
 
-    /// Takes over what was wished for, after waiting for more records. Whether to finish.
-    fn obey(&mut self, linger: Duration) -> bool {
+    /// Takes over what was wished for, after waiting for more records.
+    fn obey(&mut self, linger: Duration) {
         let wishes = lock(&self.shared.wishes);
         let waited = self.shared.changed.wait_timeout_while(wishes, linger, |wishes| !wishes.finish);
         let mut wishes = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -269,7 +270,6 @@ impl Thread {
             self.file = file;
             self.torn = false;
         }
-        wishes.finish
     }
 
     /// Formats what is in the queue, one batch at most. Whether there is anything to write.
@@ -339,14 +339,25 @@ impl Thread {
             self.torn = false;
         }
         let (written, outcome) = write_counted(&mut self.file, &self.batch.bytes);
-        let whole = self.batch.lines.partition_point(|(end, _)| *end <= written);
-        let start = self.batch.lines.get(whole.wrapping_sub(1)).map_or(0, |(end, _)| *end);
-        self.torn = written > start;
+        let whole = self.batch.whole_lines(written);
         self.shared.counts().written.many(whole as u64);
-        self.batch.lines.drain(..whole);
-        self.batch.bytes.drain(..start);
-        self.batch.lines.iter_mut().for_each(|(end, _)| *end -= start);
+        self.torn = self.batch.forget(whole) < written;
         outcome
+    }
+}
+
+impl Batch {
+    /// How many lines end within the first `written` bytes.
+    fn whole_lines(&self, written: usize) -> usize {
+        self.lines.partition_point(|(end, _)| *end <= written)
+    }
+
+    /// Forgets the first lines, giving their places back. How many bytes they were.
+    fn forget(&mut self, lines: usize) -> usize {
+        let bytes = self.lines.drain(..lines).last().map_or(0, |(end, _)| end);
+        self.bytes.drain(..bytes);
+        self.lines.iter_mut().for_each(|(end, _)| *end -= bytes);
+        bytes
     }
 }
 
@@ -366,4 +377,165 @@ fn write_counted(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) 
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use http::{Method, Version};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn writer(path: &Path) -> (Writer, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::default());
+        let format: Format =
+            Box::new(|record, out| out.extend_from_slice(format!("{}\n", record.request_bytes).as_bytes()));
+        let destination = Destination::File(path.to_owned());
+        (Writer::start(destination, format, Arc::clone(&metrics), |all| &all.audit).unwrap(), metrics)
+    }
+
+    fn record(number: u64) -> Arc<Record> {
+        Arc::new(Record { request_bytes: number, ..Record::start(Method::GET, Version::HTTP_11) })
+    }
+
+    fn until(what: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !what() {
+            assert!(start.elapsed() < PATIENCE, "it never happens");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn records_are_written_in_order_and_all_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (writer, metrics) = writer(&path);
+        (0..5000).for_each(|n| writer.push(record(n), None));
+        writer.finish(PATIENCE);
+        let wanted: String = (0..5000).map(|n| format!("{n}\n")).collect();
+        assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
+        assert_eq!(metrics.audit.written.value(), 5000);
+        assert_eq!(writer.shared.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_record_that_finds_no_place_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, metrics) = writer(&directory.path().join("log"));
+        let mut places: Vec<_> = (0..PLACES).map(|_| writer.reserve().unwrap()).collect();
+        assert_eq!(writer.reserve().err(), Some(Full));
+        writer.push(record(1), None);
+        assert_eq!(metrics.audit.dropped.value(), 1);
+        // What was reserved is always taken, and a place given back is there for somebody else.
+        writer.push(record(2), places.pop());
+        until(|| metrics.audit.written.value() == 1);
+        until(|| writer.reserve().is_ok());
+        assert_eq!(metrics.audit.dropped.value(), 1);
+    }
+
+    #[test]
+    fn a_renamed_file_is_reopened_under_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, old) = (directory.path().join("log"), directory.path().join("log.1"));
+        let (writer, metrics) = writer(&path);
+        writer.push(record(1), None);
+        until(|| metrics.audit.written.value() == 1);
+        fs::rename(&path, &old).unwrap();
+        writer.push(record(2), None);
+        until(|| metrics.audit.written.value() == 2);
+        writer.reopen(None).unwrap();
+        writer.push(record(3), None);
+        writer.finish(PATIENCE);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "1\n2\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+    }
+
+    #[test]
+    fn a_destination_that_cannot_be_opened_leaves_the_old_one_in_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (writer, _) = writer(&path);
+        let missing = Destination::File(directory.path().join("no/such/directory"));
+        assert!(writer.reopen(Some(missing)).is_err());
+        writer.push(record(1), None);
+        writer.finish(PATIENCE);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted() {
+        let (writer, metrics) = writer(Path::new("/dev/full"));
+        writer.push(record(1), None);
+        until(|| metrics.audit.failed.value() == 1);
+        assert!(writer.reserve().is_ok());
+        writer.push(record(2), None);
+        writer.finish(PATIENCE);
+        assert_eq!(metrics.audit.failed.value(), 2);
+        assert_eq!(metrics.audit.written.value(), 0);
+    }
+
+    #[test]
+    fn what_must_not_be_lost_waits_for_a_disk_and_nobody_gets_a_place_meanwhile() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let (writer, metrics) = writer(Path::new("/dev/full"));
+        writer.keep_on_failure(Keep::Yes);
+        writer.push(record(1), None);
+        until(|| writer.reserve().is_err());
+        writer.push(record(2), None);
+        assert_eq!(metrics.audit.dropped.value(), 1);
+        writer.reopen(Some(Destination::File(path.clone()))).unwrap();
+        until(|| writer.reserve().is_ok());
+        writer.push(record(3), None);
+        writer.finish(PATIENCE);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "1\n3\n");
+        assert_eq!(metrics.audit.failed.value(), 0);
+    }
+
+    #[test]
+    fn finishing_does_not_wait_for_a_full_disk() {
+        let (writer, metrics) = writer(Path::new("/dev/full"));
+        writer.keep_on_failure(Keep::Yes);
+        writer.push(record(1), None);
+        until(|| writer.reserve().is_err());
+        writer.finish(PATIENCE);
+        assert_eq!(metrics.audit.failed.value(), 1);
+    }
+
+    /// Takes a few bytes, then fails.
+    struct Short(usize);
+
+    impl Write for Short {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0).min(3);
+            self.0 -= taken;
+            if taken == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_lines_that_are_out_as_a_whole_are_forgotten() {
+        let shared = Arc::new(Shared::default());
+        let place = || Place(Arc::clone(&shared));
+        shared.taken.store(3, Ordering::Relaxed);
+        let lines = vec![(4, place()), (8, place()), (12, place())];
+        let mut batch = Batch { bytes: b"one\ntwo\nsix\n".to_vec(), lines };
+        let (written, outcome) = write_counted(&mut Short(6), &batch.bytes);
+        assert_eq!((written, outcome.unwrap_err().kind()), (6, io::ErrorKind::StorageFull));
+        assert_eq!(batch.whole_lines(written), 1);
+        assert_eq!(batch.forget(1), 4);
+        assert_eq!(batch.bytes, b"two\nsix\n");
+        assert_eq!(batch.lines.iter().map(|(end, _)| *end).collect::<Vec<_>>(), [4, 8]);
+        assert_eq!(shared.taken.load(Ordering::Relaxed), 2);
+    }
 }

@@ -29,7 +29,7 @@ pub(super) fn text(metrics: &Arc<Metrics>) -> String {
     out
 }
 
-/// One sample: its labels and its value.
+/// One sample: its labels and its value. A sample without labels is the only one of its family.
 type Sample<'v> = (Vec<(&'static str, String)>, Value<'v>);
 
 /// What a sample may be.
@@ -84,18 +84,15 @@ impl Families<'_> {
             return Ok(());
         }
         let mut family = self.0.encode_descriptor(name, help, None, kind)?;
-        samples.try_for_each(|(labels, value)| {
+        for (labels, value) in samples {
             if labels.is_empty() {
-                value.encode(family.encode_family(&NO_LABELS)?)
-            } else {
-                value.encode(family.encode_family(&labels)?)
+                return value.encode(family);
             }
-        })
+            value.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 }
-
-/// Stands for the absence of labels.
-const NO_LABELS: [(&str, &str); 0] = [];
 
 impl Value<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {

@@ -50,13 +50,13 @@ impl Histogram {
         inside + self.beyond.load(Ordering::Relaxed)
     }
 
-    /// Sum in seconds, count, and the buckets as pairs of bound in seconds and count, the last bound the largest float.
+    /// Sum in seconds, count, and the buckets as pairs of bound in seconds and count, the last bound infinite.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a sum of nanoseconds beyond 2^53 (104 days) may lose its last digits"
     )]
     pub(super) fn read(&self) -> (f64, u64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e9).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e9).chain([f64::INFINITY]);
         let counts = self.buckets.iter().chain([&self.beyond]).map(|bucket| bucket.load(Ordering::Relaxed));
         let buckets: Vec<_> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();
@@ -79,6 +79,6 @@ mod tests {
         assert_eq!(count, 4);
         assert_eq!(histogram.count(), 4);
         let filled: Vec<_> = buckets.iter().filter(|(_, count)| *count > 0).copied().collect();
-        assert_eq!(filled, [(0.001, 1), (0.0025, 1), (10.0, 1), (f64::MAX, 1)]);
+        assert_eq!(filled, [(0.001, 1), (0.0025, 1), (10.0, 1), (f64::INFINITY, 1)]);
     }
 }

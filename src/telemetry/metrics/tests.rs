@@ -1,0 +1,182 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use http::{Method, Version};
+
+use super::super::record::tests::denied;
+use super::super::{Step, UpstreamCall, Verdict};
+use super::*;
+
+/// A strict reader of the subset of `OpenMetrics` that is written here: sample name with labels, value.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut lines = text.strip_suffix("# EOF\n").expect("the end is marked").lines().peekable();
+    let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
+    while let Some(line) = lines.next() {
+        let help = line.strip_prefix("# HELP ").unwrap_or_else(|| panic!("a family begins with help: {line}"));
+        let family = help.split(' ').next().unwrap();
+        assert!(families.insert(family.to_owned()), "{family} appears twice");
+        let kind = lines.next().unwrap().strip_prefix("# TYPE ").unwrap().strip_prefix(family).unwrap().trim();
+        let suffixes: &[&str] = match kind {
+            "counter" => &["_total"],
+            "gauge" => &[""],
+            "histogram" => &["_bucket", "_count", "_sum"],
+            other => panic!("unknown type {other}"),
+        };
+        while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
+            let (name, value) = sample.rsplit_once(' ').unwrap();
+            let bare = name.split('{').next().unwrap();
+            let suffix = bare.strip_prefix(family).unwrap_or_else(|| panic!("{bare} stands under {family}"));
+            assert!(suffixes.contains(&suffix), "{bare} is no {kind}");
+            if let Some(labels) = name.strip_prefix(bare).filter(|labels| !labels.is_empty()) {
+                labels_are_well_formed(labels);
+            }
+            assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} appears twice");
+        }
+    }
+    samples
+}
+
+fn labels_are_well_formed(labels: &str) {
+    let inner = labels.strip_prefix('{').and_then(|labels| labels.strip_suffix('}')).unwrap();
+    let pattern = r#"([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)"#;
+    let label = regex::Regex::new(pattern).unwrap();
+    let (mut end, mut names) = (0, BTreeSet::new());
+    for found in label.captures_iter(inner) {
+        let whole = found.get(0).unwrap();
+        assert_eq!(whole.start(), end, "{labels}");
+        end = whole.end();
+        assert!(names.insert(found[1].to_owned()), "a label appears twice: {labels}");
+    }
+    assert_eq!(end, inner.len(), "{labels}");
+}
+
+fn call(metrics: &Metrics) -> UpstreamCall {
+    UpstreamCall {
+        name: "crm".into(),
+        metrics: metrics.upstream("crm"),
+        endpoint: None,
+        step: Step { after: Duration::ZERO, duration: Duration::from_millis(3) },
+        status: Some(200),
+        failure: None,
+    }
+}
+
+#[test]
+fn everything_the_specification_names_is_there_and_parses() {
+    let metrics = Arc::new(Metrics::default());
+    let record = Record { upstream: Some(call(&metrics)), ..denied(&metrics) };
+    metrics.count(&record);
+    let issuer = metrics.issuer("shoen");
+    issuer.validations.count("ok");
+    issuer.refreshes.count("ok");
+    issuer.keys_confirmed(Timestamp::now());
+    let listener = metrics.listener("[::]:8443");
+    let open = Level::enter(&listener);
+    listener.handshakes.count("ok");
+    metrics.reloaded(Ok(()), Timestamp(1_700_000_000));
+    let samples = parse(&metrics.text());
+    let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name} is missing: {samples:#?}"));
+    let route = r#"policy="crm",route="GET /customers/{customer}""#;
+    assert_eq!(value(&format!(r#"torwart_decisions_total{{{route},decision="deny",reason="scope"}}"#)), 1.0);
+    let timed = format!(r#"http_request_method="GET",http_response_status_class="4xx",{route}"#);
+    assert_eq!(value(&format!("http_server_request_duration_seconds_count{{{timed}}}")), 1.0);
+    assert_eq!(value(&format!("http_server_request_duration_seconds_sum{{{timed}}}")), 0.001_234);
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.001",{timed}}}"#)), 0.0);
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.0025",{timed}}}"#)), 1.0);
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="+Inf",{timed}}}"#)), 1.0);
+    let called = r#"http_request_method="GET",http_response_status_class="2xx",upstream="crm""#;
+    assert_eq!(value(&format!("http_client_request_duration_seconds_count{{{called}}}")), 1.0);
+    assert_eq!(value(r#"torwart_token_validations_total{issuer="shoen",result="ok"}"#), 1.0);
+    assert_eq!(value(r#"torwart_jwks_refreshes_total{issuer="shoen",result="ok"}"#), 1.0);
+    assert!(value(r#"torwart_jwks_age_seconds{issuer="shoen"}"#) < 60.0);
+    assert_eq!(value(r#"torwart_connections{listener="[::]:8443"}"#), 1.0);
+    assert_eq!(value(r#"torwart_tls_handshakes_total{listener="[::]:8443",result="ok"}"#), 1.0);
+    assert_eq!(value(r#"torwart_upstream_connections{upstream="crm"}"#), 0.0);
+    assert_eq!(value("torwart_config_last_reload_success"), 1.0);
+    assert_eq!(value(r#"torwart_observing{policy="crm"}"#), 0.0);
+    assert_eq!(value(r#"torwart_audit_records_total{result="dropped"}"#), 0.0);
+    for name in ["torwart_token_cache_hits_total", "process_cpu_seconds_total", "process_open_fds"] {
+        value(name);
+    }
+    drop(open);
+    assert_eq!(parse(&metrics.text())[r#"torwart_connections{listener="[::]:8443"}"#], 0.0);
+}
+
+#[test]
+fn no_label_value_comes_from_a_request() {
+    let metrics = Arc::new(Metrics::default());
+    let evil = "EVIL-VALUE";
+    let mut record = denied(&metrics);
+    record.method = Method::from_bytes(evil.as_bytes()).unwrap();
+    record.path = Some(evil.to_owned());
+    record.host = Some(evil.into());
+    record.request_id = super::super::RequestId::Given(evil.into());
+    record.values = vec![(evil.into(), evil.into())];
+    metrics.count(&record);
+    metrics.count(&Record { route: None, ..record });
+    let text = metrics.text();
+    assert!(!text.contains(evil), "{text}");
+    assert_eq!(text.matches(r#"http_request_method="_OTHER""#).count(), 2 * 19);
+}
+
+#[test]
+fn a_route_name_with_quotes_and_line_breaks_is_escaped() {
+    let metrics = Arc::new(Metrics::default());
+    let name = "a\"b\\c\nd";
+    let routes = metrics.routes([("crm", name, Mode::Enforce)]);
+    let record = Record { route: routes.find("crm", name).cloned(), ..Record::start(Method::GET, Version::HTTP_11) };
+    metrics.count(&record);
+    let samples = parse(&metrics.text());
+    assert!(
+        samples.contains_key(
+            r#"torwart_decisions_total{policy="crm",route="a\"b\\c\nd",decision="deny",reason="unknown"}"#
+        )
+    );
+}
+
+#[test]
+fn counters_survive_a_reload_and_vanished_routes_do_not() {
+    let metrics = Arc::new(Metrics::default());
+    let count = |routes: &Routes, name: &str| {
+        let route = routes.find("crm", name).cloned();
+        metrics.count(&Record { route, verdict: Verdict::Allow, ..Record::start(Method::GET, Version::HTTP_11) });
+    };
+    let before = metrics.routes([("crm", "kept", Mode::Enforce), ("crm", "gone", Mode::Enforce)]);
+    count(&before, "kept");
+    count(&before, "gone");
+    let after = metrics.routes([("crm", "kept", Mode::Observe)]);
+    count(&after, "kept");
+    // A request that still holds the old snapshot.
+    count(&before, "kept");
+    let text = metrics.text();
+    assert!(
+        text.contains(r#"torwart_decisions_total{policy="crm",route="kept",decision="allow",reason=""} 3"#),
+        "{text}"
+    );
+    assert!(!text.contains("gone"), "{text}");
+    assert!(text.contains(r#"torwart_observing{policy="crm"} 1.0"#), "{text}");
+}
+
+#[test]
+fn a_failed_reload_shows_until_one_succeeds() {
+    let metrics = Arc::new(Metrics::default());
+    metrics.reloaded(Ok(()), Timestamp(5));
+    metrics.reloaded(Err(()), Timestamp(6));
+    let samples = parse(&metrics.text());
+    assert_eq!(samples["torwart_config_last_reload_success"], 0.0);
+    assert_eq!(samples["torwart_config_last_reload_timestamp_seconds"], 5.0);
+    metrics.reloaded(Ok(()), Timestamp(7));
+    let samples = parse(&metrics.text());
+    assert_eq!(samples["torwart_config_last_reload_success"], 1.0);
+    assert_eq!(samples[r#"torwart_config_reloads_total{result="error"}"#], 1.0);
+}
+
+#[test]
+fn a_request_answered_by_the_gateway_itself_is_timed_and_no_decision() {
+    let metrics = Arc::new(Metrics::default());
+    let record = Record { verdict: Verdict::Own, status: Some(200), ..Record::start(Method::GET, Version::HTTP_11) };
+    metrics.count(&record);
+    let text = metrics.text();
+    assert!(!text.contains("torwart_decisions"), "{text}");
+    assert!(text.contains("http_server_request_duration_seconds_count"), "{text}");
+}
