@@ -1,0 +1,283 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::super::{IssuerState, State};
+use super::*;
+
+/// A gateway that counts reloads and fails every second one.
+#[derive(Default)]
+struct Sketch {
+    state: State,
+    reloads: AtomicUsize,
+}
+
+impl Gateway for Sketch {
+    fn state(&self) -> State {
+        self.state.clone()
+    }
+
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        let even = self.reloads.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
+        Box::pin(async move { if even { Ok(()) } else { Err("torwart.yaml:1:1: error: no".to_owned()) } })
+    }
+}
+
+struct Running {
+    address: AdminAddress,
+    gateway: Arc<Sketch>,
+    _directory: tempfile::TempDir,
+    _end: tokio_util::sync::DropGuard,
+}
+
+/// `file` is the content of the token file, if there is one.
+async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    let token_file = directory.path().join("token");
+    if let Some(token) = file {
+        std::fs::write(&token_file, token).unwrap();
+    }
+    let address = match address {
+        "unix" => AdminAddress::Unix(directory.path().join("admin.sock")),
+        tcp => AdminAddress::Tcp(tcp.parse().unwrap()),
+    };
+    let listener = Listener::bind(&address, None).await.unwrap();
+    let address = listener.address().unwrap();
+    let gateway = Arc::new(Sketch { state, reloads: AtomicUsize::new(0) });
+    let rules = Rules { token_file: file.map(|_| token_file), ..rules };
+    let end = CancellationToken::new();
+    let shared: Arc<dyn Gateway> = Arc::clone(&gateway) as _;
+    tokio::spawn(serve(listener, rules, shared, Telemetry::silent(), end.clone()));
+    Running { address, gateway, _directory: directory, _end: end.drop_guard() }
+}
+
+async fn plain() -> Running {
+    start("127.0.0.1:0", None, Rules::default(), State::default()).await
+}
+
+impl Running {
+    fn port(&self) -> u16 {
+        let AdminAddress::Tcp(address) = self.address else { panic!("a Unix socket has no port") };
+        address.port()
+    }
+
+    /// The whole answer to these bytes.
+    async fn raw(&self, request: &str) -> String {
+        let mut stream: Box<dyn Stream> = match &self.address {
+            AdminAddress::Tcp(address) => Box::new(TcpStream::connect(address).await.unwrap()),
+            AdminAddress::Unix(path) => Box::new(UnixStream::connect(path).await.unwrap()),
+        };
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Asks with these header lines beside a right Host.
+    async fn ask(&self, line: &str, fields: &[&str]) -> String {
+        let host = if matches!(self.address, AdminAddress::Tcp(_)) {
+            format!("127.0.0.1:{}", self.port())
+        } else {
+            "admin".to_owned()
+        };
+        self.ask_as(&host, line, fields).await
+    }
+
+    async fn ask_as(&self, host: &str, line: &str, fields: &[&str]) -> String {
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        self.raw(&format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n")).await
+    }
+}
+
+fn status(answer: &str) -> u16 {
+    answer.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {answer:?}")).parse().unwrap()
+}
+
+fn body(answer: &str) -> serde_json::Value {
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+const RELOAD: &str = "POST /api/v1/reload";
+const JSON: &str = "Content-Type: application/json";
+
+#[tokio::test]
+async fn live_is_always_answered() {
+    let answer = plain().await.ask("GET /livez", &[]).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("cache-control: no-store"), "{answer}");
+}
+
+#[tokio::test]
+async fn ready_tells_its_reasons() {
+    let answer = plain().await.ask("GET /readyz", &[]).await;
+    assert_eq!(status(&answer), 503);
+    assert_eq!(body(&answer)["reasons"], serde_json::json!(["no configuration is in force yet"]));
+    let issuers = vec![IssuerState { name: "shoen".into(), keys: 1, age: Some(3), error: None }];
+    let state = State { serving: true, issuers, observing: vec!["crm".into()], ..State::default() };
+    let running = start("127.0.0.1:0", None, Rules::default(), state).await;
+    let answer = running.ask("GET /readyz", &[]).await;
+    assert_eq!(status(&answer), 200);
+    assert_eq!(body(&answer), serde_json::json!({"ready": true, "reasons": [], "observing": ["crm"]}));
+    let answer = running.ask("GET /api/v1/status", &[]).await;
+    assert_eq!(body(&answer)["issuers"][0]["keys"], 1);
+    assert_eq!(body(&answer)["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn metrics_are_open_metrics() {
+    let answer = plain().await.ask("GET /metrics", &[]).await;
+    assert_eq!(status(&answer), 200);
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{answer}");
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn only_our_own_names_are_answered() {
+    let running = plain().await;
+    let port = running.port();
+    for own in
+        [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("LOCALHOST:{port}"), "localhost".into()]
+    {
+        assert_eq!(status(&running.ask_as(&own, "GET /livez", &[]).await), 200, "{own}");
+    }
+    let others =
+        ["evil.example", "127.0.0.2", "localhost.evil.example", "[::1]", "", "127.0.0.1:1", "127.1", "localhost:x"];
+    for other in others {
+        assert_eq!(status(&running.ask_as(other, "GET /livez", &[]).await), 421, "{other}");
+    }
+    let twice = running.ask("GET /livez", &["Host: localhost"]).await;
+    assert_eq!(status(&twice), 421);
+    let absolute = running.ask("GET http://evil.example/livez", &[]).await;
+    assert_eq!(status(&absolute), 421);
+    assert_eq!(status(&running.raw("GET /livez HTTP/1.0\r\n\r\n").await), 421);
+}
+
+#[tokio::test]
+async fn an_ipv6_listener_answers_to_its_address_in_brackets() {
+    let running = start("[::1]:0", None, Rules::default(), State::default()).await;
+    let port = running.port();
+    assert_eq!(status(&running.ask_as(&format!("[::1]:{port}"), "GET /livez", &[]).await), 200);
+    assert_eq!(status(&running.ask_as("::1", "GET /livez", &[]).await), 421);
+    assert_eq!(status(&running.ask_as("127.0.0.1", "GET /livez", &[]).await), 421);
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_are_refused() {
+    let running = plain().await;
+    let own = format!("Origin: http://127.0.0.1:{}", running.port());
+    for (field, wanted) in [
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("Sec-Fetch-Site: same-site", 403),
+        ("Sec-Fetch-Site: same-origin", 200),
+        ("Sec-Fetch-Site: none", 200),
+        ("Origin: http://evil.example", 403),
+        ("Origin: null", 403),
+        ("Origin: http://127.0.0.1:1", 403),
+        (&own, 200),
+    ] {
+        for path in ["/metrics", "/livez", "/api/v1/status"] {
+            assert_eq!(status(&running.ask(&format!("GET {path}"), &[field]).await), wanted, "{field} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_over_tcp_need_a_token_or_dev_mode() {
+    let running = plain().await;
+    assert_eq!(status(&running.ask(RELOAD, &[JSON]).await), 403);
+    assert_eq!(running.gateway.reloads.load(Ordering::Relaxed), 0);
+    let dev = start("127.0.0.1:0", None, Rules { dev: true, ..Rules::default() }, State::default()).await;
+    assert_eq!(status(&dev.ask(RELOAD, &[JSON]).await), 200);
+    assert_eq!(dev.gateway.reloads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn changes_are_taken_over_the_unix_socket_as_json_only() {
+    let running = start("unix", None, Rules::default(), State::default()).await;
+    for kind in ["Content-Type: text/plain", "Content-Type: application/jsonx", "X: y"] {
+        assert_eq!(status(&running.ask(RELOAD, &[kind]).await), 415, "{kind}");
+    }
+    assert_eq!(running.gateway.reloads.load(Ordering::Relaxed), 0);
+    let kind = "Content-Type: application/json; charset=utf-8";
+    assert_eq!(body(&running.ask(RELOAD, &[kind]).await)["reloaded"], true);
+    let failed = running.ask(RELOAD, &[kind]).await;
+    assert_eq!(status(&failed), 422);
+    assert_eq!(body(&failed)["error"], "torwart.yaml:1:1: error: no");
+}
+
+#[tokio::test]
+async fn with_a_token_file_everything_but_probes_and_metrics_needs_the_token() {
+    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), State::default()).await;
+    for path in ["/livez", "/metrics"] {
+        assert_eq!(status(&running.ask(&format!("GET {path}"), &[]).await), 200, "{path}");
+    }
+    assert_eq!(status(&running.ask("GET /readyz", &[]).await), 503);
+    for line in ["GET /api/v1/status", RELOAD, "GET /", "GET /metrics/", "GET //metrics"] {
+        let answer = running.ask(line, &[JSON]).await;
+        assert_eq!(status(&answer), 401, "{line}");
+        assert!(answer.contains("www-authenticate: Bearer realm=\"torwart-admin\"\r\n"), "{answer}");
+    }
+    for wrong in ["Bearer", "Bearer ", "Bearer s3cret", "Bearer s3cret-token2", "Basic s3cret-token", "s3cret-token"] {
+        let answer = running.ask("GET /api/v1/status", &[&format!("Authorization: {wrong}")]).await;
+        assert_eq!(status(&answer), 401, "{wrong}");
+    }
+    let right = "Authorization: bearer s3cret-token";
+    assert_eq!(status(&running.ask("GET /api/v1/status", &[right]).await), 200);
+    assert_eq!(status(&running.ask("GET /api/v1/status", &[right, right]).await), 401);
+    assert_eq!(status(&running.ask(RELOAD, &[right]).await), 415);
+    assert_eq!(status(&running.ask(RELOAD, &[right, JSON]).await), 200);
+}
+
+#[tokio::test]
+async fn a_token_file_that_is_empty_or_gone_lets_nobody_in() {
+    for token in ["", " \n"] {
+        let running = start("127.0.0.1:0", Some(token), Rules::default(), State::default()).await;
+        for sent in ["Authorization: Bearer ", "Authorization: Bearer  ", "X: y"] {
+            assert_eq!(status(&running.ask("GET /api/v1/status", &[sent]).await), 401);
+        }
+    }
+    let running = start("127.0.0.1:0", Some("token"), Rules::default(), State::default()).await;
+    std::fs::remove_file(running._directory.path().join("token")).unwrap();
+    assert_eq!(status(&running.ask("GET /api/v1/status", &["Authorization: Bearer token"]).await), 401);
+}
+
+#[tokio::test]
+async fn other_methods_and_paths_are_told_so() {
+    let running = start("unix", None, Rules::default(), State::default()).await;
+    let answer = running.ask("DELETE /livez", &[JSON]).await;
+    assert_eq!(status(&answer), 405);
+    assert!(answer.contains("allow: GET, HEAD"), "{answer}");
+    assert_eq!(status(&running.ask("GET /api/v1/reload", &[]).await), 405);
+    assert_eq!(status(&running.ask("GET /nothing", &[]).await), 404);
+    assert_eq!(status(&running.ask("HEAD /livez", &[]).await), 200);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let running = start("unix", None, Rules::default(), State::default()).await;
+    let length = format!("Content-Length: {}", BODY + 1);
+    let head = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\n{JSON}\r\n{length}\r\nConnection: close\r\n\r\n");
+    let answer = running.raw(&(head + &"x".repeat(BODY + 1))).await;
+    assert_eq!(status(&answer), 413);
+    assert_eq!(running.gateway.reloads.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let address = AdminAddress::Unix(path.clone());
+    // The standard library leaves the file behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let living = Listener::bind(&address, None).await.unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(Listener::bind(&address, None).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    drop(living);
+    assert!(!path.exists());
+    std::fs::write(&path, "precious").unwrap();
+    assert_eq!(Listener::bind(&address, None).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+}
