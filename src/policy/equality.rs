@@ -61,7 +61,11 @@ mod tests {
         assert!(!equal("abc", "ABC", Case::Sensitive));
         assert!(!equal(lower, "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a112", Case::Sensitive));
         // One hex digit replaced by a letter beyond `f`: no UUID, so its case counts.
-        assert!(!equal("gf8c1a52-9d1e-4e0b-8a77-0c6f1be0a111", "GF8C1A52-9D1E-4E0B-8A77-0C6F1BE0A111", Case::Sensitive));
+        assert!(!equal(
+            "gf8c1a52-9d1e-4e0b-8a77-0c6f1be0a111",
+            "GF8C1A52-9D1E-4E0B-8A77-0C6F1BE0A111",
+            Case::Sensitive
+        ));
         // No hyphens: no UUID.
         assert!(!equal("5f8c1a529d1e4e0b8a770c6f1be0a111", "5F8C1A529D1E4E0B8A770C6F1BE0A111", Case::Sensitive));
     }

@@ -219,7 +219,11 @@ impl<'a> Iterator for Items<'a> {
 /// Granted scopes. A token that names none leaves nothing to say no about: unknown, which only `not` can tell from
 /// false.
 fn scopes(set: &WordSet, principal: &Principal) -> Truth {
-    if principal.scopes.is_empty() { Truth::Unknown } else { set.satisfied_by(&principal.scopes, Case::Sensitive).into() }
+    if principal.scopes.is_empty() {
+        Truth::Unknown
+    } else {
+        set.satisfied_by(&principal.scopes, Case::Sensitive).into()
+    }
 }
 
 /// The principal is global, or every value of every template is one of its organisations.
@@ -264,13 +268,7 @@ fn client(values: &[Comparand], principal: &Principal, question: &Question<'_>, 
 }
 
 /// A test of a claim.
-fn claim(
-    path: &ClaimPath,
-    test: &ClaimTest,
-    principal: &Principal,
-    question: &Question<'_>,
-    stance: Stance,
-) -> Truth {
+fn claim(path: &ClaimPath, test: &ClaimTest, principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
     let found = path.find(&principal.claims);
     if let ClaimTest::Exists(wanted) = test {
         return (found.is_some() == *wanted).into();
@@ -303,8 +301,9 @@ fn equals(found: &Value, operand: &Operand, case: Case, question: &Question<'_>,
 fn contains(items: &[Value], operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
     match operand {
         Operand::Literal(literal) => Truth::any(items.iter().map(|item| literal.equals(item, case))),
-        Operand::Template(template) => question
-            .every(template, stance, |text| Truth::any(items.iter().map(|item| equals_text(item, text, case)))),
+        Operand::Template(template) => {
+            question.every(template, stance, |text| Truth::any(items.iter().map(|item| equals_text(item, text, case))))
+        }
     }
 }
 
@@ -375,7 +374,11 @@ fn network(networks: &[IpNet], caller: &Caller<'_>) -> Truth {
 fn certificate(kind: CertificateName, names: &[Box<str>], shown: Option<&ClientCertificate>) -> Truth {
     let Some(shown) = shown else { return Truth::Unknown };
     let among = |held: &[String]| {
-        if held.is_empty() { Truth::Unknown } else { held.iter().any(|one| names.iter().any(|name| **name == **one)).into() }
+        if held.is_empty() {
+            Truth::Unknown
+        } else {
+            held.iter().any(|one| names.iter().any(|name| **name == **one)).into()
+        }
     };
     match kind {
         CertificateName::Dns => among(&shown.dns),
@@ -388,9 +391,8 @@ fn certificate(kind: CertificateName, names: &[Box<str>], shown: Option<&ClientC
 /// A test of a request value.
 fn request(template: &Template, test: &RequestTest, question: &Question<'_>, stance: Stance) -> Truth {
     match test {
-        RequestTest::OneOf(values) => question.every(template, stance, |text| {
-            values.iter().any(|value| equal(value, text, Case::Sensitive)).into()
-        }),
+        RequestTest::OneOf(values) => question
+            .every(template, stance, |text| values.iter().any(|value| equal(value, text, Case::Sensitive)).into()),
         RequestTest::Present => question.whole_texts(&template.source).next().is_some().into(),
         RequestTest::Absent => question.whole_texts(&template.source).next().is_none().into(),
     }

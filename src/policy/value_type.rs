@@ -91,14 +91,16 @@ impl PartialEq for ValueType {
 fn is_int(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     text == "0"
-        || (digits.len() <= 19 && !digits.starts_with('0') && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+        || (digits.len() <= 19
+            && !digits.starts_with('0')
+            && !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// `[a-z0-9]+(-[a-z0-9]+)*`.
 fn is_slug(text: &str) -> bool {
-    text.split('-').all(|word| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    })
+    text.split('-')
+        .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -118,7 +120,11 @@ mod tests {
     fn integers_have_one_spelling() {
         let most = "9".repeat(19);
         let fitting = ["0", "1", "-1", "10", &most, &format!("-{most}")];
-        check(&ValueType::Int, &fitting, &["", "-", "-0", "00", "01", "+1", "1.0", "1e3", " 1", "1 ", "١", &"9".repeat(20)]);
+        check(
+            &ValueType::Int,
+            &fitting,
+            &["", "-", "-0", "00", "01", "+1", "1.0", "1e3", " 1", "1 ", "١", &"9".repeat(20)],
+        );
     }
 
     #[test]
