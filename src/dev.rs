@@ -11,3 +11,4 @@ pub mod key;
 pub mod persona;
 pub mod provider;
 pub mod serve;
+pub mod sketch;

@@ -58,6 +58,9 @@ impl Realm {
 
     /// The `typ` that this family's access tokens carry.
     pub fn token_type(&self) -> &'static str {
+        if self.issuer.strict_rfc9068 {
+            return "at+jwt";
+        }
         match self.issuer.preset {
             Some(Preset::Kusy | Preset::Rfc9068 | Preset::Duende) | None => "at+jwt",
             Some(

@@ -35,12 +35,6 @@ pub const CLIENT_SECRET: &str = "dev-secret";
 /// Largest request body that is looked at, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Whether a URL is a dev issuer's, which `run` refuses.
-pub fn is_dev_issuer(url: &str) -> bool {
-    let url = url.strip_suffix('/').unwrap_or(url);
-    url.rsplit_once(ISSUER_PATH).is_some_and(|(_, name)| !name.is_empty() && !name.contains('/'))
-}
-
 /// The URL of the issuer `name` at the provider whose origin is `base`, without a trailing slash.
 pub fn issuer_url(base: &str, name: &str) -> String {
     format!("{base}{ISSUER_PATH}{}", form::encode(name))

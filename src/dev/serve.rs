@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -82,8 +83,11 @@ where
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // A connection that was gone before it was accepted is nobody's problem.
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // Out of descriptors, most likely; trying again at once would only burn time.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
                 let answer = answer.clone();
                 connections.spawn(async move {
                     let mut http = http1::Builder::new();
