@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod ask;
 mod serve;
 
 use std::future::Future;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 pub use self::access::Rules;
+pub use self::ask::{AskError, ask};
 pub use self::serve::{Listener, serve};
 
 /// What the admin listener asks of the gateway.

@@ -6,7 +6,10 @@
 
 mod check;
 mod completions;
+mod health;
+mod reload;
 mod schema;
+mod status;
 mod version;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -35,6 +38,12 @@ struct Arguments {
 enum Verb {
     /// Load everything and print errors and warnings.
     Check(check::Args),
+    /// Ask whether the running gateway is ready; what a container's health check calls.
+    Health(health::Args),
+    /// Print the state of the running gateway.
+    Status(status::Args),
+    /// Make the running gateway load its configuration again.
+    Reload(reload::Args),
     /// Print the JSON Schema of a file format, for editors.
     Schema(schema::Args),
     /// Print a completion script for a shell.
@@ -103,6 +112,9 @@ pub fn main() -> ExitCode {
     let common = Common { config: arguments.config };
     match arguments.verb {
         Verb::Check(args) => check::run(&args, &common),
+        Verb::Health(args) => health::run(&args, &common),
+        Verb::Status(args) => status::run(&args, &common),
+        Verb::Reload(args) => reload::run(&args, &common),
         Verb::Schema(args) => schema::run(&args, &common),
         Verb::Completions(args) => completions::run(&args, &mut Arguments::command()),
         Verb::Version(args) => version::run(&args, &common),

@@ -100,7 +100,7 @@ impl Telemetry {
         Arc::new(Self { metrics, access: None, audit: None, settings: Settings::default() })
     }
 
-    /// Takes over the settings of a configuration that comes into force. The log's level is [`log::install`]'s.
+    /// Takes over the settings of a configuration that comes into force, those of the program's log too.
     ///
     /// # Errors
     /// Its audit file cannot be opened; everything stays as it was.
@@ -109,6 +109,7 @@ impl Telemetry {
             let other = destination(&config.audit.path);
             audit.reopen(Some(other)).map_err(|source| audit_error(&config.audit, source))?;
         }
+        log::change(&config.logging);
         self.apply(&config.logging, &config.audit);
         Ok(())
     }
@@ -154,7 +155,8 @@ impl Telemetry {
     /// Reserves a place for an audit record where `audit.required` says so; see [`Recording::reserve`].
     fn reserve(&self) -> Result<Option<Place>, Full> {
         let required = self.settings.audit_required.load(Ordering::Relaxed);
-        let kept = self.settings.audit_allow.load(Ordering::Relaxed);
+        let kept =
+            [&self.settings.audit_allow, &self.settings.audit_deny].iter().any(|kept| kept.load(Ordering::Relaxed));
         match &self.audit {
             Some(audit) if required && kept => audit.reserve().map(Some),
             Some(_) | None => Ok(None),

@@ -125,7 +125,7 @@ pub async fn serve(
 }
 
 /// Any byte stream.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Origin)> {

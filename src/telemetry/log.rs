@@ -25,20 +25,27 @@ static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 /// Whether lines are JSON.
 static JSON: AtomicBool = AtomicBool::new(true);
 
-/// Starts the log, or changes the format and level of the one that runs.
+/// Starts the log of this process. At the first call; later ones change format and level.
 pub fn install(logging: &Logging) {
-    JSON.store(logging.json, Ordering::Relaxed);
-    if let Some(filter) = FILTER.get() {
-        // Fails only when the subscriber is gone, and it lives as long as the process.
-        let _ = filter.reload(targets(logging.level));
-        return;
+    if FILTER.get().is_some() {
+        return change(logging);
     }
+    JSON.store(logging.json, Ordering::Relaxed);
     let (filter, handle) = reload::Layer::new(targets(logging.level));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = tracing_subscriber::fmt::layer().with_ansi(colour).event_format(Lines).with_writer(io::stderr);
     // Fails when a log is there already, as in tests that install one of their own.
     if tracing_subscriber::registry().with(filter).with(lines).try_init().is_ok() {
         let _ = FILTER.set(handle);
+    }
+}
+
+/// Changes the format and level of the log, if it was started.
+pub(super) fn change(logging: &Logging) {
+    if let Some(filter) = FILTER.get() {
+        JSON.store(logging.json, Ordering::Relaxed);
+        // Fails only when the subscriber is gone, and it lives as long as the process.
+        let _ = filter.reload(targets(logging.level));
     }
 }
 

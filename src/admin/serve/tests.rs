@@ -281,3 +281,32 @@ async fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
     assert_eq!(Listener::bind(&address, None).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
+
+#[tokio::test]
+async fn a_running_gateway_can_be_asked_with_what_its_configuration_says() {
+    let tcp = start("127.0.0.1:0", Some("token\n"), Rules::default(), State::default()).await;
+    let unix = start("unix", None, Rules::default(), State::default()).await;
+    for (running, token_file) in [(&tcp, Some(tcp._directory.path().join("token"))), (&unix, None)] {
+        let admin = crate::config::Admin { address: running.address.clone(), token_file, tls: None };
+        let asked = tokio::task::spawn_blocking(move || {
+            let ask = |method, path| super::super::ask(&admin, &method, path).unwrap();
+            [
+                ask(http::Method::GET, "/livez").0,
+                ask(http::Method::GET, "/readyz").0,
+                ask(http::Method::GET, "/api/v1/status").0,
+                ask(http::Method::POST, "/api/v1/reload").0,
+            ]
+        });
+        assert_eq!(asked.await.unwrap().map(|status| status.as_u16()), [200, 503, 200, 200]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_listening_is_an_error_that_says_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let admin = crate::config::Admin { address: AdminAddress::Unix(path.clone()), token_file: None, tls: None };
+    let asked = tokio::task::spawn_blocking(move || super::super::ask(&admin, &http::Method::GET, "/livez"));
+    let error = asked.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains(&format!("`unix:{}`", path.display())), "{error}");
+}

@@ -1,0 +1,78 @@
+//! `torwart status`: the state of the running gateway.
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{Common, Exit, Format};
+use crate::admin;
+
+/// Arguments of `torwart status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &Args, common: &Common) -> Exit {
+    let Some(config) = common.load_config() else { return Exit::NoAnswer };
+    let (status, body) = match admin::ask(&config.admin, &Method::GET, "/api/v1/status") {
+        Ok(answer) => answer,
+        Err(error) => {
+            common.note(&error.to_string());
+            return Exit::NoAnswer;
+        }
+    };
+    let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if status != StatusCode::OK {
+        common.note(answer["detail"].as_str().unwrap_or("the admin listener refused to answer"));
+        return Exit::NoAnswer;
+    }
+    match args.format {
+        Format::Json => common.print_json(&answer),
+        Format::Text => common.print(&text(&answer)),
+    }
+    Exit::Yes
+}
+
+fn text(status: &Value) -> String {
+    let word = |key: &str| status[key].as_str().unwrap_or("unknown");
+    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    let mut lines = vec![
+        format!("version     {}", word("version")),
+        format!("ready       {}", if status["ready"] == true { "yes" } else { "no" }),
+        format!("revision    {}", word("revision")),
+        format!("loaded      {}", word("loaded")),
+    ];
+    let reasons = list("reasons");
+    lines.extend(reasons.iter().filter_map(Value::as_str).map(|reason| format!("reason      {reason}")));
+    lines.extend(list("listeners").iter().filter_map(Value::as_str).map(|address| format!("listener    {address}")));
+    lines.extend(list("issuers").iter().map(issuer));
+    lines.extend(list("observing").iter().filter_map(Value::as_str).map(|policy| format!("observing   {policy}")));
+    lines.join("\n") + "\n"
+}
+
+fn issuer(issuer: &Value) -> String {
+    let name = issuer["name"].as_str().unwrap_or_default();
+    let keys = issuer["keys"].as_u64().unwrap_or_default();
+    let age = issuer["age"].as_u64().map(|age| format!(", confirmed {age} s ago")).unwrap_or_default();
+    let error = issuer["error"].as_str().map(|error| format!(", {error}")).unwrap_or_default();
+    format!("issuer      {name}: {keys} keys{age}{error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_matters_is_a_line() {
+        let status = serde_json::json!({
+            "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "loaded": "2026-11-21T22:00:00.000Z",
+            "listeners": ["[::]:8443"], "observing": ["crm"],
+            "issuers": [{"name": "shoen", "keys": 2, "age": 7, "error": null}],
+        });
+        let wanted = "version     0.1.0\nready       yes\nrevision    ab\nloaded      2026-11-21T22:00:00.000Z\n\
+                      listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\nobserving   crm\n";
+        assert_eq!(text(&status), wanted);
+    }
+}
