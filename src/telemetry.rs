@@ -78,11 +78,8 @@ impl Telemetry {
         let settings = Settings::default();
         let json = Arc::clone(&settings.access_json);
         let format = move |record: &Record, out: &mut Vec<u8>| {
-            if json.load(Ordering::Relaxed) {
-                access::write_json(record, out)
-            } else {
-                access::write_pretty(record, out)
-            }
+            let write = if json.load(Ordering::Relaxed) { access::write_json } else { access::write_pretty };
+            write(record, out);
         };
         let access = Writer::start(Destination::Stderr, Box::new(format), Arc::clone(&metrics), |all| &all.access)
             .map_err(TelemetryError::Access)?;

@@ -20,7 +20,7 @@ use crate::config::{Admin, AdminAddress};
 /// Time for the whole exchange, except for a reload, which may have many files to read.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time for a change.
-const PATIENCE_WITH_CHANGES: Duration = Duration::from_secs(60);
+const PATIENCE_WITH_CHANGES: Duration = Duration::from_mins(1);
 /// Bytes of an answer.
 const LONGEST: usize = 16 * 1024 * 1024;
 

@@ -35,11 +35,11 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
 
 fn text(healthy: bool, answer: &Value) -> String {
     let mut text = String::from(if healthy { "healthy\n" } else { "not healthy\n" });
-    for reason in answer["reasons"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        text.push_str(&format!("  {reason}\n"));
+    for reason in answer.get("reasons").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        text.extend(["  ", reason, "\n"]);
     }
-    for policy in answer["observing"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        text.push_str(&format!("  policy `{policy}` is only observed\n"));
+    for policy in answer.get("observing").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        text.extend(["  policy `", policy, "` is only observed\n"]);
     }
     text
 }

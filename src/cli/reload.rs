@@ -24,8 +24,8 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
         }
     };
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let Some(reloaded) = answer["reloaded"].as_bool() else {
-        common.note(answer["detail"].as_str().unwrap_or("the admin listener refused to reload"));
+    let Some(reloaded) = answer.get("reloaded").and_then(Value::as_bool) else {
+        common.note(answer.get("detail").and_then(Value::as_str).unwrap_or("the admin listener refused to reload"));
         return Exit::NoAnswer;
     };
     match args.format {
@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
         Format::Text if reloaded => common.print("the configuration was loaded\n"),
         Format::Text => {
             common.print("the configuration was not loaded, the old one stays in force\n");
-            common.print(answer["error"].as_str().unwrap_or_default());
+            common.print(answer.get("error").and_then(Value::as_str).unwrap_or_default());
         }
     }
     if reloaded { Exit::Yes } else { Exit::No }

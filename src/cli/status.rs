@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
     };
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     if status != StatusCode::OK {
-        common.note(answer["detail"].as_str().unwrap_or("the admin listener refused to answer"));
+        common.note(answer.get("detail").and_then(Value::as_str).unwrap_or("the admin listener refused to answer"));
         return Exit::NoAnswer;
     }
     match args.format {
@@ -36,11 +36,11 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
 }
 
 fn text(status: &Value) -> String {
-    let word = |key: &str| status[key].as_str().unwrap_or("unknown");
-    let list = |key: &str| status[key].as_array().cloned().unwrap_or_default();
+    let word = |key: &str| status.get(key).and_then(Value::as_str).unwrap_or("unknown");
+    let list = |key: &str| status.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let mut lines = vec![
         format!("version     {}", word("version")),
-        format!("ready       {}", if status["ready"] == true { "yes" } else { "no" }),
+        format!("ready       {}", if status.get("ready") == Some(&Value::Bool(true)) { "yes" } else { "no" }),
         format!("revision    {}", word("revision")),
         format!("loaded      {}", word("loaded")),
     ];
@@ -53,10 +53,11 @@ fn text(status: &Value) -> String {
 }
 
 fn issuer(issuer: &Value) -> String {
-    let name = issuer["name"].as_str().unwrap_or_default();
-    let keys = issuer["keys"].as_u64().unwrap_or_default();
-    let age = issuer["age"].as_u64().map(|age| format!(", confirmed {age} s ago")).unwrap_or_default();
-    let error = issuer["error"].as_str().map(|error| format!(", {error}")).unwrap_or_default();
+    let name = issuer.get("name").and_then(Value::as_str).unwrap_or_default();
+    let keys = issuer.get("keys").and_then(Value::as_u64).unwrap_or_default();
+    let age =
+        issuer.get("age").and_then(Value::as_u64).map(|age| format!(", confirmed {age} s ago")).unwrap_or_default();
+    let error = issuer.get("error").and_then(Value::as_str).map(|error| format!(", {error}")).unwrap_or_default();
     format!("issuer      {name}: {keys} keys{age}{error}")
 }
 

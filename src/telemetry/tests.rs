@@ -35,7 +35,9 @@ fn every_decision_is_one_audit_record() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("audit");
     let telemetry = telemetry(&audit(&path));
-    EVERY.into_iter().for_each(|verdict| drop(request(&telemetry, verdict)));
+    for verdict in EVERY {
+        drop(request(&telemetry, verdict));
+    }
     telemetry.finish();
     let wanted = [("allow", Value::Null), ("deny", Value::Null), ("allow", Value::from(403))];
     assert_eq!(decisions(&path), wanted.map(|(decision, would)| (decision.to_owned(), would)));

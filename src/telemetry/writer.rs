@@ -354,7 +354,7 @@ impl Batch {
 
     /// Forgets the first lines, giving their places back. How many bytes they were.
     fn forget(&mut self, lines: usize) -> usize {
-        let bytes = self.lines.drain(..lines).last().map_or(0, |(end, _)| end);
+        let bytes = self.lines.drain(..lines).next_back().map_or(0, |(end, _)| end);
         self.bytes.drain(..bytes);
         self.lines.iter_mut().for_each(|(end, _)| *end -= bytes);
         bytes
@@ -418,8 +418,12 @@ mod tests {
         let (writer, metrics) = writer(&path);
         (0..5000).for_each(|n| writer.push(record(n), None));
         writer.finish(PATIENCE);
-        let wanted: String = (0..5000).map(|n| format!("{n}\n")).collect();
-        assert_eq!(fs::read_to_string(&path).unwrap(), wanted);
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(written.ends_with('\n'));
+        assert_eq!(
+            written.lines().map(|line| line.parse::<u64>().unwrap()).collect::<Vec<_>>(),
+            (0..5000).collect::<Vec<_>>()
+        );
         assert_eq!(metrics.audit.written.value(), 5000);
         assert_eq!(writer.shared.taken.load(Ordering::Relaxed), 0);
     }

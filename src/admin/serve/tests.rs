@@ -29,7 +29,7 @@ impl Gateway for Sketch {
 struct Running {
     address: AdminAddress,
     gateway: Arc<Sketch>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     _end: tokio_util::sync::DropGuard,
 }
 
@@ -51,7 +51,7 @@ async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) ->
     let end = CancellationToken::new();
     let shared: Arc<dyn Gateway> = Arc::clone(&gateway) as _;
     tokio::spawn(serve(listener, rules, shared, Telemetry::silent(), end.clone()));
-    Running { address, gateway, _directory: directory, _end: end.drop_guard() }
+    Running { address, gateway, directory, _end: end.drop_guard() }
 }
 
 async fn plain() -> Running {
@@ -87,8 +87,8 @@ impl Running {
     }
 
     async fn ask_as(&self, host: &str, line: &str, fields: &[&str]) -> String {
-        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
-        self.raw(&format!("{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{fields}\r\n")).await
+        let fields = [&["Connection: close"], fields, &["", ""]].concat().join("\r\n");
+        self.raw(&format!("{line} HTTP/1.1\r\nHost: {host}\r\n{fields}")).await
     }
 }
 
@@ -240,7 +240,7 @@ async fn a_token_file_that_is_empty_or_gone_lets_nobody_in() {
         }
     }
     let running = start("127.0.0.1:0", Some("token"), Rules::default(), State::default()).await;
-    std::fs::remove_file(running._directory.path().join("token")).unwrap();
+    std::fs::remove_file(running.directory.path().join("token")).unwrap();
     assert_eq!(status(&running.ask("GET /api/v1/status", &["Authorization: Bearer token"]).await), 401);
 }
 
@@ -286,7 +286,7 @@ async fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
 async fn a_running_gateway_can_be_asked_with_what_its_configuration_says() {
     let tcp = start("127.0.0.1:0", Some("token\n"), Rules::default(), State::default()).await;
     let unix = start("unix", None, Rules::default(), State::default()).await;
-    for (running, token_file) in [(&tcp, Some(tcp._directory.path().join("token"))), (&unix, None)] {
+    for (running, token_file) in [(&tcp, Some(tcp.directory.path().join("token"))), (&unix, None)] {
         let admin = crate::config::Admin { address: running.address.clone(), token_file, tls: None };
         let asked = tokio::task::spawn_blocking(move || {
             let ask = |method, path| super::super::ask(&admin, &method, path).unwrap();

@@ -8,7 +8,7 @@ use super::super::{Step, UpstreamCall, Verdict};
 use super::*;
 
 /// A strict reader of the subset of `OpenMetrics` that is written here: sample name with labels, value.
-fn parse(text: &str) -> BTreeMap<String, f64> {
+fn parse(text: &str) -> BTreeMap<String, String> {
     let mut lines = text.strip_suffix("# EOF\n").expect("the end is marked").lines().peekable();
     let (mut samples, mut families) = (BTreeMap::new(), BTreeSet::new());
     while let Some(line) = lines.next() {
@@ -30,7 +30,8 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
             if let Some(labels) = name.strip_prefix(bare).filter(|labels| !labels.is_empty()) {
                 labels_are_well_formed(labels);
             }
-            assert!(samples.insert(name.to_owned(), value.parse().unwrap()).is_none(), "{name} appears twice");
+            assert!(value.parse::<f64>().is_ok(), "{value} is no number");
+            assert!(samples.insert(name.to_owned(), value.to_owned()).is_none(), "{name} appears twice");
         }
     }
     samples
@@ -75,31 +76,32 @@ fn everything_the_specification_names_is_there_and_parses() {
     listener.handshakes.count("ok");
     metrics.reloaded(Ok(()), Timestamp(1_700_000_000));
     let samples = parse(&metrics.text());
-    let value = |name: &str| *samples.get(name).unwrap_or_else(|| panic!("{name} is missing: {samples:#?}"));
+    let value =
+        |name: &str| samples.get(name).map_or_else(|| panic!("{name} is missing: {samples:#?}"), String::as_str);
     let route = r#"policy="crm",route="GET /customers/{customer}""#;
-    assert_eq!(value(&format!(r#"torwart_decisions_total{{{route},decision="deny",reason="scope"}}"#)), 1.0);
+    assert_eq!(value(&format!(r#"torwart_decisions_total{{{route},decision="deny",reason="scope"}}"#)), "1");
     let timed = format!(r#"http_request_method="GET",http_response_status_class="4xx",{route}"#);
-    assert_eq!(value(&format!("http_server_request_duration_seconds_count{{{timed}}}")), 1.0);
-    assert_eq!(value(&format!("http_server_request_duration_seconds_sum{{{timed}}}")), 0.001_234);
-    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.001",{timed}}}"#)), 0.0);
-    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.0025",{timed}}}"#)), 1.0);
-    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="+Inf",{timed}}}"#)), 1.0);
+    assert_eq!(value(&format!("http_server_request_duration_seconds_count{{{timed}}}")), "1");
+    assert_eq!(value(&format!("http_server_request_duration_seconds_sum{{{timed}}}")), "0.001234");
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.001",{timed}}}"#)), "0");
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="0.0025",{timed}}}"#)), "1");
+    assert_eq!(value(&format!(r#"http_server_request_duration_seconds_bucket{{le="+Inf",{timed}}}"#)), "1");
     let called = r#"http_request_method="GET",http_response_status_class="2xx",upstream="crm""#;
-    assert_eq!(value(&format!("http_client_request_duration_seconds_count{{{called}}}")), 1.0);
-    assert_eq!(value(r#"torwart_token_validations_total{issuer="shoen",result="ok"}"#), 1.0);
-    assert_eq!(value(r#"torwart_jwks_refreshes_total{issuer="shoen",result="ok"}"#), 1.0);
-    assert!(value(r#"torwart_jwks_age_seconds{issuer="shoen"}"#) < 60.0);
-    assert_eq!(value(r#"torwart_connections{listener="[::]:8443"}"#), 1.0);
-    assert_eq!(value(r#"torwart_tls_handshakes_total{listener="[::]:8443",result="ok"}"#), 1.0);
-    assert_eq!(value(r#"torwart_upstream_connections{upstream="crm"}"#), 0.0);
-    assert_eq!(value("torwart_config_last_reload_success"), 1.0);
-    assert_eq!(value(r#"torwart_observing{policy="crm"}"#), 0.0);
-    assert_eq!(value(r#"torwart_audit_records_total{result="dropped"}"#), 0.0);
+    assert_eq!(value(&format!("http_client_request_duration_seconds_count{{{called}}}")), "1");
+    assert_eq!(value(r#"torwart_token_validations_total{issuer="shoen",result="ok"}"#), "1");
+    assert_eq!(value(r#"torwart_jwks_refreshes_total{issuer="shoen",result="ok"}"#), "1");
+    assert!(value(r#"torwart_jwks_age_seconds{issuer="shoen"}"#).parse::<f64>().unwrap() < 60.0);
+    assert_eq!(value(r#"torwart_connections{listener="[::]:8443"}"#), "1.0");
+    assert_eq!(value(r#"torwart_tls_handshakes_total{listener="[::]:8443",result="ok"}"#), "1");
+    assert_eq!(value(r#"torwart_upstream_connections{upstream="crm"}"#), "0.0");
+    assert_eq!(value("torwart_config_last_reload_success"), "1.0");
+    assert_eq!(value(r#"torwart_observing{policy="crm"}"#), "0.0");
+    assert_eq!(value(r#"torwart_audit_records_total{result="dropped"}"#), "0");
     for name in ["torwart_token_cache_hits_total", "process_cpu_seconds_total", "process_open_fds"] {
         value(name);
     }
     drop(open);
-    assert_eq!(parse(&metrics.text())[r#"torwart_connections{listener="[::]:8443"}"#], 0.0);
+    assert_eq!(parse(&metrics.text())[r#"torwart_connections{listener="[::]:8443"}"#], "0.0");
 }
 
 #[test]
@@ -163,12 +165,12 @@ fn a_failed_reload_shows_until_one_succeeds() {
     metrics.reloaded(Ok(()), Timestamp(5));
     metrics.reloaded(Err(()), Timestamp(6));
     let samples = parse(&metrics.text());
-    assert_eq!(samples["torwart_config_last_reload_success"], 0.0);
-    assert_eq!(samples["torwart_config_last_reload_timestamp_seconds"], 5.0);
+    assert_eq!(samples["torwart_config_last_reload_success"], "0.0");
+    assert_eq!(samples["torwart_config_last_reload_timestamp_seconds"], "5.0");
     metrics.reloaded(Ok(()), Timestamp(7));
     let samples = parse(&metrics.text());
-    assert_eq!(samples["torwart_config_last_reload_success"], 1.0);
-    assert_eq!(samples[r#"torwart_config_reloads_total{result="error"}"#], 1.0);
+    assert_eq!(samples["torwart_config_last_reload_success"], "1.0");
+    assert_eq!(samples[r#"torwart_config_reloads_total{result="error"}"#], "1");
 }
 
 #[test]
