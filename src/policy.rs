@@ -14,6 +14,7 @@ mod evaluate;
 mod forward;
 mod identity;
 mod route;
+mod routing;
 mod surroundings;
 mod template;
 mod truth;

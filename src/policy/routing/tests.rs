@@ -1,0 +1,251 @@
+use super::*;
+
+/// A table written as `METHODS /pattern` lines; the number of a route is its position.
+pub(super) fn router(routes: &[(&str, Quirks)]) -> (Router, Vec<RouteConflict>) {
+    let entries = routes.iter().enumerate().map(|(index, (line, quirks))| entry(index, line, *quirks)).collect();
+    Router::build(entries)
+}
+
+fn entry(index: usize, line: &str, quirks: Quirks) -> RouteEntry {
+    let (listed, path) = line.split_once(' ').unwrap();
+    let mut methods = MethodSet::default();
+    if listed == "*" {
+        methods = MethodSet::usual();
+    } else {
+        listed.split(',').for_each(|method| methods.insert(method).unwrap());
+    }
+    let pattern = PathPattern::parse(path).unwrap();
+    let types = pattern.captures().iter().map(|capture| match &*capture.name {
+        "uuid" => Some(ValueType::Uuid),
+        "int" => Some(ValueType::Int),
+        _ => None,
+    });
+    let types = types.collect();
+    RouteEntry { id: RouteId(u32::try_from(index).unwrap()), pattern, methods, types, quirks }
+}
+
+fn sound(routes: &[(&str, Quirks)]) -> Router {
+    let (router, conflicts) = router(routes);
+    assert_eq!(conflicts, []);
+    router
+}
+
+fn simple(routes: &[&str]) -> Router {
+    sound(&routes.iter().map(|route| (*route, Quirks::default())).collect::<Vec<_>>())
+}
+
+/// What a look-up says, in a word: the route's number, or the status.
+fn ask(router: &Router, request: &str) -> String {
+    let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
+    let rules = router.rules;
+    let target = Target::parse(path, rules).unwrap();
+    match router.lookup(method, &target) {
+        Lookup::Route(matched) => {
+            let captures = matched.entry.pattern.captures().iter().enumerate().map(|(number, capture)| {
+                let wavers = if matched.wavers(number) { "~" } else { "" };
+                format!(" {}{wavers}={}", capture.name, matched.capture(number).unwrap_or("-"))
+            });
+            format!("{}{}", matched.route().0, captures.collect::<String>())
+        }
+        Lookup::Ambiguous(_, _) => "400".to_owned(),
+        Lookup::CaptureMisfit(_) => "404 misfit".to_owned(),
+        Lookup::NotFound => "404".to_owned(),
+        Lookup::MethodNotAllowed { allowed, .. } => format!("405 {allowed}"),
+    }
+}
+
+#[test]
+fn the_best_shape_is_final() {
+    let router = simple(&[
+        "GET /customers/{int}",
+        "GET /customers/export",
+        "GET /customers/report-{id}.pdf",
+        "GET /customers/report-{id}",
+        "GET /customers/{id}:cancel",
+        "POST /customers/{rest}/contracts",
+        "GET /{*all}",
+    ]);
+    for (request, answer) in [
+        ("/customers/4711", "0 int=4711"),
+        ("/customers/export", "1"),
+        ("/customers/report-7.pdf", "2 id=7"),
+        ("/customers/report-7.txt", "3 id=7.txt"),
+        ("/customers/report-", "404 misfit"),
+        ("/customers/7:cancel", "4 id=7"),
+        ("/customers/7%3Acancel", "4 id=7"),
+        // A capture that does not fit its type is 404, though a laxer route would take it.
+        ("/customers/x", "404 misfit"),
+        // So is a method that is not listed 405.
+        ("/customers/7/contracts", "405 POST"),
+        ("POST /customers/7/contracts", "5 rest=7"),
+        ("POST /customers/7", "405 GET, HEAD"),
+        ("HEAD /customers/7", "0 int=7"),
+        ("TRACE /customers/7", "405 GET, HEAD"),
+        // Shapes are tried again from the left: `export` leads nowhere, a capture does.
+        ("POST /customers/export/contracts", "5 rest=export"),
+        ("/customers/7/other", "6 all=customers/7/other"),
+        ("/", "6 all=-"),
+    ] {
+        assert_eq!(ask(&router, request), answer, "{request}");
+    }
+}
+
+#[test]
+fn a_rest_is_zero_or_more_segments() {
+    let router = simple(&["GET /admin/{*rest}"]);
+    for (path, answer) in [
+        ("/admin", "0 rest=-"),
+        ("/admin/", "0 rest=-"),
+        ("/admin/a/b/", "0 rest~=a/b/"),
+        ("/administration", "404"),
+        ("/", "404"),
+    ] {
+        assert_eq!(ask(&router, path), answer, "{path}");
+    }
+}
+
+#[test]
+fn captures_are_never_empty() {
+    let router = simple(&["GET /a/{x}", "GET /b/c{x}d"]);
+    assert_eq!(ask(&router, "/a/"), "404");
+    assert_eq!(ask(&router, "/b/cd"), "404");
+    assert_eq!(ask(&router, "/b/cxd"), "1 x=x");
+}
+
+#[test]
+fn odata_keys_match_however_they_are_encoded() {
+    let router = simple(&["GET /Customers('{id}')", "GET /Customers({int})"]);
+    for path in ["/Customers('4711')", "/Customers(%274711%27)", "/Customers%28%274711%27%29"] {
+        assert_eq!(ask(&router, path), "0 id=4711", "{path}");
+    }
+    assert_eq!(ask(&router, "/Customers(4711)"), "1 int=4711");
+}
+
+#[test]
+fn the_examples_of_http_md_hold() {
+    let router = simple(&["GET /admin/{*r}", "GET /{*r}"]);
+    for path in ["/ADMIN/x", "/admin./x", "/admin;x/y", "/admin%2Fx", "/%2561dmin/x", "/x/..;/admin"] {
+        assert_eq!(ask(&router, path), "400", "{path}");
+    }
+    for path in ["/shop/a;jsessionid=1", "/shop/ACME%20Ltd.", "/Shop/Item", "/a%2Fb"] {
+        assert!(ask(&router, path).starts_with("1 "), "{path}: {}", ask(&router, path));
+    }
+    assert_eq!(ask(&router, "/admin/x"), "0 r=x");
+}
+
+#[test]
+fn readings_are_combined_and_done_in_any_order() {
+    let router = simple(&["GET /admin/{x}", "GET /{*r}"]);
+    for path in [
+        "/ADMIN%2Fx",
+        "/Admin.;a/x",
+        "/admin;.%20/x",
+        "/%2541DMIN/x",
+        "/admin%252Fx",
+        "/admin%25252Fx",
+        "/admin%255Cx",
+        "/a/%252e%252e/b",
+        "/a%2F..%2Fb",
+        "/x/...",
+        "/x/;y",
+        "/a%2500b",
+        // A server that takes `%2F` but not `%5C` for a slash reads `/admin/{x}` here, one that takes both does not.
+        "/admin%2Fx%5Cy",
+        "/admin%5Cx%2Fy",
+        // One that drops parameters before it decodes slashes sees `/admin`, another `/admin/x`.
+        "/admin;a%2Fx",
+        "/%61dmin/%2578/%2E%20",
+    ] {
+        assert_eq!(ask(&router, path), "400", "{path}");
+    }
+    for path in ["/a%2Fb%5Cc;d/E./f", "/100%25", "/50%25abc", "/a/", "/admin/a/b", "/admin", "/administrator/X"] {
+        assert!(ask(&router, path).starts_with("1 "), "{path}");
+    }
+    // The trailing slash alone makes another route of it.
+    assert_eq!(ask(&router, "/admin/x/"), "400");
+}
+
+#[test]
+fn a_reading_that_is_no_route_is_ambiguous_too() {
+    let router = simple(&["GET /shop/{id}"]);
+    assert_eq!(ask(&router, "/shop/a%2Fb"), "400");
+    assert_eq!(ask(&router, "/shop/a;b"), "0 id~=a;b");
+}
+
+#[test]
+fn patterns_are_read_as_requests_are() {
+    let router =
+        simple(&["GET /Admin/{x}", "GET /files;v1/{x}", "GET /a%2Fb", "GET /dot./x", "GET /slash/", "GET /{*r}"]);
+    for (path, answer) in [
+        ("/Admin/x", "0 x=x"),
+        ("/admin/x", "400"),
+        ("/files;v1/x", "1 x=x"),
+        ("/files;V1/x", "400"),
+        ("/files/x", "400"),
+        ("/a%2fb", "2"),
+        ("/a/b", "400"),
+        ("/dot./x", "3"),
+        ("/dot/x", "400"),
+        ("/slash/", "4"),
+        ("/slash", "400"),
+        ("/other", "5 r=other"),
+    ] {
+        assert_eq!(ask(&router, path), answer, "{path}");
+    }
+}
+
+#[test]
+fn a_reading_that_is_never_done_is_not_checked() {
+    let quirks = |set: fn(&mut Quirks)| {
+        let mut quirks = Quirks::default();
+        set(&mut quirks);
+        quirks
+    };
+    for (path, never) in [
+        ("/ADMIN/x", quirks(|q| q.case = Reading::Never)),
+        ("/admin./x", quirks(|q| q.trailing_dot = Reading::Never)),
+        ("/admin;x/y", quirks(|q| q.path_parameters = Reading::Never)),
+        ("/admin%2Fx", quirks(|q| q.encoded_slash = Reading::Never)),
+        ("/%2561dmin/x", quirks(|q| q.double_decoding = Reading::Never)),
+        ("/x/..;/admin", quirks(|q| q.path_parameters = Reading::Never)),
+    ] {
+        let router = sound(&[("GET /admin/{*r}", never), ("GET /{*r}", never)]);
+        assert!(ask(&router, path).starts_with("1 "), "{path}");
+        // What counts is the upstream that the request would go to: the catch-all's.
+        let router = sound(&[("GET /admin/{*r}", never), ("GET /{*r}", Quirks::default())]);
+        assert_eq!(ask(&router, path), "400", "{path}");
+        let router = sound(&[("GET /admin/{*r}", Quirks::default()), ("GET /{*r}", never)]);
+        assert!(ask(&router, path).starts_with("1 "), "{path}");
+    }
+}
+
+#[test]
+fn without_path_parameters_an_encoded_semicolon_is_a_semicolon() {
+    let never = Quirks { path_parameters: Reading::Never, ..Quirks::default() };
+    let router = sound(&[("GET /a;b", never), ("GET /{x}", never)]);
+    assert_eq!(ask(&router, "/a;b"), "0");
+    assert_eq!(ask(&router, "/a;c"), "1 x=a;c");
+    assert_eq!(ask(&router, "/a%3Bb"), "400");
+    assert_eq!(ask(&router, "/a%3Bc"), "1 x~=a%3Bc");
+}
+
+#[test]
+fn a_reading_that_is_always_done_is_what_is_matched() {
+    let always = |set: fn(&mut Quirks)| {
+        let mut quirks = Quirks::default();
+        set(&mut quirks);
+        sound(&[("GET /admin/{x}", quirks), ("GET /{*r}", quirks)])
+    };
+    assert_eq!(ask(&always(|q| q.case = Reading::Always), "/ADMIN/Xy"), "0 x=Xy");
+    assert_eq!(
+        ask(&always(|q| q.case = Reading::Always), "/ADMIN/\u{c4}".replace('\u{c4}', "%C3%84").as_str()),
+        "0 x=\u{c4}"
+    );
+    assert_eq!(ask(&always(|q| q.path_parameters = Reading::Always), "/admin;a/x;b"), "0 x=x");
+    assert_eq!(ask(&always(|q| q.trailing_dot = Reading::Always), "/admin./x. ".replace(' ', "%20").as_str()), "0 x=x");
+    assert_eq!(ask(&always(|q| q.trailing_slash = Reading::Always), "/admin/x/"), "0 x=x");
+    assert_eq!(ask(&always(|q| q.encoded_slash = Reading::Always), "/admin%2Fx"), "0 x=x");
+    assert_eq!(ask(&always(|q| q.double_decoding = Reading::Always), "/%2561dmin/%2578"), "0 x=x");
+    assert_eq!(ask(&always(|q| q.path_parameters = Reading::Always), "/admin/..;x"), "400");
+    assert_eq!(ask(&always(|q| q.path_parameters = Reading::Always), "/admin/;x"), "400");
+}

@@ -1,0 +1,221 @@
+//! The tree of shapes: per segment literal, then literal with a capture inside, then capture, then rest (policy.md, "Best
+//! shape is final").
+//!
+//! Nothing is compared with more than the few children whose prefix lengths differ, so the number of routes does not show
+//! in the time of a look-up.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::methods::MethodSet;
+use super::pattern::{Shape, shape};
+
+/// A path as a look-up sees it: decoded text and where its segments begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'v> {
+    pub(super) text: &'v str,
+    pub(super) starts: &'v [usize],
+}
+
+impl<'v> View<'v> {
+    /// The text of a segment; `None` beyond the last.
+    fn segment(&self, index: usize) -> Option<&'v str> {
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        self.text.get(start..end)
+    }
+
+    /// Where the segments from `index` on are; empty at the end when there is none.
+    fn rest(&self, index: usize) -> Found {
+        (self.starts.get(index).map_or(self.text.len(), |start| *start), self.text.len())
+    }
+
+    /// Whether the last segment is empty and not the only one.
+    pub(super) fn has_trailing_slash(&self) -> bool {
+        self.starts.len() > 1 && self.text.ends_with('/')
+    }
+
+    /// The same without its trailing slash.
+    pub(super) fn without_trailing_slash(self) -> Self {
+        match (self.starts.split_last(), self.text.strip_suffix('/')) {
+            (Some((_, starts)), Some(text)) if self.has_trailing_slash() => Self { text, starts },
+            _ => self,
+        }
+    }
+}
+
+/// Begin and end of what a capture matched.
+pub(super) type Found = (usize, usize);
+
+/// What captures matched, in the order in which they stand in the path.
+pub(super) type Captured = SmallVec<[Found; 8]>;
+
+/// A route at the end of its shape.
+#[derive(Debug, Clone)]
+pub(super) struct Terminal {
+    /// Position in the router's entries.
+    pub(super) entry: usize,
+    /// The pattern's number of each capture along the shape, as some readings drop captures.
+    pub(super) captures: SmallVec<[u8; 8]>,
+}
+
+/// All routes of one shape.
+#[derive(Debug, Default)]
+pub(super) struct Endpoint {
+    pub(super) terminals: Vec<Terminal>,
+    /// The methods of all of them, as `Allow` lists them.
+    pub(super) allow: Box<str>,
+}
+
+/// A node of the tree.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    literals: HashMap<Box<str>, Node>,
+    prefixes: ByLength<ByLength<Node>>,
+    capture: Option<Box<Node>>,
+    rest: Option<Endpoint>,
+    end: Option<Endpoint>,
+}
+
+/// Values under texts, looked up by every length that occurs, the longest first.
+#[derive(Debug)]
+struct ByLength<T> {
+    lengths: Vec<usize>,
+    values: HashMap<Box<str>, T>,
+}
+
+impl<T> Default for ByLength<T> {
+    fn default() -> Self {
+        Self { lengths: Vec::new(), values: HashMap::new() }
+    }
+}
+
+impl<T: Default> ByLength<T> {
+    fn entry(&mut self, key: &str) -> &mut T {
+        if let Err(position) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
+            self.lengths.insert(position, key.len());
+        }
+        self.values.entry(key.into()).or_default()
+    }
+
+    /// Values whose key begins the text, the longest first, with the key's length.
+    fn prefixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
+        self.lengths.iter().filter_map(move |length| Some((*length, self.values.get(text.get(..*length)?)?)))
+    }
+
+    /// Values whose key ends the text, the longest first, with the key's length.
+    fn suffixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
+        self.lengths.iter().filter_map(move |length| {
+            let begin = text.len().checked_sub(*length)?;
+            Some((*length, self.values.get(text.get(begin..)?)?))
+        })
+    }
+}
+
+impl Node {
+    /// Adds a route under the shape of these segments and gives the routes that were there.
+    pub(super) fn insert(&mut self, segments: &[String], entry: usize) -> &mut Endpoint {
+        let mut captures = SmallVec::new();
+        let endpoint = self.endpoint(segments, &mut captures);
+        endpoint.terminals.push(Terminal { entry, captures });
+        endpoint
+    }
+
+    fn endpoint(&mut self, segments: &[String], captures: &mut SmallVec<[u8; 8]>) -> &mut Endpoint {
+        let mut node = self;
+        for segment in segments {
+            node = match shape(segment) {
+                Shape::Literal(text) => node.literals.entry(text.into()).or_default(),
+                Shape::Mixed { prefix, capture, suffix } => {
+                    captures.push(capture);
+                    node.prefixes.entry(prefix).entry(suffix)
+                }
+                Shape::Capture(capture) => {
+                    captures.push(capture);
+                    node.capture.get_or_insert_default()
+                }
+                Shape::Rest(capture) => {
+                    captures.push(capture);
+                    return node.rest.get_or_insert_default();
+                }
+            };
+        }
+        node.end.get_or_insert_default()
+    }
+
+    /// The best shape for a path, and what its captures matched.
+    pub(super) fn find(&self, view: View<'_>) -> Option<(&Endpoint, Captured)> {
+        let mut captured = Captured::new();
+        let endpoint = self.walk(view, 0, &mut captured)?;
+        Some((endpoint, captured))
+    }
+
+    fn walk(&self, view: View<'_>, index: usize, captured: &mut Captured) -> Option<&Endpoint> {
+        let Some(segment) = view.segment(index) else {
+            return self.end.as_ref().or_else(|| self.rest(view, index, captured));
+        };
+        let literal = self.literals.get(segment);
+        if let Some(endpoint) = literal.and_then(|node| node.walk(view, index + 1, captured)) {
+            return Some(endpoint);
+        }
+        let start = view.rest(index).0;
+        for (prefix, suffixes) in self.prefixes.prefixes_of(segment) {
+            for (suffix, node) in suffixes.suffixes_of(segment) {
+                let found = (start + prefix, start + segment.len().saturating_sub(suffix));
+                if found.0 < found.1
+                    && let Some(endpoint) = node.after(view, index, found, captured)
+                {
+                    return Some(endpoint);
+                }
+            }
+        }
+        let whole = (start, start + segment.len());
+        if !segment.is_empty()
+            && let Some(endpoint) = self.capture.as_ref().and_then(|node| node.after(view, index, whole, captured))
+        {
+            return Some(endpoint);
+        }
+        self.rest(view, index, captured)
+    }
+
+    /// Goes on behind a segment in which a capture matched; forgets the capture when that leads nowhere.
+    fn after(&self, view: View<'_>, index: usize, found: Found, captured: &mut Captured) -> Option<&Endpoint> {
+        captured.push(found);
+        let endpoint = self.walk(view, index + 1, captured);
+        if endpoint.is_none() {
+            captured.pop();
+        }
+        endpoint
+    }
+
+    fn rest(&self, view: View<'_>, index: usize, captured: &mut Captured) -> Option<&Endpoint> {
+        let endpoint = self.rest.as_ref()?;
+        captured.push(view.rest(index));
+        Some(endpoint)
+    }
+
+    /// Every endpoint of the tree.
+    pub(super) fn endpoints(&self) -> Vec<&Endpoint> {
+        let mut found = Vec::new();
+        let mut nodes = vec![self];
+        while let Some(node) = nodes.pop() {
+            found.extend(node.end.iter().chain(&node.rest));
+            nodes.extend(node.literals.values());
+            nodes.extend(node.prefixes.values.values().flat_map(|suffixes| suffixes.values.values()));
+            nodes.extend(node.capture.as_deref());
+        }
+        found
+    }
+}
+
+impl Endpoint {
+    /// Writes down what `Allow` says.
+    pub(super) fn set_allow<'m>(&mut self, methods: impl Fn(usize) -> Option<&'m MethodSet>) {
+        let mut all = MethodSet::default();
+        for methods in self.terminals.iter().filter_map(|terminal| methods(terminal.entry)) {
+            all.extend(methods);
+        }
+        self.allow = all.names().collect::<Vec<_>>().join(", ").into();
+    }
+}
