@@ -6,6 +6,7 @@ mod defaults;
 pub mod document;
 mod files;
 mod forms;
+mod inspect;
 mod issuers;
 mod listeners;
 pub mod preset;
@@ -26,6 +27,7 @@ use crate::target::quirks::Quirks;
 
 pub use document::{load, read};
 pub use files::{Documents, documents, locate};
+pub use inspect::inspect;
 
 /// The whole configuration.
 #[derive(Debug, Clone)]

@@ -82,7 +82,7 @@ impl Reader<'_> {
         }
         let prefix = identity.prefix.to_ascii_lowercase();
         for node in map.list("pass") {
-            let Some(name) = node.text() else { continue };
+            let Some(name) = node.text().filter(|name| (forms::HEADER.check)(name).is_ok()) else { continue };
             match name.to_ascii_lowercase().strip_prefix(&prefix) {
                 None => {
                     let message = format!("`{name}` does not begin with the identity prefix `{}`", identity.prefix);

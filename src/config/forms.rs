@@ -56,7 +56,7 @@ pub(super) static ADMIN_ADDRESS: Format = Format {
 
 /// `any` as audience.
 pub(super) static ANY_AUDIENCE: Format = Format {
-    what: "a list or `any`",
+    what: "`any`",
     pattern: Some("^any$"),
     check: |text| if text == "any" { Ok(()) } else { Err(format!("write a list: `[{text}]`")) },
 };

@@ -54,7 +54,8 @@ fn listener(reader: &mut Reader<'_>, map: &Mapping, proxies: bool) -> Option<(Li
         insecure: map.bool("insecure").unwrap_or(false),
         trusted_proxies,
     };
-    let bare = map.get("tls").is_none() && !listener.redirect_https && !listener.insecure;
+    let says_secure = map.get("insecure").is_none_or(|node| node.bool() == Some(false));
+    let bare = map.get("tls").is_none() && !listener.redirect_https && says_secure;
     if bare && !address.ip().is_loopback() {
         reader
             .error(node, format!("the listener `{address}` has no TLS: tokens would cross the network in the clear"))

@@ -128,7 +128,7 @@ static ISSUER: Shape = Shape::Map(&Fields {
         Field::required("issuer", &URL, "The iss of its tokens, exactly; a trailing slash matters."),
         Field::required(
             "audiences",
-            &Shape::Union(&[&Shape::Format(&forms::ANY_AUDIENCE), &Shape::NonEmptyList(&NONEMPTY)]),
+            &Shape::Union(&[&Shape::NonEmptyList(&NONEMPTY), &Shape::Format(&forms::ANY_AUDIENCE)]),
             "A token's aud must contain one of these exact strings. The word any does without: tokens meant for others count.",
         ),
         Field::optional(

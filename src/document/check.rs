@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::node::{Entry, Mapping, Node, Value};
 use super::shape::{Fields, Names, Rule, Shape};
@@ -63,13 +64,18 @@ impl Check<'_> {
                 if let Err(help) = (wanted.check)(text) {
                     let hidden = node.expanded && !text.is_empty();
                     let help = if hidden { help.replace(text, self.slice(node.span)) } else { help };
-                    self.report(node.span, format!("{shown} is not {}", wanted.what), help);
+                    let message = if text.is_empty() {
+                        format!("expected {}, found an empty text", wanted.what)
+                    } else {
+                        format!("{shown} is not {}", wanted.what)
+                    };
+                    self.report(node.span, message, help);
                 }
             }
             Shape::Keyword(words) if !words.contains(&text) => {
                 let help = nearest(text, words.iter().copied())
                     .map_or_else(|| format!("write {}", choice(words)), |word| format!("did you mean `{word}`?"));
-                self.report(node.span, format!("{shown} is not one of {}", listed(words)), help);
+                self.report(node.span, format!("unknown value {shown}"), help);
             }
             Shape::Int(min, max) => {
                 if !node.int().is_some_and(|value| (*min..=*max).contains(&value)) {
@@ -93,12 +99,8 @@ impl Check<'_> {
             Shape::Duration(min, max) => match format::duration(text) {
                 Err(help) => self.report(node.span, format!("{shown} is not a duration"), help),
                 Ok(value) if !(*min..=*max).contains(&value) => {
-                    let text = |value: &std::time::Duration| format!("{value:?}");
-                    self.report(
-                        node.span,
-                        format!("{shown} is out of range"),
-                        range(text(min), text(max), text(&std::time::Duration::MAX)),
-                    );
+                    let help = range(duration_text(*min), duration_text(*max), duration_text(Duration::MAX));
+                    self.report(node.span, format!("{shown} is out of range"), help);
                 }
                 Ok(_) => {}
             },
@@ -142,14 +144,14 @@ impl Check<'_> {
             fields.fields.iter().filter(|field| field.required && map.get(field.name).is_none()).collect();
         for field in missing {
             let help = format!("add `{}:` {}", field.name, describe(field.shape));
-            self.report(node.head(), format!("the key `{}` is missing in this {}", field.name, fields.title), help);
+            self.report(node.head(), format!("the key `{}` is missing", field.name), help);
         }
         for rule in fields.rules {
-            self.rule(node, map, rule, fields.title);
+            self.rule(node, map, rule);
         }
     }
 
-    fn rule(&mut self, node: &Node, map: &Mapping, rule: &Rule, title: &str) {
+    fn rule(&mut self, node: &Node, map: &Mapping, rule: &Rule) {
         let written = |keys: &[&str]| -> Vec<_> { keys.iter().filter_map(|key| map.entry(key)).collect() };
         let (keys, least, most) = match rule {
             Rule::ExactlyOne(keys) => (*keys, 1, 1),
@@ -171,9 +173,9 @@ impl Check<'_> {
         if have.len() < least {
             let help = format!("write {}", choice(keys));
             let message = if most == 1 {
-                format!("exactly one of {} is needed in this {title}", listed(keys))
+                format!("exactly one of {} is needed here", listed(keys))
             } else {
-                format!("at least one of {} is needed in this {title}", listed(keys))
+                format!("at least one of {} is needed here", listed(keys))
             };
             self.report(node.head(), message, help);
         }
@@ -201,10 +203,8 @@ impl Check<'_> {
 
     fn unknown_key(&mut self, entry: &Entry, fields: &'static Fields) {
         let names: Vec<_> = fields.fields.iter().map(|field| field.name).collect();
-        let help = nearest(&entry.key.text, names.iter().copied()).map_or_else(
-            || format!("a {} has {}", fields.title, listed(&names)),
-            |name| format!("did you mean `{name}`?"),
-        );
+        let help = nearest(&entry.key.text, names.iter().copied())
+            .map_or_else(|| format!("keys here are {}", listed(&names)), |name| format!("did you mean `{name}`?"));
         self.report(entry.key.span, format!("unknown key `{}`", entry.key.text), help);
     }
 
@@ -216,6 +216,12 @@ impl Check<'_> {
             candidates.truncate(1);
         }
         let Some((&last, others)) = candidates.split_last() else { return self.wrong_kind(node, shape) };
+        if let (Shape::Keyword(words), Some(text), []) = (last, node.text(), others)
+            && !words.contains(&text)
+            && nearest(text, words.iter().copied()).is_none()
+        {
+            return self.wrong_kind(node, shape);
+        }
         let fits = |each: &'static Shape| {
             let mut scratch = Diagnostics::new();
             check(node, each, self.source, &mut scratch);
@@ -340,6 +346,7 @@ pub(super) fn describe(shape: &Shape) -> String {
         Shape::Format(format) => format.what.to_owned(),
         Shape::Keyword(words) => choice(words),
         Shape::Bool => "`true` or `false`".to_owned(),
+        Shape::Int(min, max) if min == max => format!("`{min}`"),
         Shape::Int(..) => "a whole number".to_owned(),
         Shape::Size(..) => "a size such as `32KiB`".to_owned(),
         Shape::Duration(..) => "a duration such as `10s`".to_owned(),
@@ -347,8 +354,12 @@ pub(super) fn describe(shape: &Shape) -> String {
         Shape::Literal => "text, a number or a boolean".to_owned(),
         Shape::List(_) | Shape::NonEmptyList(_) => "a list".to_owned(),
         Shape::OneOrMany(item) => format!("{} or a list", describe(item)),
-        Shape::Map(fields) => format!("a map ({})", fields.title),
-        Shape::Names(names) => format!("a map ({})", names.title),
+        Shape::Map(fields) => {
+            let required: Vec<_> =
+                fields.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+            if required.is_empty() { "a map".to_owned() } else { format!("a map with {}", listed(&required)) }
+        }
+        Shape::Names(_) => "a map".to_owned(),
         Shape::Union(alternatives) => {
             let mut seen = BTreeSet::new();
             let described = alternatives.iter().map(|each| describe(each));
@@ -379,9 +390,22 @@ fn joined(parts: &[String]) -> String {
 /// What a range allows, without an upper end that is only the type's.
 fn range<T: Display + PartialEq>(min: T, max: T, unbounded: T) -> String {
     if min == max {
-        return format!("write `{min}`");
+        format!("write `{min}`")
+    } else if unbounded == max {
+        format!("it is at least `{min}`")
+    } else {
+        format!("it ranges from `{min}` to `{max}`")
     }
-    if unbounded == max { format!("write at least `{min}`") } else { format!("write `{min}` to `{max}`") }
+}
+
+fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (duration.subsec_millis(), seconds % 3600, seconds % 60) {
+        (0, 0, _) if seconds > 0 => format!("{}h", seconds / 3600),
+        (0, _, 0) if seconds > 0 => format!("{}m", seconds / 60),
+        (0, _, _) => format!("{seconds}s"),
+        _ => format!("{}ms", duration.as_millis()),
+    }
 }
 
 fn bytes_text(bytes: u64) -> String {

@@ -45,7 +45,7 @@ pub enum Shape {
 pub static TEXT: Shape = Shape::Text;
 /// Text that is not empty.
 pub static NONEMPTY: Shape = Shape::Format(&Format {
-    what: "text that is not empty",
+    what: "text",
     pattern: Some("."),
     check: |text| if text.is_empty() { Err("write a value or remove the key".to_owned()) } else { Ok(()) },
 });

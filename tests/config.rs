@@ -1,0 +1,98 @@
+//! Wrong configuration and policy files, each with the exact messages expected.
+//!
+//! `tests/config/configuration/NAME.yaml` is a `torwart.yaml`, `tests/config/policy/NAME.yaml` (or every document in
+//! `tests/config/policy/NAME/`) are policies; `NAME.expected` beside it holds what is printed about it. With
+//! `TORWART_EXPECT=write` the expectations are written instead of compared: read the difference before committing it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use torwart::config;
+use torwart::diagnostic::Diagnostics;
+
+/// What the cases find in the environment.
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "AUTH_HOST" => Some("auth.example.com".to_owned()),
+        "BIG" => Some("1000000".to_owned()),
+        _ => None,
+    }
+}
+
+struct Variables;
+
+impl torwart::document::Environment for Variables {
+    fn variable(&self, name: &str) -> Option<String> {
+        environment(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec!["AUTH_HOST".to_owned(), "BIG".to_owned()]
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
+}
+
+/// Names of the cases in a folder.
+fn cases(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .filter(|path| path.extension().is_none_or(|extension| extension == "yaml"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Compares what is said about every case of a folder with what is expected, and says all differences.
+fn compare(folder: &Path, said: impl Fn(&Path) -> Diagnostics) -> usize {
+    let mut differences = String::new();
+    let cases = cases(folder);
+    for case in &cases {
+        let file = folder.join(format!("{case}.yaml"));
+        let path = if file.exists() { file } else { folder.join(case) };
+        let found = said(&path);
+        let prefix = format!("{}/", folder.display());
+        let text = found.render().replace(&prefix, "");
+        assert!(!found.is_empty(), "{case}: nothing is wrong with it");
+        let expected = folder.join(format!("{case}.expected"));
+        if std::env::var_os("TORWART_EXPECT").is_some_and(|value| value == "write") {
+            fs::write(&expected, &text).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != text {
+            differences.push_str(&format!("--- {case}: expected otherwise than\n{text}\n"));
+        }
+    }
+    assert!(differences.is_empty(), "{differences}");
+    cases.len()
+}
+
+#[test]
+fn every_wrong_configuration_is_told_what_is_wrong_with_it() {
+    let count = compare(&folder("configuration"), |path| config::load(path, &Variables).1);
+    assert!(count >= 30, "only {count} cases");
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let (config, problems) = config::load(Path::new("/nowhere/torwart.yaml"), &Variables);
+    assert!(config.is_none());
+    assert_eq!(problems.render(), "error: the file `/nowhere/torwart.yaml` does not exist\n");
+}
+
+#[test]
+fn warnings_alone_do_not_refuse_a_configuration() {
+    for case in ["everybody_is_a_trusted_proxy", "any_audience", "admin_token_in_the_clear"] {
+        let (config, problems) = config::load(&folder("configuration").join(format!("{case}.yaml")), &Variables);
+        assert!(config.is_some(), "{}", problems.render());
+    }
+}
+
+#[test]
+fn errors_refuse_a_configuration() {
+    let folder = folder("configuration");
+    for case in cases(&folder) {
+        let (config, problems) = config::load(&folder.join(format!("{case}.yaml")), &Variables);
+        assert_eq!(config.is_none(), problems.has_errors(), "{case}");
+    }
+}
