@@ -8,7 +8,6 @@ mod body;
 mod connect;
 mod exchange;
 mod failure;
-mod fold;
 mod load;
 mod pool;
 mod request_headers;
@@ -158,6 +157,7 @@ impl Upstreams {
             Framing::None => (RequestBody::none(), None),
             Framing::Length(_) | Framing::Unknown => {
                 let rules = TrailerRules::new(&self.shared.identity, effects);
+                rules.announce(&mut head.headers);
                 let (body, progress) = RequestBody::streaming(body, limits, rules);
                 (body, Some(progress))
             }
@@ -227,3 +227,6 @@ pub fn asks_for_websocket<B>(request: &Request<B>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

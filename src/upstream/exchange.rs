@@ -122,6 +122,7 @@ impl Exchange<'_> {
             tokio::select! {
                 biased;
                 outcome = &mut answer => return match outcome {
+                    Ok(_) if wire.is_some_and(Wire::is_flooded) => Attempt::Flooded,
                     Ok(response) => Attempt::Answered(response),
                     Err(mut error) => match error.take_message() {
                         Some(request) => Attempt::Unsent(Box::new(request), error.into_error()),

@@ -13,10 +13,10 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{Notify, Semaphore};
 
 use super::body::BodyLimits;
-use super::fold;
 use super::request_headers::{IDENTITY, IdentityNames};
 use crate::config::{self, ClientAddressHeader, Config, Protocol, UpstreamHost, UpstreamTls};
 use crate::diagnostic::Diagnostics;
+use crate::target::fold::fold_header;
 
 /// What all upstreams have in common.
 #[derive(Debug)]
@@ -105,12 +105,12 @@ pub(super) fn load(config: &Config) -> (Vec<Configured>, Shared, Diagnostics) {
 }
 
 fn identity(config: &config::Identity, problems: &mut Diagnostics) -> IdentityNames {
-    let prefix = fold::folded(&config.prefix);
+    let prefix = fold_header(&config.prefix);
     if prefix.is_empty() {
         problems.general("`identity.prefix` is empty: every header would be an identity header");
     }
     for name in &config.pass {
-        let folded = fold::folded(name);
+        let folded = fold_header(name);
         if folded.strip_prefix(&prefix).is_some_and(|rest| IDENTITY.contains(&rest)) {
             problems
                 .general(format!("`identity.pass` names `{name}`, which the gateway sets"))
@@ -121,7 +121,8 @@ fn identity(config: &config::Identity, problems: &mut Diagnostics) -> IdentityNa
 }
 
 impl Upstream {
-    fn load(config: &config::Upstream, problems: &mut Diagnostics) -> Option<Configured> {
+    /// One upstream; its problems are added to those found so far.
+    pub(super) fn load(config: &config::Upstream, problems: &mut Diagnostics) -> Option<Configured> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = &config.name;
         if config.rewrite_location {

@@ -88,6 +88,11 @@ impl Wire {
         }
     }
 
+    /// Whether there were more interim responses than allowed.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.interim.load(Ordering::Relaxed) > MAX_INTERIM
+    }
+
     /// Begins to count anew.
     pub(super) fn reset_interim(&self) {
         self.interim.store(0, Ordering::Relaxed);

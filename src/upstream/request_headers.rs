@@ -12,10 +12,10 @@ use http::{Method, Version, request};
 use smallvec::SmallVec;
 
 use super::body::unless_empty;
-use super::fold;
 use super::{Facts, Purpose, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
+use crate::target::fold::{fold_header, folds_to, starts_folded};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -96,7 +96,7 @@ pub(super) struct IdentityNames {
 impl IdentityNames {
     /// Whether the client may not send this name because it could be read as an identity header.
     fn covers(&self, name: &str) -> bool {
-        fold::begins(name, &self.prefix) && !self.pass.iter().any(|passed| passed == name)
+        starts_folded(name, &self.prefix) && !self.pass.iter().any(|passed| passed == name)
     }
 }
 
@@ -203,7 +203,7 @@ impl Kept {
 /// Removes everything that the client may not say to the upstream.
 fn remove(headers: &mut HeaderMap, facts: &Facts, effects: &Effects<'_>, delivery: &Delivery<'_>) {
     let named: SmallVec<[String; 4]> = list(headers, &CONNECTION)
-        .map(|name| fold::folded(&String::from_utf8_lossy(name)))
+        .map(|name| fold_header(&String::from_utf8_lossy(name)))
         .filter(|name| name != "close" && name != "keep-alive")
         .collect();
     let gone: SmallVec<[HeaderName; 12]> = headers
@@ -211,10 +211,10 @@ fn remove(headers: &mut HeaderMap, facts: &Facts, effects: &Effects<'_>, deliver
         .filter(|name| {
             let text = name.as_str();
             never(text)
-                || named.iter().any(|named| fold::same(text, named))
+                || named.iter().any(|named| folds_to(text, named))
                 || reserved(text, effects, delivery.identity)
                 || forwarding(text, facts.peer_is_trusted)
-                || (effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| fold::same(text, known)))
+                || (effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| folds_to(text, known)))
                 || (text == "tracestate" && !facts.trace_continued)
         })
         .cloned()
@@ -227,26 +227,31 @@ fn remove(headers: &mut HeaderMap, facts: &Facts, effects: &Effects<'_>, deliver
 
 /// Whether the name belongs to one connection, to framing, or to the gateway.
 fn never(name: &str) -> bool {
-    NEVER.iter().any(|known| fold::same(name, known)) || fold::begins(name, "proxy-")
+    NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
 }
 
 /// Whether only the gateway may say this header: an identity header, or one that `forward` sets.
 fn reserved(name: &str, effects: &Effects<'_>, identity: &IdentityNames) -> bool {
     identity.covers(name)
-        || effects.removes.iter().any(|set| fold::same(name, set))
+        || effects.removes.iter().any(|set| folds_to(name, set))
         || effects.set.iter().any(|(set, _)| alike(name, set.as_str()))
 }
 
 /// Whether two names fold to the same.
 fn alike(left: &str, right: &str) -> bool {
-    left.len() == right.len() && fold::same(left, &fold::folded(right))
+    left.len() == right.len() && folds_to(left, &fold_header(right))
 }
 
 /// Whether the name tells where the request came from and is not to be believed. Of a trusted proxy the plain
 /// spellings are: the others may have come through it from the client.
 fn forwarding(name: &str, peer_is_trusted: bool) -> bool {
-    let tells = fold::begins(name, "x-forwarded-") || fold::same(name, "forwarded") || fold::same(name, "x-real-ip");
-    tells && !(peer_is_trusted && fold::is_plain(name))
+    let tells = starts_folded(name, "x-forwarded-") || folds_to(name, "forwarded") || folds_to(name, "x-real-ip");
+    tells && !(peer_is_trusted && is_plain(name))
+}
+
+/// Whether a name is spelt the plain way: case aside it is its own folded form.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn remove_authorization(headers: &mut HeaderMap, rule: AuthorizationHeader) {
@@ -426,7 +431,7 @@ pub(super) struct TrailerRules {
 impl TrailerRules {
     /// The rules of one request.
     pub(super) fn new(identity: &Arc<IdentityNames>, effects: &Effects<'_>) -> Self {
-        let set = effects.set.iter().map(|(name, _)| fold::folded(name.as_str()).into_boxed_str());
+        let set = effects.set.iter().map(|(name, _)| fold_header(name.as_str()).into_boxed_str());
         Self { identity: Arc::clone(identity), removes: effects.removes.iter().cloned().chain(set).collect() }
     }
 
@@ -440,11 +445,26 @@ impl TrailerRules {
         unless_empty(trailers)
     }
 
+    /// Leaves in the `Trailer` header only the names that may come.
+    pub(super) fn announce(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(TRAILER) {
+            return;
+        }
+        let coming: Vec<&str> = list(headers, &TRAILER)
+            .filter_map(|name| std::str::from_utf8(name).ok())
+            .filter(|name| !self.removes(name))
+            .collect();
+        match HeaderValue::from_str(&coming.join(", ")) {
+            Ok(coming) if !coming.is_empty() => headers.insert(TRAILER, coming),
+            Ok(_) | Err(_) => headers.remove(TRAILER),
+        };
+    }
+
     fn removes(&self, name: &str) -> bool {
         never(name)
             || self.identity.covers(name)
             || forwarding(name, false)
-            || NOT_IN_TRAILERS.iter().any(|known| fold::same(name, known))
-            || self.removes.iter().any(|set| fold::same(name, set))
+            || NOT_IN_TRAILERS.iter().any(|known| folds_to(name, known))
+            || self.removes.iter().any(|set| folds_to(name, set))
     }
 }

@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::body::unless_empty;
 use super::failure::ProtocolFault;
-use super::fold;
 use super::request_headers::{append, joined, list, received_by};
+use crate::target::fold::{fold_header, folds_to, starts_folded};
 
 /// Fields that concern one connection (RFC 9110 section 7.6.1), or that only hyper writes.
 const NEVER: [&str; 6] = ["connection", "http2-settings", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -75,14 +75,14 @@ fn check_framing(head: &mut response::Parts) -> Result<(), ProtocolFault> {
 /// Removes what concerns the connection to the upstream only.
 pub(super) fn remove_connection_fields(headers: &mut HeaderMap) {
     let named: SmallVec<[String; 2]> = list(headers, &CONNECTION)
-        .map(|name| fold::folded(&String::from_utf8_lossy(name)))
+        .map(|name| fold_header(&String::from_utf8_lossy(name)))
         .filter(|name| name != "close" && name != "keep-alive")
         .collect();
     let gone: SmallVec<[HeaderName; 6]> = headers
         .keys()
         .filter(|name| {
             let text = name.as_str();
-            concerns_connection(text) || named.iter().any(|named| fold::same(text, named))
+            concerns_connection(text) || named.iter().any(|named| folds_to(text, named))
         })
         .cloned()
         .collect();
@@ -92,7 +92,7 @@ pub(super) fn remove_connection_fields(headers: &mut HeaderMap) {
 }
 
 fn concerns_connection(name: &str) -> bool {
-    NEVER.iter().any(|known| fold::same(name, known)) || fold::begins(name, "proxy-")
+    NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
 }
 
 /// What of a response's trailers may be passed on; `None`: nothing.
@@ -101,7 +101,7 @@ pub(super) fn filter_trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
         .keys()
         .filter(|name| {
             let text = name.as_str();
-            concerns_connection(text) || NOT_IN_TRAILERS.iter().any(|known| fold::same(text, known))
+            concerns_connection(text) || NOT_IN_TRAILERS.iter().any(|known| folds_to(text, known))
         })
         .cloned()
         .collect();
