@@ -7,6 +7,7 @@
 //! 2. [`Placed::needs`] says whether a token has to be authenticated, and whose;
 //! 3. [`Placed::decide`] answers with a [`Decision`].
 
+mod bound;
 mod condition;
 mod decision;
 mod equality;

@@ -1,0 +1,305 @@
+//! Query parameters and headers that a route *binds*: every server must read them as the policy does (policy.md, "Bound
+//! query parameters", "Bound headers").
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, header};
+use smallvec::SmallVec;
+
+use crate::target::fold::{fold_header, folds_to};
+use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name};
+
+/// Why a request is 400 on a route that binds parameters or headers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(in crate::policy) enum BoundError {
+    /// The query cannot be decoded.
+    #[error(transparent)]
+    Escape(EscapeError),
+    /// A parameter that some server reads as a bound one is not spelt like it.
+    #[error("a parameter that servers may read as `{0}` is not spelt so")]
+    MisspeltParameter(Box<str>),
+    /// A bound parameter's name stands after `;`, which only some servers take for a separator.
+    #[error("the parameter `{0}` stands after a `;`")]
+    AfterSemicolon(Box<str>),
+    /// The value of a bound parameter is not UTF-8.
+    #[error("the value of the parameter `{0}` is not UTF-8")]
+    NotText(Box<str>),
+    /// A header that some server reads as a bound one is not spelt like it.
+    #[error("a header that servers may read as `{0}` is not spelt so")]
+    MisspeltHeader(HeaderName),
+    /// `Connection` names a bound header, so it would not reach the upstream.
+    #[error("`Connection` names the header `{0}`")]
+    HopByHop(HeaderName),
+}
+
+/// The query parameters that a route binds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::policy) struct BoundQuery(Vec<BoundName>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BoundName {
+    exact: Box<str>,
+    folded: Box<str>,
+}
+
+/// The values of a route's bound parameters in one request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::policy) struct QueryValues<'q> {
+    /// The parameter's number, and a value: percent-decoded with `+` as space. In the order of the query.
+    pub(in crate::policy) values: SmallVec<[(usize, Cow<'q, str>); 4]>,
+    /// Numbers of parameters with a value that servers which split at `;` read shorter.
+    wavering: SmallVec<[usize; 2]>,
+}
+
+impl QueryValues<'_> {
+    /// Whether some server reads another value, so that a condition on the parameter cannot be known to be false.
+    pub(in crate::policy) fn wavers(&self, number: usize) -> bool {
+        self.wavering.contains(&number)
+    }
+}
+
+impl BoundQuery {
+    /// Binds a parameter by its decoded name and gives its number; a name that is bound already keeps its own.
+    pub(in crate::policy) fn bind(&mut self, name: &str) -> usize {
+        if let Some(number) = self.0.iter().position(|bound| *bound.exact == *name) {
+            return number;
+        }
+        self.0.push(BoundName { exact: name.into(), folded: fold_decoded(name).into() });
+        self.0.len() - 1
+    }
+
+    /// Whether the route binds none: its query is not read at all.
+    pub(in crate::policy) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Two bound names that servers may read as one, if there are any: no request with either passes.
+    pub(in crate::policy) fn indistinguishable(&self) -> Option<(&str, &str)> {
+        self.0.iter().enumerate().find_map(|(index, bound)| {
+            let twin = self.0.iter().skip(index + 1).find(|other| other.folded == bound.folded)?;
+            Some((&*bound.exact, &*twin.exact))
+        })
+    }
+
+    /// Reads the bound parameters.
+    ///
+    /// # Errors
+    /// A query in which some server could find other values.
+    pub(in crate::policy) fn read<'q>(&self, query: Option<&'q str>) -> Result<QueryValues<'q>, BoundError> {
+        let mut found = QueryValues::default();
+        let Some(query) = query.filter(|_| !self.is_empty()) else { return Ok(found) };
+        query::check_escapes(query).map_err(BoundError::Escape)?;
+        for parameter in query::parameters(query) {
+            let name = query::decode(parameter.raw_name);
+            let folded = fold_name(parameter.raw_name);
+            // A server that splits at `;` ends the name there, too.
+            let head = parameter.raw_name.split_once(';').map(|(head, _)| fold_name(head));
+            for (number, bound) in self.0.iter().enumerate() {
+                if head.as_deref() == Some(&*bound.folded) {
+                    return Err(BoundError::MisspeltParameter(bound.exact.clone()));
+                }
+                if *bound.folded != *folded {
+                    continue;
+                }
+                if parameter.separator == Separator::Semicolon {
+                    return Err(BoundError::AfterSemicolon(bound.exact.clone()));
+                }
+                if *name != *bound.exact.as_bytes() {
+                    return Err(BoundError::MisspeltParameter(bound.exact.clone()));
+                }
+                found.push(number, &parameter).ok_or_else(|| BoundError::NotText(bound.exact.clone()))?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl<'q> QueryValues<'q> {
+    /// Adds a parameter's value; `None` when it is not UTF-8.
+    fn push(&mut self, number: usize, parameter: &Parameter<'q>) -> Option<()> {
+        let raw = parameter.raw_value.unwrap_or_default();
+        let value = match query::decode(raw) {
+            Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
+            Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
+        };
+        self.values.push((number, value));
+        if raw.contains(';') {
+            self.wavering.push(number);
+        }
+        Some(())
+    }
+}
+
+/// The fold of a name that is decoded already.
+fn fold_decoded(name: &str) -> String {
+    fold_name(&name.replace('%', "%25").replace('+', "%2B"))
+}
+
+/// The headers that a route binds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::policy) struct BoundHeaders(Vec<(HeaderName, Box<str>)>);
+
+impl BoundHeaders {
+    /// Binds a header.
+    pub(in crate::policy) fn bind(&mut self, name: &HeaderName) {
+        if !self.0.iter().any(|(bound, _)| bound == name) {
+            self.0.push((name.clone(), fold_header(name.as_str()).into()));
+        }
+    }
+
+    /// Whether the route binds none.
+    pub(in crate::policy) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Checks that every server finds the bound headers where the policy does. Allocates nothing.
+    ///
+    /// # Errors
+    /// A header that folds like a bound one but is not it, case aside; `Connection` naming one.
+    pub(in crate::policy) fn check(&self, headers: &HeaderMap) -> Result<(), BoundError> {
+        for (bound, folded) in &self.0 {
+            if headers.keys().any(|name| name != bound && folds_to(name.as_str(), folded)) {
+                return Err(BoundError::MisspeltHeader(bound.clone()));
+            }
+            let options = headers
+                .get_all(header::CONNECTION)
+                .into_iter()
+                .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+            for option in options {
+                if std::str::from_utf8(option.trim_ascii()).is_ok_and(|option| folds_to(option, folded)) {
+                    return Err(BoundError::HopByHop(bound.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn bound(names: &[&str]) -> BoundQuery {
+        let mut bound = BoundQuery::default();
+        for name in names {
+            bound.bind(name);
+        }
+        bound
+    }
+
+    fn values(names: &[&str], query: &str) -> Result<Vec<(usize, String)>, BoundError> {
+        let read = bound(names).read(Some(query))?;
+        Ok(read.values.iter().map(|(number, value)| (*number, value.to_string())).collect())
+    }
+
+    #[test]
+    fn values_are_decoded_with_plus_as_space() {
+        assert_eq!(
+            values(&["org", "$filter"], "org=a+b%2Bc&x=%ff&%24filter=%C3%A4&org=&org&orgs=1&=1").unwrap(),
+            [(0, "a b+c".into()), (1, "\u{e4}".into()), (0, String::new()), (0, String::new())]
+        );
+        assert_eq!(values(&["org"], "").unwrap(), []);
+        assert_eq!(bound(&["org"]).read(None), Ok(QueryValues::default()));
+    }
+
+    #[test]
+    fn a_name_that_folds_like_a_bound_one_must_be_spelt_exactly_so() {
+        for query in [
+            "org.uid=1",
+            "org%2Euid=1",
+            "org+uid=1",
+            "org%20uid=1",
+            "ORG_UID=1",
+            "org_uid[]=1",
+            "org_uid%5B0%5D=1",
+            "org[uid=1",
+            "+org_uid=1",
+            "org_uid%20=1",
+            "%09org_uid",
+            "org_uid=1&Org_uid=2",
+            "org_uid[x=1&org_uid[]=",
+            "org_uid;x=1",
+        ] {
+            assert_eq!(values(&["org_uid"], query), Err(BoundError::MisspeltParameter("org_uid".into())), "{query}");
+        }
+        for query in ["org_uid=1", "org%5Fuid=1", "%6frg_uid=1"] {
+            assert_eq!(values(&["org_uid"], query).unwrap(), [(0, "1".into())], "{query}");
+        }
+        for query in ["org__uid=1", "orguid=1", "org_uidx=1", "xorg_uid=1", "org_uid[x=1"] {
+            assert_eq!(values(&["org_uid"], query).unwrap(), [], "{query}");
+        }
+    }
+
+    #[test]
+    fn a_bound_name_with_brackets_is_bound_as_it_is() {
+        assert_eq!(values(&["ids[]"], "ids[]=1&ids%5B%5D=2").unwrap(), [(0, "1".into()), (0, "2".into())]);
+        assert_eq!(values(&["ids[]"], "ids=1"), Err(BoundError::MisspeltParameter("ids[]".into())));
+        assert_eq!(values(&["a%b+c"], "a%25b%2Bc=1").unwrap(), [(0, "1".into())]);
+    }
+
+    #[test]
+    fn a_bound_name_after_a_semicolon_is_refused_however_it_is_spelt() {
+        for query in ["a=1;org=2", ";org=2", "a;org", "a=1;ORG[]=2", "org=1;org=1"] {
+            assert_eq!(values(&["org"], query), Err(BoundError::AfterSemicolon("org".into())), "{query}");
+        }
+        let read = bound(&["org", "x"]).read(Some("org=1;y=2&x=1%3By=2")).unwrap();
+        assert_eq!(read.values.as_slice(), [(0, "1;y=2".into()), (1, "1;y=2".into())]);
+        assert!(read.wavers(0) && !read.wavers(1));
+    }
+
+    #[test]
+    fn a_query_that_cannot_be_decoded_is_refused() {
+        for query in ["x=%", "x=%u0041", "%zz", "x=1&org=%4"] {
+            assert_eq!(values(&["org"], query), Err(BoundError::Escape(EscapeError::Invalid)), "{query}");
+        }
+        assert_eq!(values(&["org"], "org%00x=1"), Err(BoundError::Escape(EscapeError::Nul)));
+        assert_eq!(values(&["org"], "org=%ff"), Err(BoundError::NotText("org".into())));
+        // Where nothing is bound, the query is not read.
+        assert_eq!(values(&[], "x=%").unwrap(), []);
+    }
+
+    #[test]
+    fn names_that_servers_cannot_tell_apart_exclude_each_other() {
+        let twins = bound(&["a.b", "c", "a_b"]);
+        assert_eq!(twins.indistinguishable(), Some(("a.b", "a_b")));
+        assert!(twins.read(Some("a.b=1")).is_err() && twins.read(Some("a_b=1")).is_err());
+        assert_eq!(bound(&["a", "b"]).indistinguishable(), None);
+        let mut again = bound(&["a", "b"]);
+        assert_eq!((again.bind("b"), again.bind("a"), again.bind("c")), (1, 0, 2));
+    }
+
+    fn check(bound: &str, headers: &[(&str, &str)]) -> Result<(), BoundError> {
+        let mut rules = BoundHeaders::default();
+        rules.bind(&HeaderName::from_bytes(bound.as_bytes()).unwrap());
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        rules.check(&map)
+    }
+
+    #[test]
+    fn a_header_that_folds_like_a_bound_one_must_be_it() {
+        let name = HeaderName::from_static("x-org");
+        assert_eq!(check("X-Org", &[("x-ORG", "1"), ("X-Org", "2"), ("x-orgs", "3")]), Ok(()));
+        for alias in ["X_Org", "x.org", "x!org"] {
+            assert_eq!(check("X-Org", &[("X-Org", "1"), (alias, "2")]), Err(BoundError::MisspeltHeader(name.clone())));
+        }
+        assert!(check("X_Org", &[("X-Org", "1")]).is_err());
+    }
+
+    #[test]
+    fn connection_cannot_name_a_bound_header() {
+        let name = HeaderName::from_static("x-org");
+        for option in ["x-org", "close, X-Org", "close,\tx_org ,x", "X-ORG"] {
+            let refused = check("X-Org", &[("Connection", "keep-alive"), ("Connection", option)]);
+            assert_eq!(refused, Err(BoundError::HopByHop(name.clone())), "{option}");
+        }
+        assert_eq!(check("X-Org", &[("Connection", "close, x-orgs")]), Ok(()));
+    }
+}
