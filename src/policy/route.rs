@@ -31,6 +31,8 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Route {
     pub(in crate::policy) id: RouteId,
+    /// Name of the document it stands in.
+    pub(in crate::policy) policy: Box<str>,
     pub(in crate::policy) name: Box<str>,
     pub(in crate::policy) header: HeaderValue,
     pub(in crate::policy) place: Place,
@@ -59,6 +61,16 @@ impl Route {
     /// Its number.
     pub fn id(&self) -> RouteId {
         self.id
+    }
+
+    /// Name of its policy.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// Whether its mode is `observe`, its own or the document's.
+    pub fn observes(&self) -> bool {
+        self.observes
     }
 
     /// Its name, unique within the policy.

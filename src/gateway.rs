@@ -1,0 +1,159 @@
+//! The enforcement point. [`handle`] is the straight line that every request takes; its order is the one of http.md and
+//! never varies. Each step can end the request with a [`Refusal`], and nothing reaches an upstream before all passed.
+
+mod answer;
+mod authority;
+mod client_address;
+mod connection;
+mod exchange;
+mod framing;
+mod own;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
+use tokio_util::sync::CancellationToken;
+
+pub use self::answer::Answer;
+use self::answer::Content;
+pub use self::connection::{Connection, Tls};
+use self::exchange::Exchange;
+use crate::authn;
+use crate::policy::{Caller, Decision, Head, Needs, Permit, Placed};
+use crate::principal::Principal;
+use crate::response::Refusal;
+use crate::server::pulse::Pulse;
+use crate::snapshot::Snapshots;
+use crate::upstream::{ClientBody, Purpose};
+
+/// What all requests of one worker thread share.
+#[derive(Debug)]
+pub struct Worker {
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) drain: CancellationToken,
+}
+
+/// Answers one request, whatever it is. The request counts as begun when this returns, before the future is polled.
+pub(crate) fn answer(
+    worker: &Rc<Worker>,
+    connection: &Arc<Connection>,
+    pulse: &Arc<Pulse>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Response<Answer>> + use<> {
+    let mut exchange = Exchange::begin(worker, connection, pulse, &request);
+    async move {
+        let outcome =
+            if exchange.redirects() { own::redirect(&exchange, request) } else { handle(&mut exchange, request).await };
+        exchange.conclude(outcome)
+    }
+}
+
+/// The answer to a head that could not be parsed, as bytes. There is no request, yet there is one record.
+pub(crate) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, status: StatusCode) -> Bytes {
+    exchange::unreadable(snapshots, connection, status)
+}
+
+/// One request's way, in the numbered order of http.md.
+async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
+    let snapshot = Arc::clone(&exchange.snapshot);
+    let purpose = exchange.purpose(&request);
+    let (mut head, body) = request.into_parts();
+
+    // 2: what hyper let pass although it is not framed, sized or written the way it should be.
+    exchange.check_regular()?;
+    framing::check(&head, &snapshot.config.limits)?;
+    framing::join_cookies(&mut head.headers);
+
+    // 3: one authority, one form of the target.
+    let authority = exchange.name(&head)?;
+    if let Some(answer) = own::answer(&head) {
+        return Ok(exchange.answered_by_the_gateway(answer));
+    }
+    exchange.check_covered(&authority)?;
+
+    // 3 and 4: one canonical target, at most one route.
+    let question = Head {
+        method: method(&head, purpose),
+        authority: &authority,
+        raw_target: head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
+        headers: &head.headers,
+    };
+    let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
+    exchange.place(&placed)?;
+
+    // 5: who is asking.
+    let authenticated = authenticate(exchange, &placed, &head.headers).await;
+
+    // 6: whether this may pass. From here on only a permit leads further.
+    let permit = authorize(exchange, &placed, authenticated)?;
+    drop(placed);
+    exchange.check_length(&permit, body.size_hint().exact())?;
+    exchange.reserve()?;
+
+    // 7 is for rate limits. 8: forward, stream.
+    let facts = exchange.facts(&authority, purpose)?;
+    let call = exchange.call(&permit);
+    let request = Request::from_parts(head, ClientBody::Incoming(body));
+    let answered = snapshot.upstreams.forward(permit, request, &facts).await;
+    exchange.returned(call, answered)
+    // 9 happens when the exchange is dropped, whatever became of it.
+}
+
+/// The method that policy is asked about: opening a WebSocket is `GET`, whatever the version of HTTP calls it (RFC 8441
+/// section 5).
+fn method(head: &http::request::Parts, purpose: Purpose) -> &str {
+    match purpose {
+        Purpose::WebSocket => "GET",
+        Purpose::Exchange => head.method.as_str(),
+    }
+}
+
+/// Step 5. `Ok(None)` where no token is read.
+async fn authenticate(
+    exchange: &mut Exchange,
+    placed: &Placed<'_>,
+    headers: &http::HeaderMap,
+) -> Result<Option<Arc<Principal>>, authn::Failure> {
+    let accepted = match placed.needs() {
+        Needs::Nothing => return Ok(None),
+        Needs::Token(accepted) | Needs::TokenToTell(accepted) => accepted,
+    };
+    let certificate = exchange.connection.client_certificate();
+    let found = exchange.snapshot.issuers.authenticate(headers, accepted, certificate, exchange.now).await?;
+    let principal = found.ok_or(authn::Failure::Missing)?;
+    exchange.record.principal = Some(Arc::clone(&principal));
+    Ok(Some(principal))
+}
+
+/// Step 6. Under `mode: observe` a refusal is recorded and the request passes all the same.
+fn authorize(
+    exchange: &mut Exchange,
+    placed: &Placed<'_>,
+    authenticated: Result<Option<Arc<Principal>>, authn::Failure>,
+) -> Result<Permit, Refusal> {
+    let principal = match authenticated {
+        Ok(principal) => principal,
+        Err(failure) => {
+            let refusal = Refusal::Token(failure);
+            let Some((permit, would)) = placed.unauthenticated(refusal.status()) else { return Err(refusal) };
+            exchange.observed(&permit, would, &refusal);
+            return Ok(permit);
+        }
+    };
+    let connection = Arc::clone(&exchange.connection);
+    let caller = Caller {
+        principal: principal.as_deref(),
+        address: exchange.record.address,
+        certificate: connection.client_certificate(),
+        now: exchange.now,
+    };
+    let decision = placed.decide(&caller);
+    exchange.decided(&decision, || placed.values(&caller));
+    match decision {
+        Decision::Allow(permit) | Decision::Observed(permit, _) => Ok(permit),
+        Decision::Deny(denial) => Err(Refusal::Denied(Box::new(denial))),
+    }
+}

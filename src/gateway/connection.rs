@@ -1,0 +1,92 @@
+//! What is known of a connection before anything was sent over it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::principal::ClientCertificate;
+use crate::server::certificate::Names;
+use crate::target;
+use crate::upstream;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other end; IPv4-mapped addresses as IPv4.
+    pub peer: SocketAddr,
+    /// This end.
+    pub local: SocketAddr,
+    /// Position of the listener in the configuration.
+    pub listener: usize,
+    /// What TLS established; `None` without TLS.
+    pub tls: Option<Tls>,
+}
+
+/// What a TLS handshake established.
+#[derive(Debug)]
+pub struct Tls {
+    /// SNI, in lower case; `None` when the client sent none.
+    pub(crate) server_name: Option<String>,
+    /// The names of the certificate that the client was shown.
+    pub(crate) shown: Arc<Names>,
+    /// The client's own certificate, verified.
+    pub(crate) client_certificate: Option<ClientCertificate>,
+}
+
+/// `http` or `https`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Https,
+}
+
+impl Connection {
+    pub(crate) fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// The client's verified certificate.
+    pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
+        self.tls.as_ref()?.client_certificate.as_ref()
+    }
+
+    /// Whether the certificate that the client asked for covers the host (RFC 9110 section 7.4). A client that sent no
+    /// SNI asked for none, and without TLS there is none.
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        self.tls.as_ref().is_none_or(|tls| tls.server_name.is_none() || tls.shown.cover(bare))
+    }
+
+    /// Whether the address is a proxy whose headers count on this listener.
+    pub(crate) fn trusts(&self, config: &Config, address: IpAddr) -> bool {
+        let own = config.listeners.get(self.listener).and_then(|listener| listener.trusted_proxies.as_ref());
+        own.unwrap_or(&config.trusted_proxies).iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl From<Scheme> for target::Scheme {
+    fn from(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Http => Self::Http,
+            Scheme::Https => Self::Https,
+        }
+    }
+}
+
+impl From<Scheme> for upstream::Scheme {
+    fn from(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Http => Self::Http,
+            Scheme::Https => Self::Https,
+        }
+    }
+}

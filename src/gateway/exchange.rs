@@ -1,0 +1,313 @@
+//! One request and what becomes of it: the facts that the straight line collects, and the record that it leaves.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+
+use super::answer::{Answer, Content};
+use super::connection::Connection;
+use super::{Worker, authority, client_address, own};
+use crate::clock::Timestamp;
+use crate::policy::{Decision, Denial, Permit, Placed};
+use crate::response::{Circumstances, Refusal, asks_for_html, raw};
+use crate::server::pulse::{Busy, Pulse};
+use crate::snapshot::{Snapshot, Snapshots};
+use crate::target::Authority;
+use crate::telemetry::{Condition, Recording, RequestId, Step, Trace, UpstreamCall, Verdict};
+use crate::upstream::{self, Purpose, ResponseBody};
+
+/// One request on its way.
+pub(super) struct Exchange {
+    pub(super) worker: Rc<Worker>,
+    pub(super) connection: Arc<Connection>,
+    /// Configuration, policies, keys and certificates from start to end.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) record: Recording,
+    /// The moment that every check of this request asks about.
+    pub(super) now: Timestamp,
+    /// The connection's other end is a trusted proxy.
+    pub(super) trusted: bool,
+    realm: Option<Box<str>>,
+    trace_continued: bool,
+    html: bool,
+    version: Version,
+    head_only: bool,
+    has_body: bool,
+    /// The message, or one before it on the connection, was not written the way it should be.
+    irregular: bool,
+    /// The connection has had its number of requests.
+    last: bool,
+    explanation: Option<String>,
+    number: u64,
+    pulse: Arc<Pulse>,
+    busy: Busy,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        connection: &Arc<Connection>,
+        pulse: &Arc<Pulse>,
+        request: &Request<Incoming>,
+    ) -> Self {
+        let (number, busy) = pulse.begin();
+        let snapshot = worker.snapshots.current();
+        let headers = request.headers();
+        let mut record = Recording::start(worker.snapshots.telemetry(), request.method().clone(), request.version());
+        record.revision = snapshot.revision;
+        record.tls = connection.tls.is_some();
+        let trusted = connection.trusts(&snapshot.config, connection.peer.ip());
+        if let Some(given) = only(headers, "x-request-id").filter(|_| trusted).and_then(RequestId::given) {
+            record.request_id = given;
+        }
+        record.trace = Trace::continue_or_start(only(headers, "traceparent").map(str::as_bytes));
+        record.address = client_address::client_address(&snapshot.config, connection, headers);
+        Self {
+            trace_continued: record.trace.parent_id.is_some(),
+            now: Timestamp::now(),
+            trusted,
+            realm: None,
+            html: asks_for_html(headers),
+            version: request.version(),
+            head_only: request.method() == Method::HEAD,
+            has_body: !request.body().is_end_stream(),
+            irregular: request.version() != Version::HTTP_2 && pulse.is_irregular(number),
+            last: number >= snapshot.config.limits.requests_per_connection,
+            explanation: None,
+            worker: Rc::clone(worker),
+            connection: Arc::clone(connection),
+            snapshot,
+            record,
+            number,
+            pulse: Arc::clone(pulse),
+            busy,
+        }
+    }
+
+    /// What the request asks for beside an answer.
+    pub(super) fn purpose(&self, request: &Request<Incoming>) -> Purpose {
+        if upstream::asks_for_websocket(request) { Purpose::WebSocket } else { Purpose::Exchange }
+    }
+
+    /// Whether the listener only redirects.
+    pub(super) fn redirects(&self) -> bool {
+        self.snapshot.config.listeners.get(self.connection.listener).is_none_or(|listener| listener.redirect_https)
+    }
+
+    /// # Errors
+    /// hyper has normalised something that should not have been there (http.md, "HTTP hygiene").
+    pub(super) fn check_regular(&self) -> Result<(), Refusal> {
+        if self.irregular { Err(Refusal::Framing("the message is not framed the way it should be")) } else { Ok(()) }
+    }
+
+    /// Settles host and form of the target.
+    pub(super) fn name(&mut self, head: &Parts) -> Result<Authority, Refusal> {
+        authority::form(head, &self.connection, self.trusted)?;
+        let authority = authority::authority(head, &self.connection)?;
+        self.record.host = Some(authority.as_str().into());
+        Ok(authority)
+    }
+
+    /// # Errors
+    /// The client asked for another certificate than the host's (RFC 9110 section 7.4).
+    pub(super) fn check_covered(&self, authority: &Authority) -> Result<(), Refusal> {
+        if self.connection.covers(authority.host()) { Ok(()) } else { Err(Refusal::NotCovered) }
+    }
+
+    /// Notes where the request belongs.
+    pub(super) fn place(&mut self, placed: &Placed<'_>) -> Result<(), Refusal> {
+        let path = placed.canonical_path();
+        let reserved = own::is_reserved(path);
+        self.record.path = Some(path.to_owned());
+        let policy = placed.policy().map_or("", |document| document.name());
+        let route = placed.route().map_or("", |route| route.name());
+        self.record.route = self.snapshot.routes.find(policy, route).cloned();
+        self.realm = Some(policy.into()).filter(|_| !policy.is_empty());
+        if reserved { Err(Refusal::Reserved) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// The announced length of the body is beyond the permit's.
+    pub(super) fn check_length(&self, permit: &Permit, length: Option<u64>) -> Result<(), Refusal> {
+        let limit = permit.max_body().unwrap_or(self.snapshot.config.limits.body);
+        if length.is_some_and(|length| length > limit) { Err(Refusal::BodyTooLarge) } else { Ok(()) }
+    }
+
+    /// # Errors
+    /// `audit.required` and no place for the record.
+    pub(super) fn reserve(&mut self) -> Result<(), Refusal> {
+        self.record.reserve().map_err(|_| Refusal::Unrecordable)
+    }
+
+    /// Records a decision.
+    pub(super) fn decided(&mut self, decision: &Decision, values: impl FnOnce() -> Vec<(String, serde_json::Value)>) {
+        match decision {
+            Decision::Allow(permit) => self.permitted(permit, Verdict::Allow),
+            Decision::Observed(permit, denial) => {
+                self.permitted(permit, Verdict::Observed { would: denial.status().as_u16() });
+                self.denied(denial);
+            }
+            Decision::Deny(denial) => self.denied(denial),
+        }
+        if self.worker.snapshots.telemetry().audits(self.record.verdict) {
+            self.record.values = values().into_iter().map(|(name, value)| (name.into(), value)).collect();
+        }
+    }
+
+    /// Records that a request without a valid token passes under `mode: observe`.
+    pub(super) fn observed(&mut self, permit: &Permit, would: StatusCode, refusal: &Refusal) {
+        self.permitted(permit, Verdict::Observed { would: would.as_u16() });
+        self.record.reason = Some(refusal.reason());
+    }
+
+    fn permitted(&mut self, permit: &Permit, verdict: Verdict) {
+        self.record.verdict = verdict;
+        self.record.lifted = permit
+            .lifted()
+            .iter()
+            .map(|lifted| Condition { text: lifted.kind.as_str().into(), place: Some(lifted.place.clone()) })
+            .collect();
+    }
+
+    fn denied(&mut self, denial: &Denial) {
+        self.record.reason = Some(denial.reason().as_str());
+        self.record.condition =
+            denial.place().map(|place| Condition { text: denial.reason().as_str().into(), place: Some(place.clone()) });
+    }
+
+    /// What the upstream's side needs to know.
+    pub(super) fn facts(&self, authority: &Authority, purpose: Purpose) -> Result<upstream::Facts, Refusal> {
+        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Refusal::Inconsistent);
+        Ok(upstream::Facts {
+            authority: text(authority.as_str())?,
+            peer: Some(self.connection.peer.ip()),
+            peer_is_trusted: self.trusted,
+            client: self.record.address,
+            scheme: self.connection.scheme().into(),
+            port: self.connection.local.port(),
+            request_id: text(&self.record.request_id.to_string())?,
+            traceparent: HeaderValue::from_bytes(&self.record.trace.traceparent())
+                .map_err(|_| Refusal::Inconsistent)?,
+            trace_continued: self.trace_continued,
+            valid_until: self.record.principal.as_ref().map(|principal| principal.valid_until()),
+            drain: self.worker.drain.clone(),
+            purpose,
+        })
+    }
+
+    /// Begins the record of the exchange with the upstream.
+    pub(super) fn call(&self, permit: &Permit) -> Option<UpstreamCall> {
+        let (name, metrics) = self.snapshot.upstream_metrics.get(permit.upstream())?;
+        let step = Step { after: self.record.started.elapsed(), duration: std::time::Duration::ZERO };
+        Some(UpstreamCall {
+            name: Arc::clone(name),
+            metrics: Arc::clone(metrics),
+            endpoint: None,
+            step,
+            status: None,
+            failure: None,
+        })
+    }
+
+    /// Records what came back.
+    pub(super) fn returned(
+        &mut self,
+        call: Option<UpstreamCall>,
+        answered: Result<Response<ResponseBody>, upstream::Failure>,
+    ) -> Result<Response<Content>, Refusal> {
+        let refusal = answered.map_err(Refusal::Upstream);
+        self.record.upstream = call.map(|mut call| {
+            match &refusal {
+                Ok(response) => call.status = Some(response.status().as_u16()),
+                Err(refusal) => call.failure = Some(refusal.slug()),
+            }
+            call
+        });
+        refusal.map(|response| response.map(Content::Upstream))
+    }
+
+    /// Records that there was nothing to decide.
+    pub(super) fn answered_by_the_gateway(&mut self, answer: Response<Bytes>) -> Response<Content> {
+        self.record.verdict = Verdict::Own;
+        answer.map(Content::Own)
+    }
+
+    /// Makes the answer and ties to it what has to outlive this function.
+    pub(super) fn conclude(mut self, outcome: Result<Response<Content>, Refusal>) -> Response<Answer> {
+        let mut close = self.last || self.version == Version::HTTP_10;
+        let mut response = match outcome {
+            Ok(response) => response,
+            Err(refusal) => {
+                close |= refusal.closes() || self.has_body;
+                self.refuse(&refusal).map(Content::Own)
+            }
+        };
+        // An oddity inside the body shows only after the head was judged.
+        close |= self.irregular || self.pulse.is_irregular(self.number);
+        if close && self.version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.record.status = Some(response.status().as_u16());
+        let bodiless = self.head_only
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
+            );
+        let Self { record, busy, snapshot, .. } = self;
+        response.map(|content| Answer { content, record, bodiless, ended: false, _busy: busy, _snapshot: snapshot })
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {
+        if !matches!(self.record.verdict, Verdict::Allow | Verdict::Observed { .. }) {
+            self.record.verdict = Verdict::Deny;
+            self.record.reason = Some(refusal.reason());
+        } else {
+            self.record.error = Some(refusal.slug());
+        }
+        if self.snapshot.config.dev {
+            self.explanation = Some(refusal.explain());
+        }
+        refusal.answer(&Circumstances {
+            request_id: &self.record.request_id.to_string(),
+            realm: self.realm.as_deref(),
+            html: self.html,
+            explanation: self.explanation.as_deref(),
+        })
+    }
+}
+
+/// Answers and records a head that could not be parsed.
+pub(super) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, status: StatusCode) -> Bytes {
+    let refusal = match status {
+        StatusCode::REQUEST_TIMEOUT => Refusal::SlowHead,
+        StatusCode::URI_TOO_LONG => Refusal::TargetTooLong,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Refusal::Fields,
+        _ => Refusal::Framing("the request cannot be parsed"),
+    };
+    let snapshot = snapshots.current();
+    let unknown = Method::from_bytes(b"_UNREADABLE").unwrap_or_default();
+    let mut record = Recording::start(snapshots.telemetry(), unknown, Version::HTTP_11);
+    let peer: IpAddr = connection.peer.ip();
+    record.address = Some(peer).filter(|peer| !connection.trusts(&snapshot.config, *peer));
+    record.revision = snapshot.revision;
+    record.tls = connection.tls.is_some();
+    record.reason = Some(refusal.reason());
+    record.status = Some(refusal.status().as_u16());
+    let request_id = record.request_id.to_string();
+    raw(&refusal.answer(&Circumstances { request_id: &request_id, ..Circumstances::default() }))
+}
+
+/// The one field of this name, as text.
+fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let mut fields = headers.get_all(name).into_iter();
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => field.to_str().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,305 @@
+//! Steps 1 and 2 of the data path: connections are accepted, TLS is terminated, HTTP is parsed.
+//!
+//! Every worker is a thread with a runtime of its own and a listening socket of its own on every address; a connection
+//! stays with the worker that accepted it. What workers share is the [`Snapshots`] and the count of connections.
+
+mod census;
+pub(crate) mod certificate;
+mod connection;
+mod listener;
+mod observer;
+pub(crate) mod pulse;
+pub mod tls;
+mod wire;
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::LocalSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Listener, Protocol};
+use crate::gateway::{self, Connection, Tls};
+use crate::snapshot::{Snapshot, Snapshots};
+use census::{Census, Place, Places};
+use pulse::Pulse;
+
+/// How long accepting pauses when the operating system has no more descriptors or memory.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// A gateway that accepts connections. Dropping it drains it in the background; [`Running::shutdown`] waits.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    census: Arc<Census>,
+    drain: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// A listener or a worker that could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The operating system refused the address.
+    #[error("cannot listen on `{address}`: {source}")]
+    Listen {
+        /// The address as configured.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The operating system refused a thread or an event queue.
+    #[error("cannot start a worker: {0}")]
+    Worker(#[from] io::Error),
+}
+
+/// Binds every listener and starts the workers.
+///
+/// # Errors
+/// An address that cannot be bound, or a thread that cannot be made; nothing runs then.
+pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
+    let snapshot = snapshots.current();
+    let count =
+        snapshot.config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let mut addresses = Vec::new();
+    let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| Vec::new()).collect();
+    for listener in &snapshot.config.listeners {
+        let address = listener.address;
+        let (actual, bound) =
+            listener::bind(address, count).map_err(|source| StartError::Listen { address, source })?;
+        addresses.push(actual);
+        for (socket, worker) in bound.into_iter().zip(&mut sockets) {
+            worker.push(Socket { listener: socket, configured: address });
+        }
+    }
+    let mut running = Running {
+        addresses,
+        census: Arc::new(Census::default()),
+        drain: CancellationToken::new(),
+        workers: Vec::with_capacity(count),
+    };
+    for (number, sockets) in sockets.into_iter().enumerate() {
+        let shared = Shared {
+            snapshots: Arc::clone(snapshots),
+            census: Arc::clone(&running.census),
+            drain: running.drain.clone(),
+        };
+        let thread = thread::Builder::new().name(format!("worker-{number}"));
+        running.workers.push(thread.spawn(move || run(shared, sockets))?);
+    }
+    Ok(running)
+}
+
+impl Running {
+    /// The addresses listened on, in the order of the configuration, with the ports that port 0 became.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Client connections open at this moment.
+    pub fn connections(&self) -> usize {
+        self.census.open()
+    }
+
+    /// Stops accepting, tells clients that the connection ends, gives running requests `limits.drain`, and returns
+    /// when the last worker is done.
+    pub fn shutdown(mut self) {
+        self.drain.cancel();
+        for worker in self.workers.drain(..) {
+            if worker.join().is_err() {
+                tracing::error!("a worker ended in a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.drain.cancel();
+    }
+}
+
+/// A listening socket of one worker.
+struct Socket {
+    listener: std::net::TcpListener,
+    /// The address in the configuration, which finds the listener's settings again after a reload.
+    configured: SocketAddr,
+}
+
+/// What the workers have in common.
+struct Shared {
+    snapshots: Arc<Snapshots>,
+    census: Arc<Census>,
+    drain: CancellationToken,
+}
+
+/// One worker thread's own state.
+struct Worker {
+    shared: Shared,
+    connections: TaskTracker,
+    gateway: Rc<gateway::Worker>,
+}
+
+fn run(shared: Shared, sockets: Vec<Socket>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start a worker");
+            return;
+        }
+    };
+    LocalSet::new().block_on(&runtime, work(shared, sockets));
+}
+
+async fn work(shared: Shared, sockets: Vec<Socket>) {
+    let connections = TaskTracker::new();
+    let gateway = Rc::new(gateway::Worker { snapshots: Arc::clone(&shared.snapshots), drain: shared.drain.clone() });
+    let worker = Rc::new(Worker { shared, connections, gateway });
+    for socket in sockets {
+        let accepting = accept(Rc::clone(&worker), socket);
+        tokio::task::spawn_local(async move {
+            if let Err(error) = accepting.await {
+                tracing::error!(%error, "cannot accept connections");
+            }
+        });
+    }
+    worker.shared.drain.cancelled().await;
+    worker.connections.close();
+    let patience = worker.shared.snapshots.current().config.limits.drain;
+    if tokio::time::timeout(patience, worker.connections.wait()).await.is_err() {
+        tracing::warn!(connections = worker.connections.len(), "cutting off connections that did not end in time");
+    }
+}
+
+async fn accept(worker: Rc<Worker>, socket: Socket) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket.listener)?;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = worker.shared.drain.cancelled() => return Ok(()),
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => worker.admit(stream, peer, socket.configured),
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of `accept` that belong to the connection that would have been accepted.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+impl Worker {
+    /// Starts serving a connection, or closes it where there is no place or no listener for it any more.
+    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, configured: SocketAddr) {
+        let snapshot = self.shared.snapshots.current();
+        let limits = &snapshot.config.limits;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let places = Places { all: limits.connections, per_address: limits.connections_per_address };
+        let Some(place) = self.shared.census.admit(peer.ip(), places) else { return };
+        let Some(index) = snapshot.config.listeners.iter().position(|listener| listener.address == configured) else {
+            return;
+        };
+        let served = Box::pin(serve(Rc::clone(self), snapshot, stream, peer, index));
+        self.connections.spawn_local(hold(place, served));
+    }
+}
+
+/// Keeps the connection's place for as long as it is served.
+async fn hold(place: Place, served: impl Future<Output = ()>) {
+    served.await;
+    drop(place);
+}
+
+async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, peer: SocketAddr, index: usize) {
+    let Some(listener) = snapshot.config.listeners.get(index) else { return };
+    // Without it small answers wait for acknowledgements; a socket that refuses works all the same.
+    let _: io::Result<()> = stream.set_nodelay(true);
+    let Ok(local) = stream.local_addr() else { return };
+    let mut connection = Connection { peer, local, listener: index, tls: None };
+    match snapshot.terminators.get(index).and_then(Option::as_ref) {
+        Some(terminator) => {
+            let accepting = TlsAcceptor::from(terminator.config()).accept(stream);
+            let limit = snapshot.config.limits.tls_handshake_timeout;
+            let Ok(Ok(stream)) = tokio::time::timeout(limit, Box::pin(accepting)).await else { return };
+            let Some(tls) = established(terminator, &stream) else { return };
+            connection.tls = Some(tls);
+            let Some(protocol) = negotiated(listener, &stream) else { return };
+            worker.speak(snapshot, stream, protocol, connection).await;
+        }
+        None if listener.tls.is_some() => {}
+        None => {
+            let protocol = match listener.protocols.as_slice() {
+                [Protocol::H2] => Protocol::H2,
+                _ => Protocol::Http1,
+            };
+            worker.speak(snapshot, stream, protocol, connection).await;
+        }
+    }
+}
+
+impl Worker {
+    async fn speak<T>(&self, snapshot: Arc<Snapshot>, stream: T, protocol: Protocol, connection: Connection)
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let pulse = Pulse::new();
+        let connection = Arc::new(connection);
+        let terms = connection::Terms {
+            limits: snapshot.config.limits.clone(),
+            pulse: Arc::clone(&pulse),
+            drain: self.shared.drain.clone(),
+            replace: replacement(&self.shared.snapshots, &connection),
+        };
+        // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
+        drop(snapshot);
+        let gateway = Rc::clone(&self.gateway);
+        let answer = move |request| gateway::answer(&gateway, &connection, &pulse, request);
+        connection::serve(stream, protocol, terms, answer).await;
+    }
+}
+
+/// Answers and records what hyper refuses to parse.
+fn replacement(snapshots: &Arc<Snapshots>, connection: &Arc<Connection>) -> wire::Replace {
+    let (snapshots, connection) = (Arc::clone(snapshots), Arc::clone(connection));
+    Arc::new(move |status: StatusCode| -> Bytes { gateway::unreadable(&snapshots, &connection, status) })
+}
+
+/// What the handshake established.
+fn established(terminator: &tls::Terminator, stream: &TlsStream<TcpStream>) -> Option<Tls> {
+    let (_, session) = stream.get_ref();
+    let server_name = session.server_name().map(str::to_ascii_lowercase);
+    let client_certificate = match session.peer_certificates().and_then(<[_]>::first) {
+        Some(certificate) => Some(certificate::client(certificate).ok()?),
+        None => None,
+    };
+    Some(Tls { shown: terminator.shown(server_name.as_deref())?, server_name, client_certificate })
+}
+
+/// The protocol that ALPN chose; a client that names none speaks HTTP/1.1 where the listener does.
+fn negotiated(listener: &Listener, stream: &TlsStream<TcpStream>) -> Option<Protocol> {
+    let (_, session) = stream.get_ref();
+    match session.alpn_protocol() {
+        Some(b"h2") => Some(Protocol::H2),
+        Some(_) => Some(Protocol::Http1),
+        None => listener.protocols.contains(&Protocol::Http1).then_some(Protocol::Http1),
+    }
+}

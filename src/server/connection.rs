@@ -1,0 +1,252 @@
+//! One client connection: from its first byte to its last. The protocol comes from ALPN, every bound from `limits`.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::pulse::{Phase, Pulse};
+use super::wire::{Replace, Wire};
+use crate::config::{Limits, Protocol};
+use crate::gateway::Answer;
+
+/// Bytes that one stream may have in flight before its reader has taken them.
+const WINDOW: u32 = 64 * 1024;
+/// Resets by the peer that are still unprocessed, and errors of the peer's making, before a connection is given up
+/// (CVE-2023-44487, CVE-2025-8671).
+const RESETS: usize = 64;
+/// hyper's buffer has to hold a whole head; the exact limits are checked on what was parsed.
+const SMALLEST_BUFFER: usize = 64 * 1024;
+
+/// How a connection ended.
+enum End {
+    Done,
+    TooSlow,
+}
+
+/// What a connection needs besides its bytes.
+pub(super) struct Terms {
+    /// Bounds in force when it was accepted.
+    pub(super) limits: Limits,
+    /// What it is doing.
+    pub(super) pulse: Arc<Pulse>,
+    /// Set when the gateway stops.
+    pub(super) drain: CancellationToken,
+    /// Makes the gateway's answer of an answer that hyper made (HTTP/1).
+    pub(super) replace: Replace,
+}
+
+/// Serves HTTP until the connection ends. Errors of the client's making end it silently: whoever sent the request has
+/// had the answer, or is gone.
+pub(super) async fn serve<T, F, A>(stream: T, protocol: Protocol, terms: Terms, answer: F)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + 'static,
+    A: Future<Output = Response<Answer>> + 'static,
+{
+    match protocol {
+        Protocol::Http1 => serve_http1(stream, terms, answer).await,
+        Protocol::H2 => serve_http2(stream, terms, answer).await,
+    }
+}
+
+async fn serve_http1<T, F, A>(stream: T, terms: Terms, answer: F)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + 'static,
+    A: Future<Output = Response<Answer>> + 'static,
+{
+    let Terms { limits, pulse, drain, replace } = terms;
+    let wire = Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, replace);
+    let service = service_fn(move |request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut connection = http1_builder(&limits).serve_connection(TokioIo::new(wire), service).with_upgrades();
+    let mut pace = Pace::new(&limits);
+    let mut drained = pin!(drain.cancelled());
+    let mut draining = false;
+    let end = poll_fn(|cx| {
+        if !draining && drained.as_mut().poll(cx).is_ready() {
+            draining = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(End::Done);
+        }
+        if draining && matches!(pulse.phase(), Phase::Idle | Phase::Head) {
+            // A head that has begun to arrive is not waited for.
+            return Poll::Ready(End::Done);
+        }
+        pace.poll_expired(cx, &pulse).map(|phase| if phase == Phase::Head { End::TooSlow } else { End::Done })
+    })
+    .await;
+    pulse.end();
+    if let (End::TooSlow, Some(parts)) = (end, connection.into_parts()) {
+        // The client may be gone, and then nobody misses the answer.
+        let _: io::Result<()> = parts.io.into_inner().refuse_slow().await;
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let head = limits.header_bytes.saturating_add(limits.target_bytes).saturating_add(1024).max(SMALLEST_BUFFER);
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // Idle time and the time for a head are told apart by `Pace`; hyper would count both as one.
+        .header_read_timeout(None)
+        .half_close(false)
+        .keep_alive(true)
+        .max_buf_size(head)
+        .max_header_size(head)
+        .auto_date_header(true)
+        .pipeline_flush(false);
+    if limits.headers > 100 {
+        // hyper keeps up to 100 fields on the stack; a number set here moves them to the heap.
+        builder.max_headers(limits.headers);
+    }
+    builder
+}
+
+async fn serve_http2<T, F, A>(stream: T, terms: Terms, answer: F)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A + 'static,
+    A: Future<Output = Response<Answer>> + 'static,
+{
+    let Terms { limits, pulse, drain, .. } = terms;
+    let service = service_fn(move |request| {
+        let answered = answer(request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut connection = pin!(http2_builder(&limits).serve_connection(TokioIo::new(stream), service));
+    let mut pace = Pace::new(&limits);
+    let mut drained = pin!(drain.cancelled());
+    let mut leaving = false;
+    poll_fn(|cx| {
+        let enough = pulse.requests() >= limits.requests_per_connection;
+        if !leaving && (enough || drained.as_mut().poll(cx).is_ready()) {
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match pace.poll_expired(cx, &pulse) {
+            Poll::Ready(_) if leaving => Poll::Ready(()),
+            Poll::Ready(_) => {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+                connection.as_mut().poll(cx).map(|_| ())
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(Local);
+    builder
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW.saturating_mul(4))
+        .max_concurrent_streams(limits.concurrent_streams)
+        .max_header_list_size(header_list_size(limits))
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(RESETS)
+        .max_send_buf_size(WINDOW as usize)
+        .max_frame_size(16 * 1024)
+        .header_table_size(4096)
+        .keep_alive_interval(limits.idle_timeout)
+        .keep_alive_timeout(limits.header_timeout)
+        .enable_connect_protocol()
+        .auto_date_header(true);
+    builder
+}
+
+/// RFC 9113 section 6.5.2: octets of names and values and 32 for each field; pseudo-header fields count too.
+fn header_list_size(limits: &Limits) -> u32 {
+    let fields = limits.headers.saturating_add(5).saturating_mul(32);
+    let bytes = limits.header_bytes.saturating_add(limits.target_bytes).saturating_add(fields);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// Runs the streams of an HTTP/2 connection on the worker that accepted it.
+#[derive(Debug, Clone, Copy)]
+struct Local;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// The clock of a connection: how long it may take to send a head, and how long it may say nothing.
+struct Pace {
+    header: Duration,
+    idle: Duration,
+    /// What was going on when it was looked at last, and since when.
+    state: (Phase, u64),
+    since: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            header: limits.header_timeout,
+            idle: limits.idle_timeout,
+            state: (Phase::Idle, 0),
+            since: Instant::now(),
+            timer: Box::pin(sleep(limits.header_timeout.min(limits.idle_timeout))),
+        }
+    }
+
+    /// Ready with the phase that has lasted too long. The timer is set anew only where it would ring too late, so that
+    /// a request on a busy connection costs no timer operation.
+    fn poll_expired(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Phase> {
+        let state = (pulse.phase(), pulse.requests());
+        if state != self.state {
+            self.state = state;
+            self.since = Instant::now();
+            if let Some(due) = self.due().filter(|due| *due < self.timer.deadline()) {
+                self.timer.as_mut().reset(due);
+            }
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            match self.due() {
+                Some(due) if due <= Instant::now() => return Poll::Ready(self.state.0),
+                Some(due) => self.timer.as_mut().reset(due),
+                None => {
+                    let later = Instant::now() + self.idle;
+                    self.timer.as_mut().reset(later);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn due(&self) -> Option<Instant> {
+        match self.state {
+            // A connection that never said anything is given the time for its first head.
+            (Phase::Idle, 0) | (Phase::Head, _) => Some(self.since + self.header),
+            (Phase::Idle | Phase::Ending, _) => Some(self.since + self.idle),
+            (Phase::Busy | Phase::Over, _) => None,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The byte stream between TLS and hyper. It knows what hyper does not tell: when the first byte of a request head
+//! arrived, that a client stopped reading, and that an answer is hyper's own and not the gateway's. Those answers
+//! (400, 414 and 431 for heads that cannot be parsed) are replaced by answers of the gateway's form and recorded.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::observer::Observer;
+use super::pulse::{Phase, Pulse};
+
+/// Bytes of a refused request that are read and thrown away so that the answer is not lost in a reset.
+const LINGER_BYTES: usize = 1 << 20;
+/// How long a closing connection waits for the client to notice.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+/// The longest answer that hyper makes on its own.
+const OWN_ANSWER: usize = 256;
+
+/// Turns the status of an answer that hyper made into the answer that is sent instead, and records it.
+pub(super) type Replace = Arc<dyn Fn(StatusCode) -> Bytes + Send + Sync>;
+
+/// See the module's description.
+pub(super) struct Wire<T> {
+    inner: T,
+    pulse: Arc<Pulse>,
+    observer: Observer,
+    replace: Replace,
+    /// Bytes of a replaced answer that are not written yet.
+    outgoing: Bytes,
+    /// Longest time that a client may refuse to take any byte.
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    linger: Option<Linger>,
+}
+
+struct Linger {
+    deadline: Pin<Box<Sleep>>,
+    left: usize,
+}
+
+impl<T> Wire<T> {
+    /// Wraps a stream that carries HTTP/1.
+    pub(super) fn new(inner: T, pulse: Arc<Pulse>, patience: Duration, replace: Replace) -> Self {
+        let observer = Observer::new();
+        Self { inner, pulse, observer, replace, outgoing: Bytes::new(), patience, stalled: None, linger: None }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
+    /// Answers a client whose head did not arrive in time, and closes.
+    pub(super) async fn refuse_slow(mut self) -> io::Result<()> {
+        self.outgoing = (self.replace)(StatusCode::REQUEST_TIMEOUT);
+        self.pulse.end();
+        tokio::io::AsyncWriteExt::shutdown(&mut self).await
+    }
+
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.outgoing.has_remaining() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.outgoing))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The answer to send instead, if hyper is about to send one of its own: no request is being answered, and the
+    /// bytes are a whole answer without a body.
+    fn replacement(&self, bytes: &[u8]) -> Option<Bytes> {
+        if !matches!(self.pulse.phase(), Phase::Idle | Phase::Head) || bytes.len() > OWN_ANSWER {
+            return None;
+        }
+        let digits = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+        if !bytes.ends_with(b"\r\n\r\n") {
+            return None;
+        }
+        let status = match digits {
+            b"431" if self.observer.in_first_line() => StatusCode::URI_TOO_LONG,
+            b"400" | b"414" | b"431" => StatusCode::from_bytes(digits).ok()?,
+            _ => return None,
+        };
+        Some((self.replace)(status))
+    }
+
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let patience = self.patience;
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_written(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Pending => self.poll_stalled(cx),
+            ready @ Poll::Ready(_) => {
+                self.stalled = None;
+                ready
+            }
+        }
+    }
+
+    /// Reads on for a moment after the last byte was written: a socket that is closed with unread bytes in it resets
+    /// the connection, and the client may lose the answer (RFC 9112 section 9.6).
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let linger =
+            self.linger.get_or_insert_with(|| Linger { deadline: Box::pin(sleep(LINGER_TIME)), left: LINGER_BYTES });
+        let mut scratch = [0; 4096];
+        while linger.left > 0 && linger.deadline.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {
+                    linger.left = linger.left.saturating_sub(buffer.filled().len());
+                }
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
+        let phase = this.pulse.phase();
+        if let Some(fresh) = buffer.filled().get(before..).filter(|fresh| !fresh.is_empty() && phase != Phase::Over) {
+            if let Some(number) = this.observer.look(fresh) {
+                this.pulse.mark_irregular(number);
+            }
+            this.pulse.advance(Phase::Idle, Phase::Head);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.has_remaining() {
+            ready!(this.poll_outgoing(cx))?;
+        }
+        if let Some(replacement) = this.replacement(bytes) {
+            this.outgoing = replacement;
+            this.pulse.end();
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let result = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.poll_written(cx, result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
+        let this = self.get_mut();
+        if this.outgoing.has_remaining() {
+            ready!(this.poll_outgoing(cx))?;
+        }
+        let result = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
+        this.poll_written(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_outgoing(cx))?;
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.pulse.advance(Phase::Ending, Phase::Idle);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(this.poll_outgoing(cx))?;
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        }
+        this.poll_linger(cx).map(Ok)
+    }
+}

@@ -1,0 +1,171 @@
+//! One snapshot out of files: every room of the gateway loads its part, and all problems come together.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+
+use super::{Material, Reader, Snapshot};
+use crate::authn::Issuers;
+use crate::clock::Timestamp;
+use crate::config::{Config, FlowRule, Identity, IdentityEncoding};
+use crate::diagnostic::{Diagnostics, Source};
+use crate::policy::{Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use crate::principal::IssuerId;
+use crate::server::tls::Terminator;
+use crate::telemetry::{Mode, Revision, Telemetry};
+use crate::upstream::Upstreams;
+
+/// Reads and builds; warnings come beside the snapshot.
+pub(super) fn build(
+    reader: &Reader,
+    previous: Option<&Snapshot>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<(Snapshot, Diagnostics), Diagnostics> {
+    let (material, mut problems) = reader();
+    let Some(Material { config, policies: sources, problems: found }) = material else { return Err(problems) };
+    problems.append(found);
+    problems.append(config.obstacles());
+    if let Some(previous) = previous {
+        check_listeners(&config, &previous.config, &mut problems);
+    }
+    let files = RefCell::new(files(&config, &sources));
+    let policies = policies(&config, &sources, &files, &mut problems);
+    let terminators = terminators(&config, &mut problems);
+    let issuers = collect(Issuers::load(&config, previous.map(|snapshot| &snapshot.issuers)), &mut problems);
+    let (upstreams, found) = Upstreams::load(&config);
+    problems.append(found);
+    problems.sort();
+    let (Some(policies), Some(issuers), Some(upstreams)) = (policies, issuers, upstreams) else {
+        return Err(problems);
+    };
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    if previous.is_some()
+        && let Err(error) = telemetry.reconfigure(&config)
+    {
+        problems.general(format!("{error}"));
+        return Err(problems);
+    }
+    let metrics = telemetry.metrics();
+    let upstream_metrics =
+        config.upstreams.iter().map(|upstream| (Arc::clone(&upstream.name), metrics.upstream(&upstream.name)));
+    let snapshot = Snapshot {
+        upstream_metrics: upstream_metrics.collect(),
+        routes: metrics.routes(policies.routes().map(|route| {
+            let mode = if route.observes() { Mode::Observe } else { Mode::Enforce };
+            (route.policy(), route.name(), mode)
+        })),
+        revision: revision(&config, &sources),
+        loaded: Timestamp::now(),
+        files: files.into_inner(),
+        config,
+        policies,
+        issuers,
+        upstreams,
+        terminators,
+    };
+    Ok((snapshot, problems))
+}
+
+/// Sockets are bound once: their addresses cannot follow a reload (config.md, "Reload").
+fn check_listeners(config: &Config, before: &Config, problems: &mut Diagnostics) {
+    let addresses = |config: &Config| config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
+    if addresses(config) != addresses(before) {
+        problems.general("the addresses of `listeners` have changed").help("restart to listen on other addresses");
+    }
+}
+
+fn policies(
+    config: &Config,
+    sources: &[Arc<Source>],
+    files: &RefCell<Vec<PathBuf>>,
+    problems: &mut Diagnostics,
+) -> Option<Policies> {
+    let read = |path: &Path| {
+        files.borrow_mut().push(path.to_owned());
+        std::fs::read_to_string(path).map(|text| without_line_end(&text).to_owned()).map_err(|error| error.to_string())
+    };
+    let (policies, found) = Policies::compile(sources, &surroundings(config, &read));
+    problems.append(found);
+    policies
+}
+
+/// What policies need to know of `torwart.yaml`.
+pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<String, String>) -> Surroundings<'f> {
+    let issuers = config.issuers.iter().zip(0..).map(|(issuer, position)| IssuerFacts {
+        id: IssuerId(position),
+        name: Arc::clone(&issuer.name),
+        tells_client_credentials: issuer
+            .client_credentials_when
+            .as_ref()
+            .is_some_and(|rule| !matches!(rule, FlowRule::Never)),
+        permission_scope: issuer.permission_scope.clone(),
+    });
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|upstream| UpstreamFacts { name: Arc::clone(&upstream.name), quirks: upstream.quirks });
+    Surroundings {
+        issuers: issuers.collect(),
+        upstreams: upstreams.collect(),
+        identity: identity(&config.identity),
+        files,
+    }
+}
+
+fn identity(identity: &Identity) -> IdentityFacts {
+    IdentityFacts {
+        prefix: identity.prefix.clone(),
+        pass: identity.pass.clone(),
+        encoding: match identity.encoding {
+            IdentityEncoding::Percent => Encoding::Percent,
+            IdentityEncoding::Latin1 => Encoding::Latin1,
+            IdentityEncoding::Base64 => Encoding::Base64,
+        },
+        max_bytes: identity.max_bytes,
+    }
+}
+
+fn terminators(config: &Config, problems: &mut Diagnostics) -> Vec<Option<Terminator>> {
+    config
+        .listeners
+        .iter()
+        .map(|listener| Terminator::load(listener.tls.as_ref()?, &listener.protocols, problems))
+        .collect()
+}
+
+fn collect<T>(loaded: Result<T, Diagnostics>, problems: &mut Diagnostics) -> Option<T> {
+    loaded.map_err(|found| problems.append(found)).ok()
+}
+
+/// Every file and directory to watch.
+fn files(config: &Config, sources: &[Arc<Source>]) -> Vec<PathBuf> {
+    let named = config.files.iter().map(|used| used.path.clone());
+    let policies = sources.iter().map(|source| source.path.clone());
+    std::iter::once(config.path.clone()).chain(named).chain(policies).collect()
+}
+
+/// The first half of a SHA-256 over the configuration and every document with its path.
+fn revision(config: &Config, sources: &[Arc<Source>]) -> Revision {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(format!("{config:?}").as_bytes());
+    for source in sources {
+        for part in [source.path.as_os_str().as_encoded_bytes(), source.text.as_bytes()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part);
+        }
+    }
+    let digest = context.finish();
+    let mut revision = Revision::default();
+    for (place, byte) in revision.0.iter_mut().zip(digest.as_ref()) {
+        *place = *byte;
+    }
+    revision
+}
+
+fn without_line_end(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
+}
