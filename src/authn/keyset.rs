@@ -161,9 +161,13 @@ impl KeySet {
         let verifies = |key: &&Key| key.verifying.verifies(header.algorithm, signed, signature);
         let id = header.key_id.as_deref().filter(|_| !self.any_id);
         if let Some(id) = id {
-            return match self.keys.iter().find(|key| key.id.as_deref() == Some(id)) {
-                None => Verdict::UnknownKey,
-                Some(key) if !key.fits(header.algorithm) => Verdict::Invalid(Fault::UnknownKey),
+            let mut named = self.keys.iter().filter(|key| key.id.as_deref() == Some(id)).peekable();
+            if named.peek().is_none() {
+                return Verdict::UnknownKey;
+            }
+            // One key may be listed once for every algorithm that it may be used with.
+            return match named.find(|key| key.fits(header.algorithm)) {
+                None => Verdict::Invalid(Fault::UnknownKey),
                 Some(key) if verifies(&key) => Verdict::Valid,
                 Some(_) => Verdict::Invalid(Fault::Signature),
             };
@@ -177,16 +181,17 @@ impl KeySet {
     }
 }
 
-/// Drops every key that shares its `kid` with a different one: which of them is meant, nobody can tell.
+/// Drops every key that shares its `kid` with a different one: which of them is meant, nobody can tell. The other one
+/// counts even if it cannot be used, unless it is for another purpose altogether.
 fn drop_ambiguous(keys: &mut Vec<Key>, skipped: &mut Vec<Skipped>) {
-    let same = |one: &Key, other: &Key| one.material == other.material && one.algorithm == other.algorithm;
-    let ambiguous: Vec<bool> = keys
-        .iter()
-        .map(|key| key.id.is_some() && keys.iter().any(|other| other.id == key.id && !same(key, other)))
-        .collect();
+    let is_ambiguous = |key: &Key| {
+        let skipped = skipped.iter().any(|other| other.id == key.id && other.reason != Unusable::Purpose);
+        key.id.is_some() && (skipped || keys.iter().any(|other| other.id == key.id && other.material != key.material))
+    };
+    let ambiguous: Vec<bool> = keys.iter().map(is_ambiguous).collect();
     let mut marks = ambiguous.into_iter();
     keys.retain(|key| {
-        let keep = !marks.next().unwrap_or(false);
+        let keep = !marks.next().unwrap_or(true);
         if !keep {
             skipped.push(Skipped { id: key.id.clone(), reason: Unusable::DuplicateId });
         }
