@@ -21,7 +21,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::diagnostic::{Diagnostics, Place};
-use crate::document::{Shape, json_schema};
+use crate::document::{Shape, Variables, json_schema};
 use crate::principal::ClaimPath;
 use crate::target::quirks::Quirks;
 
@@ -121,7 +121,7 @@ pub fn is_dev_issuer(url: &str) -> bool {
 
 /// The JSON Schema of `torwart.yaml`.
 pub fn schema() -> serde_json::Value {
-    json_schema(&shape::CONFIGURATION, "torwart.yaml")
+    json_schema(&shape::CONFIGURATION, "torwart.yaml", Variables::Expanded)
 }
 
 /// The declaration of `torwart.yaml`.

@@ -81,7 +81,7 @@ pub use expand::{Environment, expand};
 pub use file::read_file;
 pub use format::{duration, network, size};
 pub use node::{Entry, Key, Mapping, Node, Value};
-pub use schema::json_schema;
+pub use schema::{Variables, json_schema};
 pub use shape::{BOOL, CIDR, DURATION, Field, Fields, Format, LITERAL, NONEMPTY, Names, Rule, SIZE, Shape, TEXT};
 pub use tree::parse;
 

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod authn;
+pub mod cases;
 pub mod cli;
 pub mod clock;
 pub mod config;

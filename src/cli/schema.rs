@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::{Common, Exit};
-use crate::config;
+use crate::{cases, config};
 
 /// Arguments of `torwart schema`.
 #[derive(Debug, clap::Args)]
@@ -17,11 +17,14 @@ pub(super) struct Args {
 enum FileFormat {
     /// `torwart.yaml`.
     Config,
+    /// `*.test.yaml` beside the policies.
+    Test,
 }
 
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let schema = match args.format {
         FileFormat::Config => config::schema(),
+        FileFormat::Test => cases::schema(),
     };
     common.print_json(&schema);
     Exit::Yes

@@ -4,9 +4,22 @@ use serde_json::{Map, Value, json};
 
 use super::shape::{Fields, Names, Rule, Shape};
 
+/// Whether a file may hold `${NAME}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variables {
+    /// Any scalar may come from the environment.
+    Expanded,
+    /// `${` means nothing.
+    Literal,
+}
+
 /// The schema of files of this shape, as editors use it.
-pub fn json_schema(shape: &'static Shape, title: &str) -> Value {
+pub fn json_schema(shape: &'static Shape, title: &str, variables: Variables) -> Value {
     let mut definitions = Map::new();
+    if variables == Variables::Expanded {
+        let variable = json!({"type": "string", "pattern": r"\$\{", "description": "A value from the environment."});
+        definitions.insert(VARIABLE.to_owned(), variable);
+    }
     let root = schema(shape, &mut definitions);
     let mut out = Map::new();
     out.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
@@ -18,7 +31,23 @@ pub fn json_schema(shape: &'static Shape, title: &str) -> Value {
     Value::Object(out)
 }
 
+/// The definition of a text with a variable: its being there says that scalars may have them.
+const VARIABLE: &str = "variable";
+
 fn schema(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
+    let plain = plain(shape, definitions);
+    let narrow = match shape {
+        Shape::Format(format) => format.pattern.is_some_and(|pattern| pattern != "."),
+        Shape::Keyword(_) | Shape::Bool | Shape::Int(..) | Shape::Size(..) | Shape::Duration(..) | Shape::Cidr => true,
+        _ => false,
+    };
+    if narrow && definitions.contains_key(VARIABLE) {
+        return json!({"anyOf": [plain, {"$ref": format!("#/$defs/{VARIABLE}")}]});
+    }
+    plain
+}
+
+fn plain(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
     match shape {
         Shape::Any => json!({}),
         Shape::Text => json!({"type": "string"}),
