@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod health;
 mod reload;
+mod run;
 mod schema;
 mod status;
 mod version;
@@ -36,6 +37,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Be the gateway.
+    Run(run::Args),
     /// Load everything and print errors and warnings.
     Check(check::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
     };
     let common = Common { config: arguments.config };
     match arguments.verb {
+        Verb::Run(args) => run::run(&args, &common),
         Verb::Check(args) => check::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),

@@ -8,6 +8,7 @@ pub(crate) mod certificate;
 mod connection;
 mod listener;
 mod observer;
+pub mod process;
 pub(crate) mod pulse;
 pub mod tls;
 mod wire;
@@ -31,7 +32,8 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
 use crate::snapshot::{Snapshot, Snapshots};
-use census::{Census, Place, Places};
+use crate::telemetry::metrics::{Level, ListenerMetrics};
+use census::{Census, Places};
 use pulse::Pulse;
 
 /// How long accepting pauses when the operating system has no more descriptors or memory.
@@ -213,23 +215,35 @@ impl Worker {
         let snapshot = self.shared.snapshots.current();
         let limits = &snapshot.config.limits;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let counters = self.shared.snapshots.telemetry().metrics().listener(&configured.to_string());
         let places = Places { all: limits.connections, per_address: limits.connections_per_address };
-        let Some(place) = self.shared.census.admit(peer.ip(), places) else { return };
+        let place = match self.shared.census.admit(peer.ip(), places) {
+            Ok(place) => place,
+            Err(limit) => return counters.refused.count(limit),
+        };
+        counters.accepted.one();
         let Some(index) = snapshot.config.listeners.iter().position(|listener| listener.address == configured) else {
             return;
         };
-        let served = Box::pin(serve(Rc::clone(self), snapshot, stream, peer, index));
-        self.connections.spawn_local(hold(place, served));
+        let held = (place, Level::enter(&counters));
+        let served = Box::pin(serve(Rc::clone(self), snapshot, stream, Arrival { peer, index, counters }));
+        self.connections.spawn_local(async move {
+            served.await;
+            drop(held);
+        });
     }
 }
 
-/// Keeps the connection's place for as long as it is served.
-async fn hold(place: Place, served: impl Future<Output = ()>) {
-    served.await;
-    drop(place);
+/// A connection that was let in.
+struct Arrival {
+    peer: SocketAddr,
+    /// Position of its listener.
+    index: usize,
+    counters: Arc<ListenerMetrics>,
 }
 
-async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, peer: SocketAddr, index: usize) {
+async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, arrival: Arrival) {
+    let Arrival { peer, index, counters } = arrival;
     let Some(listener) = snapshot.config.listeners.get(index) else { return };
     // Without it small answers wait for acknowledgements; a socket that refuses works all the same.
     let _: io::Result<()> = stream.set_nodelay(true);
@@ -239,7 +253,12 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, p
         Some(terminator) => {
             let accepting = TlsAcceptor::from(terminator.config()).accept(stream);
             let limit = snapshot.config.limits.tls_handshake_timeout;
-            let Ok(Ok(stream)) = tokio::time::timeout(limit, Box::pin(accepting)).await else { return };
+            let stream = match tokio::time::timeout(limit, Box::pin(accepting)).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(_)) => return counters.handshakes.count("failed"),
+                Err(_) => return counters.handshakes.count("timeout"),
+            };
+            counters.handshakes.count("ok");
             let Some(tls) = established(terminator, &stream) else { return };
             connection.tls = Some(tls);
             let Some(protocol) = negotiated(listener, &stream) else { return };

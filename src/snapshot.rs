@@ -30,8 +30,6 @@ pub struct Material {
     pub config: Config,
     /// The policy documents.
     pub policies: Vec<Arc<Source>>,
-    /// What was found while reading; warnings, or the load fails.
-    pub problems: Diagnostics,
 }
 
 /// Reads the configuration and its policies anew. `None` when they cannot be used; what is wrong comes beside it.

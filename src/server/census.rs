@@ -31,11 +31,11 @@ pub(super) struct Places {
 }
 
 impl Census {
-    /// A place for a connection from this address; `None` where one of the two limits is reached.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, places: Places) -> Option<Place> {
+    /// A place for a connection from this address; the limit that is reached where there is none.
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, places: Places) -> Result<Place, &'static str> {
         if self.open.fetch_add(1, Ordering::AcqRel) >= places.all {
             self.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
+            return Err("connections");
         }
         let mut by_address = self.by_address();
         let count = by_address.entry(address).or_insert(0);
@@ -44,10 +44,10 @@ impl Census {
                 by_address.remove(&address);
             }
             self.open.fetch_sub(1, Ordering::AcqRel);
-            return None;
+            return Err("connections_per_address");
         }
         *count += 1;
-        Some(Place { census: Arc::clone(self), address })
+        Ok(Place { census: Arc::clone(self), address })
     }
 
     /// Connections open at this moment.
@@ -86,10 +86,10 @@ mod tests {
         let places = Places { all: 10, per_address: 2 };
         let first = census.admit(ONE, places);
         let _second = census.admit(ONE, places).unwrap();
-        assert!(census.admit(ONE, places).is_none());
-        assert!(census.admit(TWO, places).is_some());
+        assert!(census.admit(ONE, places).is_err());
+        assert!(census.admit(TWO, places).is_ok());
         drop(first);
-        assert!(census.admit(ONE, places).is_some());
+        assert!(census.admit(ONE, places).is_ok());
     }
 
     #[test]
@@ -97,11 +97,11 @@ mod tests {
         let census = Arc::new(Census::default());
         let places = Places { all: 1, per_address: 9 };
         let only = census.admit(ONE, places).unwrap();
-        assert!(census.admit(TWO, places).is_none());
+        assert!(census.admit(TWO, places).is_err());
         assert_eq!(census.open(), 1);
         drop(only);
         assert_eq!(census.open(), 0);
         assert!(census.by_address().is_empty());
-        assert!(census.admit(TWO, places).is_some());
+        assert!(census.admit(TWO, places).is_ok());
     }
 }

@@ -24,8 +24,7 @@ pub(super) fn build(
     telemetry: &Arc<Telemetry>,
 ) -> Result<(Snapshot, Diagnostics), Diagnostics> {
     let (material, mut problems) = reader();
-    let Some(Material { config, policies: sources, problems: found }) = material else { return Err(problems) };
-    problems.append(found);
+    let Some(Material { config, policies: sources }) = material else { return Err(problems) };
     problems.append(config.obstacles());
     if let Some(previous) = previous {
         check_listeners(&config, &previous.config, &mut problems);

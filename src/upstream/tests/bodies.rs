@@ -247,7 +247,11 @@ fn a_hundred_megabytes_either_way_take_no_memory() {
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&alone.stdout);
-        assert!(alone.status.success() && told.contains("1 passed"), "{told}{}", String::from_utf8_lossy(&alone.stderr));
+        assert!(
+            alone.status.success() && told.contains("1 passed"),
+            "{told}{}",
+            String::from_utf8_lossy(&alone.stderr)
+        );
         return;
     }
     run(async {

@@ -294,12 +294,8 @@ fn unix_sockets_are_endpoints_too() {
             stream.write_all(OK.as_bytes()).await.unwrap();
         });
         let mut upstream = upstream_at("127.0.0.1:1".parse().unwrap());
-        upstream.endpoints[0] = crate::config::Endpoint {
-            tls: false,
-            host: path.to_str().unwrap().to_owned(),
-            port: 0,
-            unix: true,
-        };
+        upstream.endpoints[0] =
+            crate::config::Endpoint { tls: false, host: path.to_str().unwrap().to_owned(), port: 0, unix: true };
         let gate = Gate::start(&upstream, Permitted::default()).await;
         assert_eq!(status_of(&gate.send(get("")).await), "200");
     });

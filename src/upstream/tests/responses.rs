@@ -106,7 +106,8 @@ fn odd_statuses_and_malformed_heads_are_502() {
 #[test]
 fn a_switch_of_protocols_that_nobody_asked_for_is_502() {
     run(async {
-        is_502("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nbytes", "UnaskedSwitch").await;
+        is_502("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nbytes", "UnaskedSwitch")
+            .await;
         is_502("HTTP/1.1 101 Switching\r\nContent-Length: 2\r\n\r\nok", "UnaskedSwitch").await;
     });
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::body::BodyLimits;
 use super::super::load::{Shared, Upstream};
 use super::super::request_headers::{Effects, IdentityNames};
-use super::super::{Facts, Failure, Order, ResponseBody, Scheme, Upstreams, asks_for_websocket, Purpose};
+use super::super::{Facts, Failure, Order, Purpose, ResponseBody, Scheme, Upstreams, asks_for_websocket};
 use crate::clock::Timestamp;
 use crate::config::{self, Balance, ClientAddressHeader, Endpoint, Protocol, UpstreamHost, UpstreamTls};
 use crate::diagnostic::Diagnostics;

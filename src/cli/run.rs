@@ -1,0 +1,98 @@
+//! `torwart run`: the gateway.
+
+use std::path::{Path, PathBuf};
+
+use super::{Common, Exit, NO_CONFIGURATION, ProcessEnvironment};
+use crate::config::{self, Config, Documents, FileKind};
+use crate::diagnostic::Diagnostics;
+use crate::server::process::{Process, ProcessError};
+use crate::snapshot::{Material, Reader};
+use crate::telemetry::{Telemetry, log};
+
+/// Arguments of `torwart run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, common: &Common) -> Exit {
+    // Seeding the random generator takes longer than all the rest of the start.
+    std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0; 1]));
+    let Some(path) = common.config_path() else {
+        common.note(NO_CONFIGURATION);
+        return Exit::Configuration;
+    };
+    let (config, problems) = config::load(&path, &ProcessEnvironment);
+    let Some(config) = config else {
+        common.report(&problems);
+        return Exit::Configuration;
+    };
+    log::install(&config.logging);
+    open_more_files();
+    let telemetry = match Telemetry::start(&config) {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            common.note(&error.to_string());
+            return Exit::NoAnswer;
+        }
+    };
+    match Process::start(reader(path), telemetry) {
+        Ok((process, warnings)) => {
+            common.report(&warnings);
+            serve(&config, process)
+        }
+        Err(ProcessError::Configuration(problems)) => {
+            common.report(&problems);
+            Exit::Configuration
+        }
+        Err(error) => {
+            common.note(&error.to_string());
+            Exit::NoAnswer
+        }
+    }
+}
+
+fn serve(config: &Config, process: Process) -> Exit {
+    for (address, listener) in process.addresses().iter().zip(&config.listeners) {
+        tracing::info!(%address, tls = listener.tls.is_some(), redirect = listener.redirect_https, "listening");
+    }
+    for policy in process.snapshots().current().policies.observing() {
+        tracing::warn!(policy, "this policy only observes: nothing under it is refused");
+    }
+    let watch = process.snapshots().watch();
+    if let Err(error) = &watch {
+        tracing::warn!(%error, "files are not watched; reload with SIGHUP");
+    }
+    let waited = process.wait();
+    tracing::info!("shutting down");
+    drop(watch);
+    process.shutdown();
+    match waited {
+        Ok(()) => Exit::Yes,
+        Err(error) => {
+            tracing::error!(%error, "cannot be told of signals");
+            Exit::NoAnswer
+        }
+    }
+}
+
+/// Reads the configuration file and its policies, whenever asked.
+fn reader(path: PathBuf) -> Reader {
+    Box::new(move || read(&path))
+}
+
+fn read(path: &Path) -> (Option<Material>, Diagnostics) {
+    let (config, mut problems) = config::load(path, &ProcessEnvironment);
+    let Some(config) = config else { return (None, problems) };
+    let named = config.files.iter().find(|used| used.kind == FileKind::Policies).map(|used| &used.place);
+    let policies = config::documents(&config.policies, Documents::Policies, named, &mut problems);
+    (Some(Material { config, policies }), problems)
+}
+
+/// As many open files as the operating system lets this process have: every connection is one, usually two.
+fn open_more_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,242 @@
+//! The gateway as one thing: snapshots, workers, admin listener, signals. What `run` and dev mode start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::tls::Terminator;
+use super::{Running, StartError};
+use crate::admin;
+use crate::config::{AdminAddress, ClientCertificates, Config, Protocol};
+use crate::diagnostic::Diagnostics;
+use crate::snapshot::{Control, Hex, Reader, Snapshots};
+use crate::telemetry::Telemetry;
+
+/// A gateway in service.
+#[derive(Debug)]
+pub struct Process {
+    face: Arc<Face>,
+    running: Running,
+    admin: AdminAddress,
+    admin_end: CancellationToken,
+    control: Control,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used")]
+    Configuration(Diagnostics),
+    /// A listener or a worker could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The admin listener could not be started.
+    #[error("cannot listen on the admin address: {0}")]
+    Admin(#[source] io::Error),
+    /// The operating system refuses a thread or to tell signals.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What the admin listener sees of the gateway.
+#[derive(Debug)]
+struct Face {
+    snapshots: Arc<Snapshots>,
+    listeners: Vec<String>,
+    draining: AtomicBool,
+}
+
+impl Process {
+    /// Loads, listens, serves. Warnings come beside the process.
+    ///
+    /// # Errors
+    /// See [`ProcessError`]; nothing runs then.
+    pub fn start(reader: Reader, telemetry: Arc<Telemetry>) -> Result<(Self, Diagnostics), ProcessError> {
+        let control = Control::start()?;
+        let (snapshots, warnings) =
+            Snapshots::load(reader, telemetry, &control).map_err(ProcessError::Configuration)?;
+        let running = super::start(&snapshots)?;
+        let face = Arc::new(Face {
+            listeners: running.addresses().iter().map(SocketAddr::to_string).collect(),
+            snapshots,
+            draining: AtomicBool::new(false),
+        });
+        let admin_end = CancellationToken::new();
+        let admin = serve_admin(&face, &control, admin_end.clone())?;
+        Ok((Self { face, running, admin, admin_end, control }, warnings))
+    }
+
+    /// The snapshots, for who wants to reload or watch them.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.face.snapshots
+    }
+
+    /// The addresses listened on, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.running.addresses()
+    }
+
+    /// The address of the admin listener.
+    pub fn admin(&self) -> &AdminAddress {
+        &self.admin
+    }
+
+    /// Serves until `SIGTERM` or `SIGINT`, reloads at `SIGHUP`, opens the audit file anew at `SIGUSR1`.
+    ///
+    /// # Errors
+    /// The operating system refuses to tell signals.
+    pub fn wait(&self) -> io::Result<()> {
+        let _context = self.control.handle().enter();
+        let signals = Signals::listen()?;
+        let (told, ended) = std::sync::mpsc::channel();
+        let face = Arc::clone(&self.face);
+        self.control.handle().spawn(async move {
+            signals.obey(&face).await;
+            // The receiver is gone only when the process is.
+            let _ = told.send(());
+        });
+        // An error means that the control thread is gone, and with it everybody who could tell the end.
+        let _ = ended.recv();
+        Ok(())
+    }
+
+    /// Readiness turns false, listeners close, running requests get `limits.drain`; returns when all is over.
+    pub fn shutdown(self) {
+        self.face.draining.store(true, Ordering::Relaxed);
+        self.running.shutdown();
+        self.admin_end.cancel();
+        self.face.snapshots.telemetry().finish();
+    }
+}
+
+impl admin::Gateway for Face {
+    fn state(&self) -> admin::State {
+        let snapshot = self.snapshots.current();
+        let now = crate::clock::Timestamp::now();
+        admin::State {
+            serving: true,
+            draining: self.draining.load(Ordering::Relaxed),
+            revision: Hex(&snapshot.revision.0).to_string(),
+            loaded: rfc3339(snapshot.loaded),
+            reload_error: self.snapshots.last_error(),
+            observing: snapshot.policies.observing().map(Arc::from).collect(),
+            issuers: snapshot
+                .issuers
+                .states(now)
+                .into_iter()
+                .map(|issuer| admin::IssuerState {
+                    name: issuer.name,
+                    keys: if issuer.ready { issuer.key_ids.len() } else { 0 },
+                    age: issuer.fetched_at.map(|at| u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0)),
+                    error: issuer.last_error,
+                })
+                .collect(),
+            listeners: self.listeners.clone(),
+        }
+    }
+
+    fn reload(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async {
+            let reloaded = reload(&self.snapshots).await;
+            reloaded.map(|_| ()).map_err(|problems| problems.render())
+        })
+    }
+}
+
+/// Reads files, so it has a thread of its own.
+async fn reload(snapshots: &Arc<Snapshots>) -> Result<Diagnostics, Diagnostics> {
+    let reloading = Arc::clone(snapshots);
+    let reloaded = tokio::task::spawn_blocking(move || reloading.reload()).await;
+    reloaded.unwrap_or_else(|_| {
+        let mut problems = Diagnostics::new();
+        problems.general("loading the configuration ended in a panic");
+        Err(problems)
+    })
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    reopen: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Returns when the process is to end.
+    async fn obey(mut self, face: &Face) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => {
+                    // What is wrong has been logged and kept by the reload.
+                    let _ = reload(&face.snapshots).await;
+                }
+                _ = self.reopen.recv() => face.snapshots.telemetry().reopen(),
+            }
+        }
+    }
+}
+
+fn serve_admin(face: &Arc<Face>, control: &Control, end: CancellationToken) -> Result<AdminAddress, ProcessError> {
+    let snapshot = face.snapshots.current();
+    let config = &snapshot.config;
+    let tls = admin_tls(config)?;
+    let rules = admin::Rules {
+        token_file: config.admin.token_file.clone(),
+        dev: config.dev,
+        certificates: config
+            .admin
+            .tls
+            .as_ref()
+            .is_some_and(|tls| tls.client_certificates == ClientCertificates::Required),
+    };
+    let address = config.admin.address.clone();
+    let (told, bound) = std::sync::mpsc::channel();
+    let (face, telemetry) = (Arc::clone(face), Arc::clone(face.snapshots.telemetry()));
+    control.handle().spawn(async move {
+        let listener = match admin::Listener::bind(&address, tls).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                let _ = told.send(Err(error));
+                return;
+            }
+        };
+        // The receiver waits for this.
+        let _ = told.send(listener.address());
+        admin::serve(listener, rules, face, telemetry, end).await;
+    });
+    let bound = bound.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    bound.map_err(ProcessError::Admin)
+}
+
+fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, ProcessError> {
+    let Some(tls) = &config.admin.tls else { return Ok(None) };
+    let mut problems = Diagnostics::new();
+    match Terminator::load(tls, &[Protocol::Http1], &mut problems) {
+        Some(terminator) => Ok(Some(terminator.config())),
+        None => Err(ProcessError::Configuration(problems)),
+    }
+}
+
+fn rfc3339(moment: crate::clock::Timestamp) -> String {
+    time::OffsetDateTime::from_unix_timestamp(moment.0)
+        .ok()
+        .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
+        .unwrap_or_default()
+}
