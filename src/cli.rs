@@ -170,13 +170,17 @@ impl Common {
     pub(crate) fn report(&self, problems: &Diagnostics) {
         let mut out = std::io::stderr().lock();
         let style = style(out.is_terminal());
-        let _ = out.write_all(problems.render_in(style).as_bytes());
+        let _ = out.write_all(rendered(problems, style).as_bytes());
     }
 
-    /// How findings look as a result on stdout.
-    pub(crate) fn result_style(&self) -> Style {
-        style(std::io::stdout().is_terminal())
+    /// Prints findings that are the result.
+    pub(crate) fn print_findings(&self, problems: &Diagnostics) {
+        self.print(&rendered(problems, style(std::io::stdout().is_terminal())));
     }
+}
+
+fn rendered(problems: &Diagnostics, style: Style) -> String {
+    problems.render_in(style, std::env::current_dir().ok().as_deref())
 }
 
 /// Colour only on a terminal, and only where nobody asked for none (<https://no-color.org>).

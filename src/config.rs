@@ -25,7 +25,7 @@ use crate::document::{Shape, Variables, json_schema};
 use crate::principal::ClaimPath;
 use crate::target::quirks::Quirks;
 
-pub use document::{load, read};
+pub use document::{draft, load, read};
 pub use files::{Documents, documents, locate};
 pub use inspect::inspect;
 

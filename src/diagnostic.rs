@@ -46,6 +46,13 @@ impl Place {
     pub fn path(&self) -> &Path {
         &self.source.path
     }
+
+    /// `path:line:column`, the path relative to `base` if it is below.
+    fn shown(&self, base: Option<&Path>) -> String {
+        let (line, column) = self.line_column();
+        let path = base.and_then(|base| self.path().strip_prefix(base).ok()).unwrap_or(self.path());
+        visible(&format!("{}:{line}:{column}", path.display()))
+    }
 }
 
 impl Display for Place {
@@ -110,18 +117,18 @@ impl Severity {
 impl Diagnostic {
     /// The diagnostic as text, one finding with its source line and caret, ending in a newline.
     pub fn render(&self) -> String {
-        self.render_in(Style::Plain)
+        self.render_in(Style::Plain, None)
     }
 
-    /// The same in a style.
-    pub fn render_in(&self, style: Style) -> String {
+    /// The same in a style, paths below `base` written relative to it.
+    pub fn render_in(&self, style: Style, base: Option<&Path>) -> String {
         let mut out = String::new();
         let colour = if self.severity == Severity::Error { "1;31" } else { "1;33" };
         let word = style.paint(colour, self.severity.as_str());
         let message = style.paint("1", &visible(&self.message));
         match &self.place {
             Some(place) => {
-                let _ = writeln!(out, "{}: {word}: {message}", visible(&place.to_string()));
+                let _ = writeln!(out, "{}: {word}: {message}", place.shown(base));
                 excerpt(&mut out, place, &|text| style.paint(colour, text));
             }
             None => {
@@ -132,7 +139,7 @@ impl Diagnostic {
             let _ = writeln!(out, "  = {}: {}", style.paint("1;36", "help"), visible(help));
         }
         if let Some((place, note)) = &self.related {
-            let _ = writeln!(out, "  = {}: {}", visible(&place.to_string()), visible(note));
+            let _ = writeln!(out, "  = {}: {}", place.shown(base), visible(note));
         }
         out
     }
@@ -219,6 +226,11 @@ impl Diagnostics {
         self.push(Severity::Error, None, message.into())
     }
 
+    /// Adds a warning that concerns no place in a file.
+    pub fn warn(&mut self, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, None, message.into())
+    }
+
     /// Takes over what another load found.
     pub fn append(&mut self, mut other: Self) {
         self.list.append(&mut other.list);
@@ -248,12 +260,12 @@ impl Diagnostics {
 
     /// All findings as text.
     pub fn render(&self) -> String {
-        self.render_in(Style::Plain)
+        self.render_in(Style::Plain, None)
     }
 
-    /// All findings as text in a style.
-    pub fn render_in(&self, style: Style) -> String {
-        self.list.iter().map(|found| found.render_in(style)).collect()
+    /// All findings as text in a style, paths below `base` written relative to it.
+    pub fn render_in(&self, style: Style, base: Option<&Path>) -> String {
+        self.list.iter().map(|found| found.render_in(style, base)).collect()
     }
 
     /// All findings for programs.

@@ -1,8 +1,11 @@
 //! `torwart check`: loads everything and prints what is wrong.
 
+use std::path::Path;
+
 use super::{Common, Exit, Format, NO_CONFIGURATION, ProcessEnvironment};
-use crate::config;
-use crate::diagnostic::{Diagnostics, Severity};
+use crate::check::{self, Findings};
+use crate::clock::Timestamp;
+use crate::diagnostic::Severity;
 
 /// Arguments of `torwart check`.
 #[derive(Debug, clap::Args)]
@@ -13,35 +16,59 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
-    let Some(path) = common.config_path() else {
-        common.note(NO_CONFIGURATION);
-        return Exit::NoAnswer;
+    let policies = Path::new("policies");
+    let findings = match common.config_path() {
+        Some(path) => {
+            if let Err(fault) = std::fs::File::open(&path) {
+                common.note(&format!("cannot read `{}`: {fault}", path.display()));
+                return Exit::NoAnswer;
+            }
+            check::configuration(&path, &ProcessEnvironment, Timestamp::now())
+        }
+        None if policies.is_dir() => {
+            common.note("no configuration file: issuers and upstreams are what the policies name, as in dev mode");
+            check::directory(std::path::absolute(policies).unwrap_or_else(|_| policies.to_owned()))
+        }
+        None => {
+            common.note(NO_CONFIGURATION);
+            return Exit::NoAnswer;
+        }
     };
-    if let Err(fault) = std::fs::File::open(&path) {
-        common.note(&format!("cannot read `{}`: {fault}", path.display()));
-        return Exit::NoAnswer;
-    }
-    let (config, mut problems) = config::load(&path, &ProcessEnvironment);
-    if let Some(config) = &config {
-        problems.append(config.obstacles());
-    }
-    print(args.format, common, &problems);
-    if problems.has_errors() { Exit::No } else { Exit::Yes }
+    print(args.format, common, &findings);
+    if findings.problems.has_errors() { Exit::No } else { Exit::Yes }
 }
 
-fn print(format: Format, common: &Common, problems: &Diagnostics) {
-    let count = |severity| problems.iter().filter(|found| found.severity == severity).count();
+fn print(format: Format, common: &Common, findings: &Findings) {
+    let count = |severity| findings.problems.iter().filter(|found| found.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let Findings { documents, routes, issuers, upstreams, .. } = findings;
     match format {
         Format::Text => {
-            common.print(&problems.render_in(common.result_style()));
-            common.print(&format!("{errors} errors, {warnings} warnings\n"));
+            common.print_findings(&findings.problems);
+            let verdict = if errors == 0 { "valid" } else { "not valid" };
+            let parts = [
+                counted(*documents, "policy", "policies"),
+                counted(*routes, "route", "routes"),
+                counted(*issuers, "issuer", "issuers"),
+                counted(*upstreams, "upstream", "upstreams"),
+            ];
+            let found = [counted(errors, "error", "errors"), counted(warnings, "warning", "warnings")];
+            let summary = if errors == 0 { format!(": {}", parts.join(", ")) } else { String::new() };
+            common.print(&format!("{verdict}{summary}; {}\n", found.join(", ")));
         }
         Format::Json => common.print_json(&serde_json::json!({
             "valid": errors == 0,
             "errors": errors,
             "warnings": warnings,
-            "diagnostics": problems.to_json(),
+            "policies": documents,
+            "routes": routes,
+            "issuers": issuers,
+            "upstreams": upstreams,
+            "diagnostics": findings.problems.to_json(),
         })),
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
 }

@@ -19,14 +19,26 @@ use crate::document::{Environment, Mapping, Node, check, expand, parse, read_fil
 
 /// Reads the file at `path`.
 pub fn load(path: &Path, environment: &dyn Environment) -> (Option<Config>, Diagnostics) {
+    let (config, problems) = draft(path, environment);
+    (config.filter(|_| !problems.has_errors()), problems)
+}
+
+/// Reads the file at `path` as far as it goes: with errors there is still what could be read, to look for more errors
+/// elsewhere. Such a configuration is never to be put in force.
+pub fn draft(path: &Path, environment: &dyn Environment) -> (Option<Config>, Diagnostics) {
     let mut problems = Diagnostics::new();
     let Some(source) = read_file(path, None, &mut problems) else { return (None, problems) };
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    read(&source, whole.parent().unwrap_or(Path::new("/")), environment)
+    read_draft(&source, whole.parent().unwrap_or(Path::new("/")), environment)
 }
 
 /// Reads the text of a `torwart.yaml` whose relative paths start at `base`. Opens no file.
 pub fn read(source: &Arc<Source>, base: &Path, environment: &dyn Environment) -> (Option<Config>, Diagnostics) {
+    let (config, problems) = read_draft(source, base, environment);
+    (config.filter(|_| !problems.has_errors()), problems)
+}
+
+fn read_draft(source: &Arc<Source>, base: &Path, environment: &dyn Environment) -> (Option<Config>, Diagnostics) {
     let mut problems = Diagnostics::new();
     let config = parse(source, &mut problems).and_then(|mut node| {
         expand(&mut node, environment, source, &mut problems);
@@ -35,7 +47,7 @@ pub fn read(source: &Arc<Source>, base: &Path, environment: &dyn Environment) ->
         node.map().map(|map| reader.configuration(map))
     });
     problems.sort();
-    (config.filter(|_| !problems.has_errors()), problems)
+    (config, problems)
 }
 
 /// What reading needs at hand.
