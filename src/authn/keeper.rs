@@ -308,3 +308,6 @@ impl Keeper {
 fn describe(error: KeySetError) -> String {
     format!("the key set is not usable: {error}")
 }
+
+#[cfg(test)]
+mod tests;
