@@ -8,15 +8,21 @@
 //! 3. [`Placed::decide`] answers with a [`Decision`].
 
 mod bound;
+mod compile;
 mod condition;
 mod decision;
 mod equality;
 mod evaluate;
 mod forward;
+mod host;
 mod identity;
+mod named;
+mod placed;
 mod route;
 mod routing;
+mod shape;
 mod surroundings;
+mod table;
 mod template;
 mod truth;
 mod value_type;
@@ -28,20 +34,30 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::diagnostic::{Diagnostics, Source};
-use crate::principal::{ClientCertificate, IssuerSet, Principal};
+use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp};
 pub use identity::{Encoding, IdentityField, IdentityValues};
+pub use placed::Placed;
 pub use route::{Document, Route, RouteId};
+pub use shape::DOCUMENT as DOCUMENT_SHAPE;
 pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
+
+use named::Named;
+use table::Tables;
 
 /// All policies of one load.
 #[derive(Debug)]
 pub struct Policies {
     documents: Vec<Arc<Document>>,
     routes: Vec<Arc<Route>>,
+    tables: Tables,
+    hosts: Vec<Box<str>>,
     issuers: IssuerSet,
+    permission_scopes: Vec<(IssuerId, Box<str>)>,
+    named: Named,
+    identity: IdentityFacts,
 }
 
 /// The part of a request that routing and conditions read.
@@ -98,23 +114,10 @@ pub struct Caller<'c> {
     pub now: Timestamp,
 }
 
-/// A request that has found its table.
-#[derive(Debug)]
-pub struct Placed<'r> {
-    policies: &'r Policies,
-    head: Head<'r>,
-}
-
 impl Policies {
     /// Compiles documents. `None` when anything found is an error; warnings come beside policies.
     pub fn compile(sources: &[Arc<Source>], surroundings: &Surroundings<'_>) -> (Option<Self>, Diagnostics) {
-        let _ = surroundings;
-        let mut problems = Diagnostics::new();
-        for source in sources {
-            problems.general(format!("cannot compile `{}` yet", source.path.display()));
-        }
-        let policies = Self { documents: Vec::new(), routes: Vec::new(), issuers: IssuerSet::default() };
-        ((!problems.has_errors()).then_some(policies), problems)
+        compile::compile(sources, surroundings)
     }
 
     /// Finds the request's table and route.
@@ -122,8 +125,10 @@ impl Policies {
     /// # Errors
     /// What is refused whoever asks: [`PlaceError`].
     pub fn place<'r>(&'r self, head: &Head<'r>) -> Result<Placed<'r>, PlaceError> {
-        let _ = Placed { policies: self, head: *head };
-        Err(PlaceError::UnknownHost)
+        let (table, label) = self.tables.find(head.authority.host()).ok_or(PlaceError::UnknownHost)?;
+        let (target, method) = table.read(head)?;
+        let outcome = table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label);
+        Ok(Placed { policies: self, table, head: *head, target, outcome })
     }
 
     /// Every document.
@@ -136,62 +141,47 @@ impl Policies {
         self.routes.iter()
     }
 
-    /// Names of documents that have `mode: observe`, their own or one of their routes'.
+    /// Names of documents that observe, wholly or in one of their routes.
     pub fn observing(&self) -> impl Iterator<Item = &str> {
-        self.documents.iter().filter(|document| document.observes).map(|document| &*document.name)
+        let observes = |document: &&Arc<Document>| {
+            document.observes
+                || self.routes.iter().any(|route| route.observes && Arc::ptr_eq(&route.document, document))
+        };
+        self.documents.iter().filter(observes).map(|document| &*document.name)
     }
 
-    /// Host patterns as written, without repetition: what certificates should cover.
+    /// Host patterns as written, in the order of the documents: what certificates should cover.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.hosts.iter().map(|host| &**host)
     }
 
     /// Issuers that some route accepts.
     pub fn issuers(&self) -> &IssuerSet {
         &self.issuers
     }
-}
 
-impl Placed<'_> {
-    /// What has to be authenticated before [`Placed::decide`].
-    pub fn needs(&self) -> Needs<'_> {
-        Needs::Token(&self.policies.issuers)
+    pub(in crate::policy) fn assemble(
+        documents: Vec<Arc<Document>>,
+        routes: Vec<Arc<Route>>,
+        tables: Tables,
+        hosts: Vec<Box<str>>,
+        surroundings: &Surroundings<'_>,
+    ) -> Self {
+        let issuers = IssuerSet::new(routes.iter().flat_map(|route| route.issuers.iter()));
+        let scopes = surroundings.issuers.iter();
+        let permission_scopes =
+            scopes.filter_map(|issuer| Some((issuer.id, issuer.permission_scope.as_deref()?.into()))).collect();
+        let named = Named::of(&routes);
+        let identity = surroundings.identity.clone();
+        Self { documents, routes, tables, hosts, issuers, permission_scopes, named, identity }
     }
 
-    /// Decides. The permit is complete: nothing has to be asked again.
-    pub fn decide(&self, caller: &Caller<'_>) -> Decision {
-        let _ = (self.head.method, caller.now);
-        Decision::Deny(Denial { cause: Cause::Unauthenticated, document: None, route: None, place: None })
+    fn route_by_id(&self, id: RouteId) -> Option<&Arc<Route>> {
+        self.routes.get(usize::try_from(id.0).ok()?)
     }
 
-    /// The permit of a request whose authentication failed under `mode: observe`: forwarded without identity, with the
-    /// status that it would have been refused with. `None`: refuse it.
-    pub fn unauthenticated(&self, would: http::StatusCode) -> Option<(Permit, http::StatusCode)> {
-        let _ = would;
-        None
-    }
-}
-
-impl Placed<'_> {
-    /// The policy of the matched route, or of the observing document that takes what no route matches.
-    pub fn policy(&self) -> Option<&Document> {
-        None
-    }
-
-    /// The matched route.
-    pub fn route(&self) -> Option<&Route> {
-        None
-    }
-
-    /// The canonical path, for records.
-    pub fn canonical_path(&self) -> &str {
-        self.head.raw_target
-    }
-
-    /// Request values and claims that policies name, for records: `customer`, `query.ids`, `claim.tenant`, with every
-    /// value found.
-    pub fn values(&self, caller: &Caller<'_>) -> Vec<(String, serde_json::Value)> {
-        let _ = caller;
-        Vec::new()
+    /// The scope that a denial for absent permissions asks for.
+    fn permission_scope(&self, issuer: IssuerId) -> Option<&str> {
+        self.permission_scopes.iter().find(|(id, _)| *id == issuer).map(|(_, scope)| &**scope)
     }
 }

@@ -86,14 +86,16 @@ impl Permit {
     /// Headers to set: identity headers, `forward.headers`, basic authentication. Each name once. Whatever the
     /// client sent under a name that folds to one of these, or to one of [`Permit::removes`], has to be removed first.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let identity = self.identity.iter().flat_map(|values| self.effects.identity(values));
-        let route = self.route.as_ref();
-        let named = self.effects.provenance(&self.document, route.map(|route| &**route));
-        identity.chain(named).chain(self.headers.iter().map(|entry| (&entry.name, &entry.value)))
+        let route = self.route.as_deref();
+        let identity = self.identity.iter().flat_map(move |values| {
+            self.effects.identity(values).chain(self.effects.provenance(&self.document, route))
+        });
+        let set = self.effects.fixed.iter().chain(&self.headers);
+        identity.chain(set.map(|entry| (&entry.name, &entry.value)))
     }
 
-    /// Folded names (http.md, "HTTP hygiene") of headers that `forward` sets, whether or not they have a value this
-    /// time: removed from what the client sent, trailers included. The identity prefix comes on top.
+    /// Folded names of headers that `forward` sets, whether or not they have a value this time: removed under folding (http.md,
+    /// "HTTP hygiene") from what the client sent, trailers included. The identity prefix comes on top.
     pub fn removes(&self) -> &[Box<str>] {
         &self.effects.removes
     }
@@ -106,7 +108,7 @@ impl Permit {
     /// Whether `X-HTTP-Method-Override` and its kin are removed: always but where the upstream's
     /// `quirks.method_override` is declared.
     pub fn strips_method_override(&self) -> bool {
-        self.document.strips_method_override
+        self.document.strips_method_override()
     }
 
     /// Time to the response head, instead of the upstream's.

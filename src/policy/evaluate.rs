@@ -1,8 +1,11 @@
 //! Deciding conditions: pure, total, without allocation.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use ipnet::IpNet;
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::policy::Caller;
@@ -10,6 +13,7 @@ use crate::policy::condition::{
     CertificateName, ClaimTest, Comparand, Condition, Lift, Literal, Operand, RequestTest, Test, WordSet,
 };
 use crate::policy::equality::{Case, equal, same_word};
+use crate::policy::table::Captures;
 use crate::policy::template::{Template, ValueSource};
 use crate::policy::truth::Truth;
 use crate::principal::{ClaimPath, ClientCertificate, Flow, Principal};
@@ -18,22 +22,45 @@ use crate::principal::{ClaimPath, ClientCertificate, Flow, Principal};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Question<'q> {
     /// Captures of host and path.
-    pub(in crate::policy) captures: &'q [Captured<'q>],
-    /// Query parameters that the route reads, decoded: the position in the route's list, and a value.
-    pub(in crate::policy) query: &'q [(usize, std::borrow::Cow<'q, str>)],
+    pub(in crate::policy) captures: &'q Captures,
+    /// Query parameters that the route reads.
+    pub(in crate::policy) query: &'q [Parameter<'q>],
     /// Header fields.
     pub(in crate::policy) headers: &'q HeaderMap,
     /// Who asks, from where, when.
     pub(in crate::policy) caller: &'q Caller<'q>,
 }
 
-/// A capture's value.
+/// A query parameter's value.
 #[derive(Debug, Clone)]
-pub(in crate::policy) struct Captured<'q> {
+pub(in crate::policy) struct Parameter<'q> {
+    /// Position in the route's list of what it reads.
+    pub(in crate::policy) index: usize,
+    /// The decoded text; absent when it is no UTF-8.
+    pub(in crate::policy) text: Option<Cow<'q, str>>,
+    /// A server that splits queries at `;` reads another value.
+    pub(in crate::policy) differs: bool,
+}
+
+/// A capture's value. Short ones, such as UUIDs, are kept in place.
+#[derive(Debug, Clone)]
+pub(in crate::policy) struct Captured {
     /// The text; absent for an empty rest.
-    pub(in crate::policy) value: Option<std::borrow::Cow<'q, str>>,
+    text: Option<SmallVec<[u8; 40]>>,
     /// Another reading of the path gives another value.
     pub(in crate::policy) differs: bool,
+}
+
+impl Captured {
+    /// A capture's text and whether it depends on how the path is read.
+    pub(in crate::policy) fn new(text: Option<&str>, differs: bool) -> Self {
+        Self { text: text.map(|text| SmallVec::from_slice(text.as_bytes())), differs }
+    }
+
+    /// The text; nothing for an empty rest.
+    pub(in crate::policy) fn text(&self) -> Option<&str> {
+        self.text.as_deref().and_then(|text| std::str::from_utf8(text).ok())
+    }
 }
 
 /// Whether a condition stands under `not`, where what is missing is unknown and so is what has two readings.
@@ -153,11 +180,15 @@ impl<'q> Question<'q> {
         if values == 0 { Truth::Unknown } else { truth }
     }
 
-    /// Whether the template names a capture that another reading of the path changes.
+    /// Whether the template names a value that another reading of the request changes.
     fn differs(&self, template: &Template) -> bool {
         match &template.source {
-            ValueSource::Capture { index, .. } => self.captures.get(*index).is_none_or(|capture| capture.differs),
-            ValueSource::Query { .. } | ValueSource::Header { .. } => false,
+            ValueSource::Host { .. } => self.captures.host.as_ref().is_none_or(|capture| capture.differs),
+            ValueSource::Capture { index, .. } => self.captures.path.get(*index).is_none_or(|capture| capture.differs),
+            ValueSource::Query { index, .. } => {
+                self.query.iter().any(|parameter| parameter.index == *index && parameter.differs)
+            }
+            ValueSource::Header { .. } => false,
         }
     }
 
@@ -173,20 +204,20 @@ impl<'q> Question<'q> {
         source: &'a ValueSource,
     ) -> impl Iterator<Item = Option<&'a str>> {
         let (capture, query, header) = match source {
-            ValueSource::Capture { index, .. } => {
-                (self.captures.get(*index).and_then(|capture| capture.value.as_deref()), None, None)
-            }
+            ValueSource::Host { .. } => (self.captures.host.as_ref(), None, None),
+            ValueSource::Capture { index, .. } => (self.captures.path.get(*index), None, None),
             ValueSource::Query { index, .. } => (None, Some(*index), None),
             ValueSource::Header { name, .. } => (None, None, Some(name)),
         };
         let parameters = query.into_iter().flat_map(move |wanted| {
-            self.query.iter().filter(move |(index, _)| *index == wanted).map(|(_, value)| Some(&**value))
+            let named = self.query.iter().filter(move |parameter| parameter.index == wanted);
+            named.map(|parameter| parameter.text.as_deref())
         });
         let fields = header
             .into_iter()
             .flat_map(|name| self.headers.get_all(name))
             .map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        capture.into_iter().map(Some).chain(parameters).chain(fields)
+        capture.and_then(Captured::text).into_iter().map(Some).chain(parameters).chain(fields)
     }
 }
 
@@ -393,6 +424,9 @@ fn request(template: &Template, test: &RequestTest, question: &Question<'_>, sta
     match test {
         RequestTest::OneOf(values) => question
             .every(template, stance, |text| values.iter().any(|value| equal(value, text, Case::Sensitive)).into()),
+        RequestTest::Present | RequestTest::Absent if stance == Stance::Negated && question.differs(template) => {
+            Truth::Unknown
+        }
         RequestTest::Present => question.whole_texts(&template.source).next().is_some().into(),
         RequestTest::Absent => question.whole_texts(&template.source).next().is_none().into(),
     }

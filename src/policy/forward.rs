@@ -1,12 +1,22 @@
-//! What forwarding does to a request: everything under `forward`, compiled.
+//! What forwarding does to a request: everything under `forward`, compiled (policy.md, "Forwarding").
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
+use serde_json::Value;
 
-use crate::policy::decision::AuthorizationHeader;
-use crate::policy::identity::{IdentityField, IdentityValues};
+use crate::diagnostic::Place;
+use crate::policy::decision::{AuthorizationHeader, Reason};
+use crate::policy::evaluate::Question;
+use crate::policy::identity::{IdentityField, IdentityValues, Rendered, percent, subject};
 use crate::policy::route::{Document, Route};
+use crate::policy::surroundings::IdentityFacts;
+use crate::policy::template::Template;
+use crate::principal::{ClaimPath, Principal};
+use crate::target::query::decode;
+use crate::target::{PathRules, Target};
 
 /// A header to set.
 #[derive(Debug, Clone)]
@@ -20,13 +30,86 @@ pub(in crate::policy) struct HeaderEntry {
 pub(in crate::policy) struct Effects {
     /// Identity headers that this route sends, with their full names.
     pub(in crate::policy) identity: Box<[(IdentityField, HeaderName)]>,
-    /// Folded names of the headers under `forward.headers` and of `Authorization` if `basic_auth` sets it.
+    /// Headers whose value is always the same.
+    pub(in crate::policy) fixed: Box<[HeaderEntry]>,
+    /// Headers with templates.
+    pub(in crate::policy) headers: Box<[Setting<HeaderName>]>,
+    /// Query parameters to set.
+    pub(in crate::policy) query: Box<[Setting<Box<str>>]>,
+    /// Folded names of all these headers.
     pub(in crate::policy) removes: Box<[Box<str>]>,
     pub(in crate::policy) authorization: AuthorizationHeader,
     pub(in crate::policy) timeout: Option<Duration>,
     pub(in crate::policy) max_body: Option<u64>,
     pub(in crate::policy) strip_prefix: Option<Box<str>>,
     pub(in crate::policy) add_prefix: Option<Box<str>>,
+    /// How the rewritten path is canonicalised again.
+    pub(in crate::policy) rules: PathRules,
+}
+
+/// A name and the text that it is set to.
+#[derive(Debug)]
+pub(in crate::policy) struct Setting<N> {
+    pub(in crate::policy) name: N,
+    pub(in crate::policy) parts: Box<[Part]>,
+    pub(in crate::policy) place: Place,
+}
+
+/// A part of such a text.
+#[derive(Debug)]
+pub(in crate::policy) enum Part {
+    /// The author's own text.
+    Text(Box<str>),
+    /// A value of the principal.
+    Principal(PrincipalValue),
+    /// A value of the request.
+    Request(Template),
+}
+
+/// What a template can name of the principal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::policy) enum PrincipalValue {
+    /// `{subject}`
+    Subject,
+    /// `{client}`
+    Client,
+    /// `{scopes}`
+    Scopes,
+    /// `{organizations}`
+    Organizations,
+    /// `{permissions}`
+    Permissions,
+    /// `{issuer}`
+    Issuer,
+    /// `{flow}`
+    Flow,
+    /// `{global}`
+    Global,
+    /// `{claim.NAME}`, `{claim./a/b}`
+    Claim(ClaimPath),
+}
+
+/// Why forwarding is refused although the conditions hold.
+#[derive(Debug)]
+pub(in crate::policy) struct Unforwardable {
+    /// `forward` or `identity-too-large`.
+    pub(in crate::policy) reason: Reason,
+    /// The entry under `forward`.
+    pub(in crate::policy) place: Option<Place>,
+}
+
+/// Values of a part.
+enum Values {
+    /// There is none.
+    Absent,
+    /// A single text.
+    One(String),
+    /// A list, written with this separator.
+    Many(Vec<String>, &'static str),
+    /// The organisations of a principal that is not global.
+    Organizations(Vec<String>),
+    /// A claim of a type that cannot be written.
+    WrongType,
 }
 
 impl Effects {
@@ -35,7 +118,10 @@ impl Effects {
         &'e self,
         values: &'e IdentityValues,
     ) -> impl Iterator<Item = (&'e HeaderName, &'e HeaderValue)> {
-        self.identity.iter().filter_map(|(field, name)| values.of(*field).map(|value| (name, value)))
+        self.identity.iter().filter_map(|(field, name)| match values.field(*field) {
+            Rendered::Value(value) => Some((name, value)),
+            Rendered::Absent | Rendered::TooLarge => None,
+        })
     }
 
     /// The headers that name policy and route.
@@ -49,5 +135,277 @@ impl Effects {
             IdentityField::Route => route.map(|route| (name, &route.header)),
             _ => None,
         })
+    }
+
+    /// The principal's identity headers, if those that this route sends fit.
+    pub(in crate::policy) fn identity_values(
+        &self,
+        principal: &Principal,
+        facts: &IdentityFacts,
+    ) -> Result<Arc<IdentityValues>, Unforwardable> {
+        let values = IdentityValues::of(principal, facts);
+        let too_large = self.identity.iter().any(|(field, _)| matches!(values.field(*field), Rendered::TooLarge));
+        if too_large { Err(Unforwardable { reason: Reason::IdentityTooLarge, place: None }) } else { Ok(values) }
+    }
+
+    /// Headers with templates, rendered; those without a value are left out.
+    pub(in crate::policy) fn headers(
+        &self,
+        question: &Question<'_>,
+        facts: &IdentityFacts,
+    ) -> Result<Vec<HeaderEntry>, Unforwardable> {
+        let mut entries = Vec::new();
+        for setting in &self.headers {
+            let refused = |reason| Unforwardable { reason, place: Some(setting.place.clone()) };
+            if let Some(value) = setting.header(question, facts).map_err(refused)? {
+                entries.push(HeaderEntry { name: setting.name.clone(), value });
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The same without a refusal: what cannot be rendered is left out.
+    pub(in crate::policy) fn headers_found(&self, question: &Question<'_>, facts: &IdentityFacts) -> Vec<HeaderEntry> {
+        let rendered = self.headers.iter().filter_map(|setting| {
+            let value = setting.header(question, facts).ok().flatten()?;
+            Some(HeaderEntry { name: setting.name.clone(), value })
+        });
+        rendered.collect()
+    }
+
+    /// Path and query as they are sent, with parameters set.
+    pub(in crate::policy) fn target(
+        &self,
+        path: &str,
+        query: Option<&str>,
+        question: &Question<'_>,
+    ) -> Result<PathAndQuery, Unforwardable> {
+        if self.query.is_empty() {
+            return self.plain_target(path, query);
+        }
+        let mut pieces: Vec<String> = Vec::new();
+        for piece in query.into_iter().flat_map(|query| query.split('&')) {
+            let name = piece.split_once('=').map_or(piece, |(name, _)| name);
+            let name = decode(name);
+            if !self.query.iter().any(|setting| setting.name.as_bytes() == &*name) && !piece.is_empty() {
+                pieces.push(piece.to_owned());
+            }
+        }
+        for setting in &self.query {
+            let mut text = String::new();
+            for part in &setting.parts {
+                match part.values(question) {
+                    Values::One(value) => text.push_str(&value),
+                    Values::Many(values, _) | Values::Organizations(values) if values.len() == 1 => text.extend(values),
+                    Values::Absent | Values::Many(..) | Values::Organizations(_) | Values::WrongType => {
+                        return Err(Unforwardable { reason: Reason::Forward, place: Some(setting.place.clone()) });
+                    }
+                }
+            }
+            pieces.push(format!("{}={}", component(&setting.name), component(&text)));
+        }
+        self.plain_target(path, Some(&pieces.join("&")))
+    }
+
+    /// Path and query as they are sent: prefixes changed, and canonical still.
+    pub(in crate::policy) fn plain_target(
+        &self,
+        path: &str,
+        query: Option<&str>,
+    ) -> Result<PathAndQuery, Unforwardable> {
+        let refused = || Unforwardable { reason: Reason::Forward, place: None };
+        let mut sent = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
+        if self.strip_prefix.is_some() || self.add_prefix.is_some() {
+            let rest = match &self.strip_prefix {
+                Some(prefix) => without_prefix(path, prefix).ok_or_else(refused)?,
+                None => path,
+            };
+            let added = self.add_prefix.as_deref().unwrap_or_default();
+            sent.push_str(added);
+            if !(rest == "/" && self.strip_prefix.is_some() && !added.is_empty()) || path.ends_with('/') {
+                sent.push_str(rest);
+            }
+            let canonical = Target::parse(&sent, self.rules).map_err(|_| refused())?;
+            if canonical.path() != sent {
+                return Err(refused());
+            }
+        } else {
+            return self.unchanged_target(path, query);
+        }
+        join(sent, query)
+    }
+
+    /// Path and query as they are.
+    pub(in crate::policy) fn unchanged_target(
+        &self,
+        path: &str,
+        query: Option<&str>,
+    ) -> Result<PathAndQuery, Unforwardable> {
+        let mut sent = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
+        sent.push_str(path);
+        join(sent, query)
+    }
+}
+
+impl Setting<HeaderName> {
+    /// The header's value; nothing when a part of it has none.
+    fn header(&self, question: &Question<'_>, facts: &IdentityFacts) -> Result<Option<HeaderValue>, Reason> {
+        let mut text = Vec::new();
+        for part in &self.parts {
+            match part.values(question) {
+                Values::WrongType => return Err(Reason::Forward),
+                Values::Absent => return Ok(None),
+                Values::One(value) => match part {
+                    Part::Text(_) => text.extend_from_slice(value.as_bytes()),
+                    Part::Principal(_) | Part::Request(_) => text.extend_from_slice(&facts.encoding.text(&value)),
+                },
+                Values::Many(values, separator) => text.extend_from_slice(&facts.encoding.list(&values, separator)),
+                Values::Organizations(values) => text.extend_from_slice(&facts.encoding.organizations(&values)),
+            }
+        }
+        match facts.rendered(&text) {
+            Rendered::Value(value) => Ok(Some(value)),
+            Rendered::Absent | Rendered::TooLarge => Err(Reason::IdentityTooLarge),
+        }
+    }
+}
+
+fn join(mut path: String, query: Option<&str>) -> Result<PathAndQuery, Unforwardable> {
+    if let Some(query) = query {
+        path.push('?');
+        path.push_str(query);
+    }
+    PathAndQuery::try_from(path).map_err(|_| Unforwardable { reason: Reason::Forward, place: None })
+}
+
+/// What follows a prefix of whole segments; `/` when nothing does.
+fn without_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
+    match path.strip_prefix(prefix)? {
+        "" => Some("/"),
+        rest if rest.starts_with('/') => Some(rest),
+        _ => None,
+    }
+}
+
+/// A name or value as a query can hold it (RFC 3986 section 2.3: unreserved characters stay).
+fn component(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(byte);
+        } else {
+            percent(byte, &mut out);
+        }
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+impl Part {
+    fn values(&self, question: &Question<'_>) -> Values {
+        match self {
+            Self::Text(text) => Values::One(text.to_string()),
+            Self::Principal(value) => question.caller.principal.map_or(Values::Absent, |principal| value.of(principal)),
+            Self::Request(template) => {
+                let values: Option<Vec<_>> = question.texts(template).map(|text| text.map(str::to_owned)).collect();
+                match values {
+                    None => Values::WrongType,
+                    Some(values) => few(values),
+                }
+            }
+        }
+    }
+}
+
+/// No value, one, or a list.
+fn few(mut values: Vec<String>) -> Values {
+    match (values.pop(), values.is_empty()) {
+        (None, _) => Values::Absent,
+        (Some(only), true) => Values::One(only),
+        (Some(last), false) => {
+            values.push(last);
+            Values::Many(values, ",")
+        }
+    }
+}
+
+impl PrincipalValue {
+    fn of(&self, principal: &Principal) -> Values {
+        let text = |value: Option<&str>| value.map_or(Values::Absent, |value| Values::One(value.to_owned()));
+        let list = |items: &[String], separator| {
+            if items.is_empty() { Values::Absent } else { Values::Many(items.to_vec(), separator) }
+        };
+        match self {
+            Self::Subject => text(subject(principal)),
+            Self::Client => text(principal.client.as_deref()),
+            Self::Scopes => list(&principal.scopes, " "),
+            Self::Permissions => principal.permissions.as_deref().map_or(Values::Absent, |items| list(items, ",")),
+            Self::Issuer => text(Some(&principal.issuer.name)),
+            Self::Flow => text(Some(principal.flow.as_str())),
+            Self::Global => text(Some(if principal.is_global() { "true" } else { "false" })),
+            Self::Organizations if principal.is_global() => Values::Absent,
+            Self::Organizations => Values::Organizations(principal.organizations.clone().unwrap_or_default()),
+            Self::Claim(path) => path.find(&principal.claims).map_or(Values::Absent, claim_text),
+        }
+    }
+}
+
+/// A claim as text: strings, integers and booleans, or an array of them.
+fn claim_text(value: &Value) -> Values {
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    match value {
+        Value::Array(items) => match items.iter().map(scalar).collect::<Option<Vec<_>>>() {
+            Some(items) if items.is_empty() => Values::Absent,
+            Some(items) => Values::Many(items, ","),
+            None => Values::WrongType,
+        },
+        value => scalar(value).map_or(Values::WrongType, Values::One),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effects(strip: Option<&str>, add: Option<&str>) -> Effects {
+        Effects {
+            identity: Box::new([]),
+            fixed: Box::new([]),
+            headers: Box::new([]),
+            query: Box::new([]),
+            removes: Box::new([]),
+            authorization: AuthorizationHeader::Strip,
+            timeout: None,
+            max_body: None,
+            strip_prefix: strip.map(Into::into),
+            add_prefix: add.map(Into::into),
+            rules: PathRules::default(),
+        }
+    }
+
+    fn sent(strip: Option<&str>, add: Option<&str>, path: &str) -> Option<String> {
+        effects(strip, add).plain_target(path, Some("a=%20")).ok().map(|sent| sent.to_string())
+    }
+
+    #[test]
+    fn prefixes_are_of_whole_segments() {
+        assert_eq!(sent(Some("/crm"), None, "/crm/a").as_deref(), Some("/a?a=%20"));
+        assert_eq!(sent(Some("/crm"), None, "/crm").as_deref(), Some("/?a=%20"));
+        assert_eq!(sent(Some("/crm"), None, "/crm/").as_deref(), Some("/?a=%20"));
+        assert_eq!(sent(Some("/crm"), None, "/crmx/a"), None);
+        assert_eq!(sent(Some("/crm"), Some("/v2"), "/crm/a/").as_deref(), Some("/v2/a/?a=%20"));
+        assert_eq!(sent(Some("/crm"), Some("/v2"), "/crm").as_deref(), Some("/v2?a=%20"));
+        assert_eq!(sent(Some("/crm"), Some("/v2"), "/crm/").as_deref(), Some("/v2/?a=%20"));
+        assert_eq!(sent(None, Some("/v2"), "/").as_deref(), Some("/v2/?a=%20"));
+        assert_eq!(sent(None, None, "/crm").as_deref(), Some("/crm?a=%20"));
+    }
+
+    #[test]
+    fn query_components_hold_only_unreserved_characters() {
+        assert_eq!(component("a b&c=d;e/%+ü~"), "a%20b%26c%3Dd%3Be%2F%25%2B%C3%BC~");
     }
 }

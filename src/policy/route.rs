@@ -5,7 +5,12 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::diagnostic::Place;
+use crate::policy::bound::{BoundHeaders, BoundQuery};
+use crate::policy::compile::{ReadParameter, TypedValue};
+use crate::policy::condition::Condition;
 use crate::policy::forward::Effects;
+use crate::principal::IssuerSet;
+use crate::target::quirks::{MethodOverride, Quirks};
 
 /// A route's number over all documents of one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,8 +26,10 @@ pub struct Document {
     pub(in crate::policy) upstream: usize,
     /// `mode: observe`.
     pub(in crate::policy) observes: bool,
-    /// The upstream's `quirks.method_override` is not declared.
-    pub(in crate::policy) strips_method_override: bool,
+    /// As written.
+    pub(in crate::policy) base_path: Box<str>,
+    /// How its upstream reads requests.
+    pub(in crate::policy) quirks: Quirks,
     /// What an observing document does with requests that no route matches.
     pub(in crate::policy) effects: Arc<Effects>,
 }
@@ -31,13 +38,30 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Route {
     pub(in crate::policy) id: RouteId,
-    /// Name of the document it stands in.
-    pub(in crate::policy) policy: Box<str>,
     pub(in crate::policy) name: Box<str>,
     pub(in crate::policy) header: HeaderValue,
     pub(in crate::policy) place: Place,
+    pub(in crate::policy) document: Arc<Document>,
     /// `mode: observe`, its own or the document's.
     pub(in crate::policy) observes: bool,
+    pub(in crate::policy) needs_token: bool,
+    /// Whose tokens count; nobody's when it needs none.
+    pub(in crate::policy) issuers: IssuerSet,
+    /// All must hold; in the order in which they name the reason.
+    pub(in crate::policy) conditions: Box<[Condition]>,
+    /// Types of captures and request values.
+    pub(in crate::policy) typed: Box<[TypedValue]>,
+    /// Names of the path's captures.
+    pub(in crate::policy) captures: Box<[Box<str>]>,
+    /// Name of the host's capture.
+    pub(in crate::policy) host_capture: Option<Box<str>>,
+    /// Query parameters that conditions, types or effects read.
+    pub(in crate::policy) query: Box<[ReadParameter]>,
+    /// Parameters that must not be spelt otherwise.
+    pub(in crate::policy) bound_query: BoundQuery,
+    /// Headers that must not be spelt otherwise.
+    pub(in crate::policy) bound_headers: BoundHeaders,
+    pub(in crate::policy) effects: Arc<Effects>,
 }
 
 impl Document {
@@ -51,9 +75,19 @@ impl Document {
         &self.place
     }
 
+    /// Position of its upstream in [`crate::policy::Surroundings::upstreams`].
+    pub fn upstream(&self) -> usize {
+        self.upstream
+    }
+
     /// Whether its default mode is `observe`.
     pub fn observes(&self) -> bool {
         self.observes
+    }
+
+    /// Whether headers that override the method are removed: always but where the upstream's behaviour is declared.
+    pub(in crate::policy) fn strips_method_override(&self) -> bool {
+        self.quirks.method_override == MethodOverride::Unknown
     }
 }
 
@@ -65,7 +99,7 @@ impl Route {
 
     /// Name of its policy.
     pub fn policy(&self) -> &str {
-        &self.policy
+        &self.document.name
     }
 
     /// Whether its mode is `observe`, its own or the document's.
@@ -78,8 +112,23 @@ impl Route {
         &self.name
     }
 
+    /// The document that it stands in.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
     /// Where it stands.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Whether it reads a token.
+    pub fn needs_token(&self) -> bool {
+        self.needs_token
+    }
+
+    /// Whose tokens count; nobody's when it needs none.
+    pub fn issuers(&self) -> &IssuerSet {
+        &self.issuers
     }
 }

@@ -9,9 +9,14 @@ use crate::diagnostic::Place;
 /// A capture or request value, resolved against its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) enum ValueSource {
-    /// A capture of path or host.
+    /// The label that a host pattern leaves open.
+    Host {
+        /// As written.
+        name: Box<str>,
+    },
+    /// A capture of the path.
     Capture {
-        /// Position among the route's captures.
+        /// Position among the path's captures.
         index: usize,
         /// As written.
         name: Box<str>,
@@ -35,7 +40,7 @@ pub(in crate::policy) enum ValueSource {
 impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Capture { name, .. } => f.write_str(name),
+            Self::Host { name } | Self::Capture { name, .. } => f.write_str(name),
             Self::Query { name, .. } => write!(f, "query.{name}"),
             Self::Header { written, .. } => write!(f, "header.{written}"),
         }

@@ -4,8 +4,5 @@ mod support;
 
 mod bodies;
 mod connections;
-mod http2;
 mod requests;
 mod responses;
-mod tls;
-mod tunnels;

@@ -52,11 +52,6 @@ impl Keys {
         }
     }
 
-    /// One more key on P-256.
-    pub(crate) fn fresh_p256() -> EcdsaKeyPair {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
-    }
-
     /// The public halves, named after their kind.
     pub(crate) fn jwks(&self) -> Value {
         json!({"keys": [
@@ -202,12 +197,8 @@ pub(crate) fn outcome(issuers: &Issuers, token: &str) -> Result<Arc<Principal>, 
 }
 
 pub(crate) fn outcome_at(issuers: &Issuers, token: &str, now: Timestamp) -> Result<Arc<Principal>, Failure> {
-    thread_local! {
-        static RUNTIME: tokio::runtime::Runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    }
-    let headers = bearer(token);
-    let found = RUNTIME.with(|runtime| runtime.block_on(issuers.authenticate(&headers, &anyone(), None, now)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = runtime.block_on(issuers.authenticate(&bearer(token), &anyone(), None, now));
     found.map(|principal| principal.expect("a token was sent"))
 }
 

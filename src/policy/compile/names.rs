@@ -1,0 +1,209 @@
+//! What templates of a route can name: captures, query parameters, headers, and their types.
+
+use http::HeaderName;
+
+use crate::diagnostic::Place;
+use crate::policy::bound::{BoundHeaders, BoundQuery};
+use crate::policy::host::is_capture_name;
+use crate::policy::template::{Template, ValueSource};
+use crate::policy::value_type::ValueType;
+
+use super::report::Report;
+
+/// The names of one route, and what was asked of them so far.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// The capture that every host pattern of the document has.
+    pub(super) host: Option<String>,
+    /// Captures that only some of its host patterns have.
+    pub(super) partial_hosts: Vec<String>,
+    /// Captures of the path, in order.
+    pub(super) captures: Vec<String>,
+    /// Types under `params`, by what they are written for.
+    pub(super) types: Vec<(String, ValueType)>,
+    /// Query parameters that are read.
+    pub(super) query: Vec<ReadParameter>,
+    /// Those of them that are bound.
+    pub(super) bound_query: BoundQuery,
+    /// Headers that conditions read: bound.
+    pub(super) bound_headers: BoundHeaders,
+    /// Captures that take part in a condition.
+    pub(super) used: Vec<String>,
+}
+
+/// A query parameter that a route reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::policy) struct ReadParameter {
+    /// Its name, decoded.
+    pub(in crate::policy) name: Box<str>,
+    /// Its number among the route's bound parameters: `require` names it, or `forward.query` sets it.
+    pub(in crate::policy) bound: Option<usize>,
+}
+
+/// What a value is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// A condition asks about it: it is bound.
+    Condition,
+    /// It is written into a header or parameter, or has a type.
+    Effect,
+}
+
+/// Text of a policy that may hold a template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written<'t> {
+    /// Plain text.
+    Literal(&'t str),
+    /// `{name}`, and nothing around it.
+    Template(&'t str),
+    /// Braces that are no template, or one with text around it.
+    Mixed,
+}
+
+/// Tells a template from a literal.
+pub(super) fn written(text: &str) -> Written<'_> {
+    if !text.contains(['{', '}']) {
+        return Written::Literal(text);
+    }
+    match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(inner) if !inner.contains(['{', '}']) && !inner.is_empty() => Written::Template(inner),
+        _ => Written::Mixed,
+    }
+}
+
+impl Names {
+    /// The value that a template names, without its braces. Reports what is wrong and answers nothing then.
+    pub(super) fn template(&mut self, inner: &str, used: Use, place: &Place, report: &mut Report) -> Option<Template> {
+        let source = self.source(inner, used, place, report)?;
+        let separator = self.type_of(inner).and_then(ValueType::separator).map(Into::into);
+        Some(Template { source, separator, place: place.clone() })
+    }
+
+    /// The type that `params` gives to a value.
+    fn type_of(&self, written: &str) -> Option<&ValueType> {
+        self.types.iter().find(|(name, _)| same_value(name, written)).map(|(_, kind)| kind)
+    }
+
+    /// Where a value is found.
+    pub(super) fn source(&mut self, inner: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        if let Some(name) = inner.strip_prefix("query.") {
+            return self.parameter(name, used, place, report);
+        }
+        if let Some(name) = inner.strip_prefix("header.") {
+            return self.header(name, used, place, report);
+        }
+        if let Some(kind) = ["form.", "body.", "soap."].into_iter().find(|kind| inner.starts_with(kind)) {
+            let message = format!("`{{{inner}}}` is not supported yet: request bodies are not read");
+            report.wrong(place.clone(), message, format!("remove it; `{kind}` values need a later release"));
+            return None;
+        }
+        if inner.starts_with("claim.") {
+            let message = format!("`{{{inner}}}` is no value of the request");
+            report.wrong(place.clone(), message, "tests of claims are written under `claim:`");
+            return None;
+        }
+        self.capture(inner, used, place, report)
+    }
+
+    fn parameter(&mut self, name: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        if name.contains('#') {
+            let message = format!("`query.{name}` is not supported yet: JSON inside query values is not read");
+            report.wrong(place.clone(), message, "remove it; JSON pointers need a later release");
+            return None;
+        }
+        if name.is_empty() {
+            report.wrong(place.clone(), "a query parameter without a name", "write `query.NAME`");
+            return None;
+        }
+        let index = self.read(name);
+        if used == Use::Condition {
+            self.bind(name);
+        }
+        Some(ValueSource::Query { index, name: name.into() })
+    }
+
+    /// The position of a parameter that is read.
+    fn read(&mut self, name: &str) -> usize {
+        self.query.iter().position(|known| *known.name == *name).unwrap_or_else(|| {
+            self.query.push(ReadParameter { name: name.into(), bound: None });
+            self.query.len() - 1
+        })
+    }
+
+    /// Binds a parameter: what servers may read as it must be spelt exactly so.
+    pub(super) fn bind(&mut self, name: &str) {
+        let index = self.read(name);
+        let number = self.bound_query.bind(name);
+        if let Some(known) = self.query.get_mut(index) {
+            known.bound = Some(number);
+        }
+    }
+
+    fn header(&mut self, written: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
+            report.wrong(
+                place.clone(),
+                format!("`{written}` is not a header name"),
+                "write a name such as `X-Api-Version`",
+            );
+            return None;
+        };
+        if used == Use::Condition {
+            self.bound_headers.bind(&name);
+        }
+        Some(ValueSource::Header { name, written: written.into() })
+    }
+
+    fn capture(&mut self, name: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        if let Some(index) = self.captures.iter().position(|known| known == name) {
+            self.note(name, used);
+            return Some(ValueSource::Capture { index, name: name.into() });
+        }
+        if self.host.as_deref() == Some(name) {
+            self.note(name, used);
+            return Some(ValueSource::Host { name: name.into() });
+        }
+        if self.partial_hosts.iter().any(|known| known == name) {
+            let message = format!("not every host of this policy has the capture `{name}`");
+            report.wrong(place.clone(), message, "give every entry of `hosts` the same capture, or move the route");
+            return None;
+        }
+        if !is_capture_name(name) {
+            let help = "write a capture such as `{customer}`, `{query.NAME}` or `{header.NAME}`";
+            report.wrong(place.clone(), format!("`{{{name}}}` is not a template"), help);
+            return None;
+        }
+        let known: Vec<_> = self.captures.iter().chain(&self.host).map(String::as_str).collect();
+        report.unknown(place.clone(), "capture", name, known);
+        None
+    }
+
+    fn note(&mut self, name: &str, used: Use) {
+        if used == Use::Condition {
+            self.used.push(name.to_owned());
+        }
+    }
+}
+
+/// Whether two spellings name one value: header names have no case.
+fn same_value(left: &str, right: &str) -> bool {
+    match (left.strip_prefix("header."), right.strip_prefix("header.")) {
+        (Some(left), Some(right)) => left.eq_ignore_ascii_case(right),
+        _ => left == right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_stands_alone() {
+        assert_eq!(written("{customer}"), Written::Template("customer"));
+        assert_eq!(written("{query.a b}"), Written::Template("query.a b"));
+        assert_eq!(written("kusy"), Written::Literal("kusy"));
+        for text in ["x{customer}", "{customer}x", "{a}{b}", "{", "}", "{}", "{{a}}"] {
+            assert_eq!(written(text), Written::Mixed, "{text}");
+        }
+    }
+}

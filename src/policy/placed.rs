@@ -1,0 +1,365 @@
+//! Deciding a request that has found its table (http.md, step 6).
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode};
+use smallvec::SmallVec;
+
+use crate::clock::Timestamp;
+use crate::policy::bound::BoundError;
+use crate::policy::compile::{ReadParameter, TypedValue};
+use crate::policy::condition::{Condition, Test, WordSet};
+use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, StepUp};
+use crate::policy::equality::{Case, same_word};
+use crate::policy::evaluate::{Parameter, Question, Stance};
+use crate::policy::forward::{Effects, Unforwardable};
+use crate::policy::route::{Document, Route};
+use crate::policy::table::{Captures, Outcome, Table};
+use crate::policy::template::ValueSource;
+use crate::policy::{Caller, Head, Needs, Policies};
+use crate::principal::{Flow, IssuerSet, Principal};
+use crate::target::Target;
+use crate::target::query::{Separator, decode, parameters};
+
+/// A request that has found its table.
+#[derive(Debug)]
+pub struct Placed<'r> {
+    pub(in crate::policy) policies: &'r Policies,
+    pub(in crate::policy) table: &'r Table,
+    pub(in crate::policy) head: Head<'r>,
+    pub(in crate::policy) target: Target<'r>,
+    pub(in crate::policy) outcome: Outcome<'r>,
+}
+
+/// Query parameters that a route reads.
+type Parameters<'r> = SmallVec<[Parameter<'r>; 4]>;
+
+impl Placed<'_> {
+    /// What has to be authenticated before [`Placed::decide`].
+    pub fn needs(&self) -> Needs<'_> {
+        let to_tell = || if self.table.needs_token { Needs::TokenToTell(&self.table.issuers) } else { Needs::Nothing };
+        match &self.outcome {
+            Outcome::Route(route, _) if route.needs_token => Needs::Token(&route.issuers),
+            Outcome::Route(..) => Needs::Nothing,
+            // 400 comes before 401 (http.md, step 4); who only observes wants to see the token all the same.
+            Outcome::Ambiguous(_) if self.observes() => to_tell(),
+            Outcome::Ambiguous(_) => Needs::Nothing,
+            Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => to_tell(),
+        }
+    }
+
+    /// Decides. The permit is complete: nothing has to be asked again.
+    pub fn decide(&self, caller: &Caller<'_>) -> Decision {
+        match &self.outcome {
+            Outcome::Route(route, captures) => self.decide_route(route, captures, caller),
+            Outcome::Ambiguous(Some((route, captures))) => {
+                let denial = Denial::of_route(Cause::AmbiguousPath, route, None);
+                self.refused(denial, Some((route, captures)), caller)
+            }
+            Outcome::Ambiguous(None) => self.refused(Denial::without_route(Cause::AmbiguousPath, None), None, caller),
+            Outcome::NotFound(document) => self.untold(Cause::NotFound, *document, caller),
+            Outcome::MethodNotAllowed { allow, document } => {
+                let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""));
+                self.untold(Cause::MethodNotAllowed { allow }, Some(document), caller)
+            }
+        }
+    }
+
+    /// The permit of a request whose authentication failed under `mode: observe`: forwarded without identity, with the
+    /// status that it would have been refused with. `None`: refuse it.
+    pub fn unauthenticated(&self, would: StatusCode) -> Option<(Permit, StatusCode)> {
+        let would = if matches!(self.outcome, Outcome::Ambiguous(_)) { StatusCode::BAD_REQUEST } else { would };
+        let nobody = Caller { principal: None, address: None, certificate: None, now: Timestamp::default() };
+        let matched = match &self.outcome {
+            Outcome::Route(route, captures) | Outcome::Ambiguous(Some((route, captures))) => Some((*route, captures)),
+            Outcome::Ambiguous(None) | Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => None,
+        };
+        self.observed(matched, &nobody).map(|permit| (permit, would))
+    }
+
+    /// Whether the route, or the document that takes what no route matches, only observes.
+    pub fn observes(&self) -> bool {
+        match (self.route(), self.policy()) {
+            (Some(route), _) => route.observes,
+            (None, Some(document)) => document.observes,
+            (None, None) => false,
+        }
+    }
+
+    /// The policy of the matched route, or the one that a request without a route is under.
+    pub fn policy(&self) -> Option<&Document> {
+        self.document().map(|document| &**document)
+    }
+
+    /// The matched route.
+    pub fn route(&self) -> Option<&Route> {
+        match &self.outcome {
+            Outcome::Route(route, _) | Outcome::Ambiguous(Some((route, _))) => Some(route),
+            Outcome::Ambiguous(None) | Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => None,
+        }
+    }
+
+    /// The canonical path, for records.
+    pub fn canonical_path(&self) -> &str {
+        self.target.path()
+    }
+
+    fn document(&self) -> Option<&Arc<Document>> {
+        match &self.outcome {
+            Outcome::Route(route, _) | Outcome::Ambiguous(Some((route, _))) => Some(&route.document),
+            Outcome::Ambiguous(None) => self.table.longest_base_path(&self.target),
+            Outcome::NotFound(document) => *document,
+            Outcome::MethodNotAllowed { document, .. } => Some(document),
+        }
+    }
+
+    fn decide_route(&self, route: &Arc<Route>, captures: &Captures, caller: &Caller<'_>) -> Decision {
+        let refused = |denial| self.refused(denial, Some((route, captures)), caller);
+        // A route that reads no token knows no principal, whoever hands one in.
+        let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
+        if route.needs_token && !caller.principal.is_some_and(|principal| route.issuers.contains(principal.issuer.id)) {
+            return refused(Denial::of_route(Cause::Unauthenticated, route, None));
+        }
+        let query = match self.bound_values(route) {
+            Ok(query) => query,
+            Err(cause) => return refused(Denial::of_route(cause, route, None)),
+        };
+        let question = Question { captures, query: &query, headers: self.head.headers, caller };
+        if !route.typed.iter().all(|typed| fits(typed, &question)) {
+            return refused(Denial::of_route(Cause::ValueType, route, None));
+        }
+        if let Some(failed) = route.conditions.iter().find(|one| !one.evaluate(&question, Stance::Plain).holds()) {
+            let cause = self.cause(failed, route, &question);
+            return refused(Denial::of_route(cause, route, Some(failed)));
+        }
+        match self.permit(route, &question) {
+            Ok(permit) => Decision::Allow(permit),
+            Err(refusal) => refused(Denial {
+                cause: Cause::Forbidden(refusal.reason),
+                document: Some(Arc::clone(&route.document)),
+                route: Some(Arc::clone(route)),
+                place: refusal.place,
+            }),
+        }
+    }
+
+    fn permit(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Permit, Unforwardable> {
+        let effects = &route.effects;
+        let facts = &self.policies.identity;
+        let principal = question.caller.principal;
+        Ok(Permit {
+            document: Arc::clone(&route.document),
+            route: Some(Arc::clone(route)),
+            effects: Arc::clone(effects),
+            path_and_query: effects.target(self.target.path(), self.target.query(), question)?,
+            identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
+            headers: effects.headers(question, facts)?,
+            lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
+        })
+    }
+
+    /// What a failed condition answers with.
+    fn cause(&self, failed: &Condition, route: &Route, question: &Question<'_>) -> Cause {
+        let reason = failed.test.reason();
+        let principal = question.caller.principal;
+        match (reason, principal) {
+            (Reason::Scope, Some(principal)) => {
+                let failing = route.conditions.iter().filter(|one| !one.evaluate(question, Stance::Plain).holds());
+                Cause::InsufficientScope { reason, scopes: missing_scopes(failing, principal) }
+            }
+            (Reason::Permission, Some(principal)) if principal.permissions.is_none() => {
+                match self.policies.permission_scope(principal.issuer.id) {
+                    Some(scope) => Cause::InsufficientScope { reason, scopes: scope.to_owned() },
+                    None => Cause::Forbidden(reason),
+                }
+            }
+            (Reason::Authentication, _) => Cause::StepUp(step_up(&route.conditions)),
+            _ => Cause::Forbidden(reason),
+        }
+    }
+
+    /// 404 and 405, which only holders of a token hear of where tokens are needed at all.
+    fn untold(&self, cause: Cause, document: Option<&Arc<Document>>, caller: &Caller<'_>) -> Decision {
+        let known = |issuers: &IssuerSet| caller.principal.is_some_and(|one| issuers.contains(one.issuer.id));
+        let cause = if self.table.needs_token && !known(&self.table.issuers) { Cause::Unauthenticated } else { cause };
+        self.refused(Denial::without_route(cause, document), None, caller)
+    }
+
+    /// The refusal, or under `mode: observe` what is done all the same.
+    fn refused(&self, denial: Denial, matched: Option<(&Arc<Route>, &Captures)>, caller: &Caller<'_>) -> Decision {
+        match self.observed(matched, caller) {
+            Some(permit) => Decision::Observed(permit, denial),
+            None => Decision::Deny(denial),
+        }
+    }
+
+    /// The permit of what is only observed: parameters are not set, headers as far as they have a value.
+    fn observed(&self, matched: Option<(&Arc<Route>, &Captures)>, caller: &Caller<'_>) -> Option<Permit> {
+        if !self.observes() {
+            return None;
+        }
+        let document = self.document()?;
+        let effects: &Arc<Effects> = matched.map_or(&document.effects, |(route, _)| &route.effects);
+        let none = Captures::default();
+        let query = matched.map(|(route, _)| self.parameters(route, |_| true)).unwrap_or_default();
+        let captures = matched.map_or(&none, |(_, captures)| captures);
+        let question = Question { captures, query: &query, headers: self.head.headers, caller };
+        let (path, query) = (self.target.path(), self.target.query());
+        let path_and_query =
+            effects.plain_target(path, query).or_else(|_| document.effects.unchanged_target(path, query)).ok()?;
+        let facts = &self.policies.identity;
+        Some(Permit {
+            document: Arc::clone(document),
+            route: matched.map(|(route, _)| Arc::clone(route)),
+            effects: Arc::clone(effects),
+            path_and_query,
+            identity: caller.principal.map(|principal| crate::policy::IdentityValues::of(principal, facts)),
+            headers: effects.headers_found(&question, facts),
+            lifted: Vec::new(),
+        })
+    }
+
+    /// The parameters that a route reads, after a check that every server reads those that are bound as policy does.
+    fn bound_values(&self, route: &Route) -> Result<Parameters<'_>, Cause> {
+        let cause = |error| match error {
+            BoundError::Escape(_)
+            | BoundError::MisspeltParameter(_)
+            | BoundError::AfterSemicolon(_)
+            | BoundError::NotText(_) => Cause::AmbiguousParameter,
+            BoundError::MisspeltHeader(_) | BoundError::HopByHop(_) => Cause::AmbiguousHeader,
+        };
+        route.bound_headers.check(self.head.headers).map_err(cause)?;
+        let bound = route.bound_query.read(self.target.query()).map_err(cause)?;
+        let mut found = Parameters::new();
+        if route.query.iter().any(|read| read.bound.is_none()) {
+            found = self.parameters(route, |read| read.bound.is_none());
+        }
+        let differs: SmallVec<[usize; 2]> =
+            bound.values.iter().map(|(number, _)| *number).filter(|number| bound.wavers(*number)).collect();
+        for (number, text) in bound.values {
+            if let Some(index) = route.query.iter().position(|read| read.bound == Some(number)) {
+                found.push(Parameter { index, text: Some(text), differs: differs.contains(&number) });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The parameters of those that a route reads, decoded.
+    fn parameters(&self, route: &Route, wanted: impl Fn(&ReadParameter) -> bool) -> Parameters<'_> {
+        let mut found = Parameters::new();
+        if route.query.is_empty() {
+            return found;
+        }
+        for parameter in self.target.query().into_iter().flat_map(parameters) {
+            if parameter.separator == Separator::Semicolon {
+                continue;
+            }
+            let name = decode(parameter.raw_name);
+            let read = route.query.iter().position(|read| read.name.as_bytes() == &*name && wanted(read));
+            if let Some(index) = read {
+                let raw = parameter.raw_value.unwrap_or_default();
+                let text = match decode(raw) {
+                    Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+                    Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+                };
+                found.push(Parameter { index, text, differs: raw.contains(';') });
+            }
+        }
+        found
+    }
+
+    /// Request values and claims that policies name, for records: `customer`, `query.ids`, `header.X-Tenant`,
+    /// `claim.tenant`, each with every value found.
+    pub fn values(&self, caller: &Caller<'_>) -> Vec<(String, serde_json::Value)> {
+        let mut values = Vec::new();
+        if let Outcome::Route(route, captures) | Outcome::Ambiguous(Some((route, captures))) = &self.outcome {
+            let host = route.host_capture.iter().zip(&captures.host);
+            for (name, captured) in route.captures.iter().zip(&captures.path).chain(host) {
+                if let Some(text) = captured.text() {
+                    values.push((name.to_string(), text.into()));
+                }
+            }
+        }
+        self.policies.named.values(self.target.query(), self.head.headers, caller.principal, &mut values);
+        values
+    }
+}
+
+impl Denial {
+    fn of_route(cause: Cause, route: &Arc<Route>, failed: Option<&Condition>) -> Self {
+        Self {
+            cause,
+            document: Some(Arc::clone(&route.document)),
+            route: Some(Arc::clone(route)),
+            place: failed.map(|condition| condition.place.clone()),
+        }
+    }
+
+    fn without_route(cause: Cause, document: Option<&Arc<Document>>) -> Self {
+        Self { cause, document: document.map(Arc::clone), route: None, place: None }
+    }
+}
+
+/// Whether every value has its type. A capture's was asked when the route was found.
+fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
+    match typed.source {
+        ValueSource::Host { .. } | ValueSource::Capture { .. } => true,
+        ValueSource::Query { .. } | ValueSource::Header { .. } => {
+            question.whole_texts(&typed.source).all(|text| text.is_some_and(|text| typed.kind.fits(text)))
+        }
+    }
+}
+
+/// The scopes that would have helped: the missing ones of an `all_of`, all of an `any_of`.
+fn missing_scopes<'c>(failing: impl Iterator<Item = &'c Condition>, principal: &Principal) -> String {
+    let held = |scope: &str| principal.scopes.iter().any(|one| same_word(one, scope, Case::Sensitive));
+    let mut scopes: Vec<&str> = Vec::new();
+    for condition in failing {
+        let Test::Scope(set) = &condition.test else { continue };
+        let (WordSet::AllOf(words) | WordSet::AnyOf(words)) = set;
+        for word in words {
+            if !held(word) && !scopes.contains(&&**word) {
+                scopes.push(word);
+            }
+        }
+    }
+    scopes.join(" ")
+}
+
+/// What a better login has to give for all `authentication` conditions together.
+fn step_up(conditions: &[Condition]) -> StepUp {
+    let mut acr_values: Vec<&str> = Vec::new();
+    let mut max_age = None;
+    for condition in conditions {
+        match &condition.test {
+            Test::Acr(values) => acr_values.extend(values.iter().map(|value| &**value)),
+            Test::MaxAge(seconds) => max_age = Some(max_age.map_or(*seconds, |least: u64| least.min(*seconds))),
+            _ => {}
+        }
+    }
+    StepUp { acr_values: acr_values.join(" "), max_age }
+}
+
+/// The conditions that were not asked of this principal.
+fn lifted(conditions: &[Condition], principal: &Principal) -> Vec<Lifted> {
+    let mut found = Vec::new();
+    if principal.flow == Flow::ClientCredentials {
+        for condition in conditions {
+            collect_lifted(condition, principal, &mut found);
+        }
+    }
+    found
+}
+
+fn collect_lifted(condition: &Condition, principal: &Principal, found: &mut Vec<Lifted>) {
+    if condition.lifted_for(Some(principal)) {
+        found.push(Lifted { kind: condition.test.reason(), place: condition.place.clone() });
+        return;
+    }
+    if let Test::AllOf(parts) | Test::AnyOf(parts) = &condition.test {
+        for part in parts {
+            collect_lifted(part, principal, found);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Finding table and route of a request (http.md, steps 3 and 4).
+
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+use crate::policy::evaluate::Captured;
+use crate::policy::host::Hosts;
+use crate::policy::route::{Document, Route, RouteId};
+use crate::policy::routing::{Lookup, Match, Router};
+use crate::policy::template::ValueSource;
+use crate::policy::{Head, PlaceError, Policies};
+use crate::principal::IssuerSet;
+use crate::target::method::{self, Override};
+use crate::target::quirks::MethodOverride;
+use crate::target::{PathRules, Target};
+
+/// Every table.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Tables {
+    pub(in crate::policy) hosts: Hosts,
+    pub(in crate::policy) tables: Vec<Table>,
+}
+
+/// All documents that name one host pattern.
+#[derive(Debug)]
+pub(in crate::policy) struct Table {
+    pub(in crate::policy) router: Router,
+    pub(in crate::policy) rules: PathRules,
+    pub(in crate::policy) method_override: MethodOverride,
+    /// Issuers that some route accepts.
+    pub(in crate::policy) issuers: IssuerSet,
+    /// Some route needs a token, so that 404 and 405 are told only to holders of one.
+    pub(in crate::policy) needs_token: bool,
+    pub(in crate::policy) documents: Vec<Arc<Document>>,
+}
+
+/// What routing found out, before anybody was authenticated.
+#[derive(Debug)]
+pub(in crate::policy) enum Outcome<'r> {
+    /// This route.
+    Route(&'r Arc<Route>, Captures),
+    /// A path that servers read differently; the route is only of use if it observes.
+    Ambiguous(Option<(&'r Arc<Route>, Captures)>),
+    /// No route; the document that takes such requests if it observes.
+    NotFound(Option<&'r Arc<Document>>),
+    /// No route of the shape lists the method.
+    MethodNotAllowed {
+        /// Value of `Allow`.
+        allow: &'r str,
+        /// The document of a route of that shape.
+        document: &'r Arc<Document>,
+    },
+}
+
+/// What captures hold, the host's apart.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Captures {
+    pub(in crate::policy) host: Option<Captured>,
+    pub(in crate::policy) path: SmallVec<[Captured; 3]>,
+}
+
+impl Tables {
+    /// The table for a host, and the label that its pattern leaves open.
+    pub(in crate::policy) fn find<'r>(&'r self, host: &'r str) -> Option<(&'r Table, Option<&'r str>)> {
+        let (table, label) = self.hosts.find(host)?;
+        Some((self.tables.get(table)?, label))
+    }
+}
+
+impl Table {
+    /// Canonicalises the target and settles which method policy is asked about.
+    pub(in crate::policy) fn read<'r>(&self, head: &Head<'r>) -> Result<(Target<'r>, Option<String>), PlaceError> {
+        if method::is_never_served(head.method) {
+            return Err(PlaceError::MethodRefused);
+        }
+        let target = Target::parse(head.raw_target, self.rules).map_err(PlaceError::Target)?;
+        if self.method_override == MethodOverride::Ignore {
+            return Ok((target, None));
+        }
+        match (method::overriding(head.method, head.headers, target.query()), self.method_override) {
+            (Override::Absent | Override::Same, _) => Ok((target, None)),
+            (Override::Other(other), MethodOverride::Honour) if head.method == "POST" => {
+                // Servers override nothing but POST; on another method they may or may not, so nobody can tell what is asked.
+                if method::is_never_served(&other) {
+                    return Err(PlaceError::MethodRefused);
+                }
+                let other = other.into_owned();
+                Ok((target, Some(other)))
+            }
+            (Override::Other(_) | Override::Conflicting, _) => Err(PlaceError::MethodOverride),
+        }
+    }
+
+    /// Finds the route.
+    pub(in crate::policy) fn outcome<'r>(
+        &'r self,
+        policies: &'r Policies,
+        method: &str,
+        target: &Target<'_>,
+        label: Option<&str>,
+    ) -> Outcome<'r> {
+        let route = |id: RouteId| policies.route_by_id(id);
+        let fallback = || Outcome::NotFound(self.longest_base_path(target));
+        match self.router.lookup(method, target) {
+            Lookup::Route(matched) => match route(matched.route()) {
+                Some(route) => {
+                    let captures = Captures::of(&matched, route, label);
+                    if captures.host_fits(route) {
+                        Outcome::Route(route, captures)
+                    } else {
+                        Outcome::NotFound(Some(&route.document))
+                    }
+                }
+                None => fallback(),
+            },
+            Lookup::Ambiguous(matched, _) => Outcome::Ambiguous(matched.and_then(|matched| {
+                let route = route(matched.route())?;
+                Some((route, Captures::of(&matched, route, label)))
+            })),
+            Lookup::CaptureMisfit(id) => Outcome::NotFound(route(id).map(|route| &route.document)),
+            Lookup::MethodNotAllowed { allowed, route: id } => match route(id) {
+                Some(route) => Outcome::MethodNotAllowed { allow: allowed, document: &route.document },
+                None => fallback(),
+            },
+            Lookup::NotFound => fallback(),
+        }
+    }
+
+    /// The document that takes what no route matches, if it observes: the one with the longest base path that the request is
+    /// under.
+    pub(in crate::policy) fn longest_base_path(&self, target: &Target<'_>) -> Option<&Arc<Document>> {
+        let mut best: Option<(usize, &Arc<Document>)> = None;
+        for document in &self.documents {
+            let base = document.base_path.trim_matches('/');
+            let segments: Vec<_> = base.split('/').filter(|segment| !segment.is_empty()).collect();
+            let mut asked = target.segments();
+            let under = segments
+                .iter()
+                .all(|segment| asked.next().is_some_and(|asked| segment.starts_with('{') || *segment == asked));
+            if under && best.is_none_or(|(length, _)| segments.len() > length) {
+                best = Some((segments.len(), document));
+            }
+        }
+        best.map(|(_, document)| document)
+    }
+}
+
+impl Captures {
+    fn of(matched: &Match<'_, '_>, route: &Route, label: Option<&str>) -> Self {
+        let path = (0..route.captures.len())
+            .map(|number| Captured::new(matched.capture(number), matched.wavers(number)))
+            .collect();
+        let host = route.host_capture.as_ref().map(|_| Captured::new(label, false));
+        Self { host, path }
+    }
+
+    /// Whether the host's label has its type.
+    fn host_fits(&self, route: &Route) -> bool {
+        let label = self.host.as_ref().and_then(Captured::text).unwrap_or_default();
+        route.typed.iter().all(|typed| !matches!(typed.source, ValueSource::Host { .. }) || typed.kind.fits(label))
+    }
+}
