@@ -97,6 +97,15 @@ impl Issuers {
         }
     }
 
+    /// Fetches every issuer's keys now, one after the other, and waits for them: for command lines that do not [`run`].
+    ///
+    /// [`run`]: Issuers::run
+    pub async fn refresh(&self) {
+        for issued in &self.list {
+            issued.keeper.refresh().await;
+        }
+    }
+
     /// The principal of the bearer token in `headers`; `Ok(None)` when there is no bearer token at all. A remembered
     /// token is answered without waiting; another one waits for keys at most as long as one fetch takes.
     ///

@@ -10,6 +10,7 @@ mod id;
 mod json;
 pub mod log;
 pub mod metrics;
+mod otlp;
 mod record;
 mod writer;
 
@@ -20,10 +21,14 @@ use std::time::Duration;
 
 pub use self::id::{RequestId, Trace};
 pub use self::metrics::{Metrics, Mode, Route, Routes};
+pub use self::otlp::EndpointError;
 pub use self::record::{Condition, Record, Recording, Revision, Step, UpstreamCall, Verdict};
 pub use self::writer::Full;
 
 use self::writer::{Destination, Keep, Place, Writer};
+use arc_swap::ArcSwapOption;
+
+use self::otlp::Exporter;
 use crate::config::{Audit, AuditPath, Config, Logging};
 
 /// How long [`Telemetry::finish`] waits for each writer.
@@ -43,6 +48,9 @@ pub enum TelemetryError {
     /// A writer cannot be started.
     #[error("the thread that writes the access log cannot be started")]
     Access(#[source] io::Error),
+    /// Traces cannot be exported to the endpoint.
+    #[error("traces cannot be exported: {0}")]
+    Traces(#[source] EndpointError),
 }
 
 /// Where records go. One for the process; reloads change its settings.
@@ -51,6 +59,7 @@ pub struct Telemetry {
     metrics: Arc<Metrics>,
     access: Option<Writer>,
     audit: Option<Writer>,
+    traces: ArcSwapOption<Exporter>,
     settings: Settings,
 }
 
@@ -70,7 +79,9 @@ impl Telemetry {
     /// # Errors
     /// The audit file cannot be opened, or no thread can be started.
     pub fn start(config: &Config) -> Result<Arc<Self>, TelemetryError> {
-        Self::with(&config.logging, &config.audit)
+        let telemetry = Self::with(&config.logging, &config.audit)?;
+        telemetry.traces.store(telemetry.exporter(config.otlp.as_deref())?);
+        Ok(telemetry)
     }
 
     fn with(logging: &Logging, audited: &Audit) -> Result<Arc<Self>, TelemetryError> {
@@ -86,7 +97,8 @@ impl Telemetry {
         let destination = destination(&audited.path);
         let audit = Writer::start(destination, Box::new(audit::write), Arc::clone(&metrics), |all| &all.audit)
             .map_err(|source| audit_error(audited, source))?;
-        let telemetry = Self { metrics, access: Some(access), audit: Some(audit), settings };
+        let telemetry =
+            Self { metrics, access: Some(access), audit: Some(audit), traces: ArcSwapOption::empty(), settings };
         telemetry.apply(logging, audited);
         Ok(Arc::new(telemetry))
     }
@@ -94,7 +106,13 @@ impl Telemetry {
     /// Counts and keeps nothing else: for what serves requests without a configuration, tests above all.
     pub fn silent() -> Arc<Self> {
         let metrics = Arc::new(Metrics::default());
-        Arc::new(Self { metrics, access: None, audit: None, settings: Settings::default() })
+        Arc::new(Self {
+            metrics,
+            access: None,
+            audit: None,
+            traces: ArcSwapOption::empty(),
+            settings: Settings::default(),
+        })
     }
 
     /// Takes over the settings of a configuration that comes into force, those of the program's log too.
@@ -102,10 +120,12 @@ impl Telemetry {
     /// # Errors
     /// Its audit file cannot be opened; everything stays as it was.
     pub fn reconfigure(&self, config: &Config) -> Result<(), TelemetryError> {
+        let traces = self.exporter(config.otlp.as_deref())?;
         if let Some(audit) = &self.audit {
             let other = destination(&config.audit.path);
             audit.reopen(Some(other)).map_err(|source| audit_error(&config.audit, source))?;
         }
+        self.traces.store(traces);
         log::change(&config.logging);
         self.apply(&config.logging, &config.audit);
         Ok(())
@@ -135,18 +155,25 @@ impl Telemetry {
         let place = record.place.take();
         let audit = self.audit.as_ref().filter(|_| self.audits(record.verdict));
         let access = self.access.as_ref().filter(|_| self.settings.access.load(Ordering::Relaxed));
-        match (audit, access) {
-            (None, None) => {}
-            (audit, access) => {
-                let record = Arc::new(record);
-                if let Some(access) = access {
-                    access.push(Arc::clone(&record), None);
-                }
-                if let Some(audit) = audit {
-                    audit.push(record, place);
-                }
-            }
+        let traces = self.traces.load();
+        if audit.is_none() && access.is_none() && traces.is_none() {
+            return;
         }
+        let record = Arc::new(record);
+        if let Some(access) = access {
+            access.push(Arc::clone(&record), None);
+        }
+        if let Some(traces) = &*traces {
+            traces.push(Arc::clone(&record));
+        }
+        if let Some(audit) = audit {
+            audit.push(record, place);
+        }
+    }
+
+    /// Whether somebody will see how long the steps of a request took, and measuring them is worth the clock's time.
+    pub fn traces(&self) -> bool {
+        self.traces.load().is_some()
     }
 
     /// Reserves a place for an audit record where `audit.required` says so; see [`Recording::reserve`].
@@ -172,6 +199,19 @@ impl Telemetry {
         for writer in [&self.audit, &self.access].into_iter().flatten() {
             writer.finish(PATIENCE);
         }
+        if let Some(traces) = &*self.traces.load() {
+            traces.finish(PATIENCE);
+        }
+    }
+
+    /// The exporter for this endpoint: the one there is, if it goes there.
+    fn exporter(&self, endpoint: Option<&str>) -> Result<Option<Arc<Exporter>>, TelemetryError> {
+        let Some(endpoint) = endpoint else { return Ok(None) };
+        if let Some(same) = self.traces.load_full().filter(|exporter| exporter.goes_to(endpoint)) {
+            return Ok(Some(same));
+        }
+        let exporter = Exporter::start(endpoint, Arc::clone(&self.metrics)).map_err(TelemetryError::Traces)?;
+        Ok(Some(Arc::new(exporter)))
     }
 
     fn apply(&self, logging: &Logging, audit: &Audit) {

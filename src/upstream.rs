@@ -12,11 +12,12 @@ mod load;
 mod pool;
 mod request_headers;
 mod response_headers;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Response, Version};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,9 +31,11 @@ use self::body::{BodyLimits, RequestBody};
 use self::exchange::Exchange;
 use self::load::{Configured, Host, Shared};
 use self::request_headers::{Delivery, Effects, Framing, TrailerRules};
+use self::tunnel::Opening;
 
 pub use self::body::{ClientBody, ResponseBody};
 pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
+pub use self::tunnel::tunnels_ended;
 
 /// Bytes that are buffered at most in one direction of one exchange (http.md, "Towards the upstream").
 const BUFFER: usize = 64 * 1024;
@@ -134,14 +137,18 @@ impl Upstreams {
         &self,
         order: &Order<'_>,
         effects: &Effects<'_>,
-        request: Request<ClientBody>,
+        mut request: Request<ClientBody>,
         facts: &Facts,
     ) -> Result<Exchange<'_>, Failure> {
         let configured = self.list.get(order.upstream).ok_or(Failure::Unwritable)?;
         let upstream = &configured.upstream;
+        let tunnel = (facts.purpose == Purpose::WebSocket).then(|| hyper::upgrade::on(&mut request));
+        if tunnel.is_some() && upstream.http2 {
+            return Err(Failure::Protocol(ProtocolFault::NoTunnel));
+        }
         let (mut head, body) = request.into_parts();
         let limits = BodyLimits { size: order.max_body.unwrap_or(self.shared.body.size), ..self.shared.body };
-        let framing = framing(&body, limits)?;
+        let framing = if tunnel.is_some() { Framing::None } else { framing(&body, limits)? };
         let host = match &upstream.host {
             Host::Original => facts.authority.clone(),
             Host::Fixed(name) => name.clone(),
@@ -153,6 +160,7 @@ impl Upstreams {
             client_address_from: self.shared.client_address_from,
         };
         request_headers::rewrite(&mut head, facts, effects, &delivery, framing);
+        let opening = tunnel.map(|client| Opening::new(client, &mut head, facts.drain.clone())).transpose()?;
         let (body, progress) = match framing {
             Framing::None => (RequestBody::none(), None),
             Framing::Length(_) | Framing::Unknown => {
@@ -171,6 +179,7 @@ impl Upstreams {
             request: sent,
             progress,
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
+            opening,
             ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
         })
     }
@@ -200,7 +209,7 @@ fn just_after(last: Timestamp) -> Instant {
     let end = Duration::from_secs(u64::try_from(last.0.saturating_add(1)).unwrap_or(0));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // A token that outlives the clock's range ends with it: in a hundred years.
-    let left = end.saturating_sub(now).min(Duration::from_secs(100 * 365 * 24 * 3600));
+    let left = end.saturating_sub(now).min(Duration::from_hours(100 * 365 * 24));
     Instant::now() + left
 }
 
@@ -222,7 +231,9 @@ pub fn asks_for_websocket<B>(request: &Request<B>) -> bool {
                 && websocket
                 && offered.next().is_none()
                 && named(CONNECTION, b"upgrade")
-                && headers.contains_key(http::header::SEC_WEBSOCKET_KEY)
+                && headers.contains_key(SEC_WEBSOCKET_KEY)
+                && !headers.contains_key(CONTENT_LENGTH)
+                && !headers.contains_key(TRANSFER_ENCODING)
         }
         _ => false,
     }

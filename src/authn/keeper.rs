@@ -240,22 +240,46 @@ impl Keeper {
     }
 
     /// One fetch, whatever comes of it.
-    pub async fn attempt(&self, source: &dyn Source) {
+    async fn attempt(&self, source: &dyn Source) {
         self.begin();
         let outcome = match source.fetch().await {
             Ok(published) => KeySet::public(&published.text).map(|set| (set, published)).map_err(describe),
             Err(error) => Err(error),
         };
-        match outcome {
+        let now = (self.clock)();
+        let good = match outcome {
             Ok((set, published)) => {
-                let now = (self.clock)();
                 self.install(set, now);
                 self.succeeded(published.max_age);
-                source.keep(published, now).await;
+                Some(published)
             }
-            Err(error) => self.failed(error),
-        }
+            Err(error) => {
+                self.failed(error);
+                None
+            }
+        };
         self.finished.send_modify(|count| *count += 1);
+        // Nobody waits for the disk.
+        if let Some(published) = good {
+            source.keep(published, now).await;
+        }
+    }
+
+    /// Fetches now, whatever the schedule says, and waits for it: for command lines that run no driver.
+    pub async fn refresh(&self) {
+        let Some(source) = &self.source else { return };
+        if let Ok(_alone) = self.driver.try_lock() {
+            self.attempt(source.as_ref()).await;
+            return;
+        }
+        let mut finished = self.finished.subscribe();
+        {
+            let mut status = self.status();
+            status.in_flight = true;
+            status.wanted = true;
+        }
+        self.wake.notify_one();
+        let _ = timeout(LONGEST_WAIT, finished.changed()).await;
     }
 
     fn begin(&self) {
@@ -308,3 +332,6 @@ impl Keeper {
 fn describe(error: KeySetError) -> String {
     format!("the key set is not usable: {error}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ pub struct Trace {
     pub trace_id: [u8; 16],
     /// The caller's span, when the trace was continued.
     pub parent_id: Option<[u8; 8]>,
-    /// The gateway's span of this request: the `parent-id` that the upstream gets.
+    /// The gateway's span of this request.
     pub span_id: [u8; 8],
     /// The `sampled` flag.
     pub sampled: bool,
@@ -72,10 +72,22 @@ impl Trace {
         traceparent.and_then(Self::parse).unwrap_or_else(Self::start)
     }
 
-    /// The field value for the upstream: the same trace, the gateway's span as parent, version 00.
+    /// The span of the call to the upstream: the `parent-id` that the upstream gets. It follows from the request's, so
+    /// that nobody has to carry it around.
+    pub fn call_id(&self) -> [u8; 8] {
+        let mut id = self.span_id;
+        if let Some(last) = id.last_mut() {
+            // Changes at least one bit, and never to zero altogether.
+            *last ^= if *last == 1 { 2 } else { 1 };
+        }
+        id
+    }
+
+    /// The field value for the upstream: the same trace, the span of the call as parent, version 00.
     pub fn traceparent(&self) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let digits = self.trace_id.iter().chain(&self.span_id).flat_map(|byte| hex_pair(*byte));
+        let call_id = self.call_id();
+        let digits = self.trace_id.iter().chain(&call_id).flat_map(|byte| hex_pair(*byte));
         let places = (3..35).chain(36..52);
         for (at, digit) in places.zip(digits) {
             if let Some(place) = out.get_mut(at) {
@@ -111,6 +123,11 @@ impl Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
+}
+
+/// A fresh span id.
+pub(super) fn span_id() -> [u8; 8] {
+    nonzero()
 }
 
 fn hex_pair(byte: u8) -> [u8; 2] {
@@ -183,7 +200,16 @@ mod tests {
         assert_ne!(Some(trace.span_id), trace.parent_id);
         assert!(trace.sampled);
         let sent = String::from_utf8(trace.traceparent().to_vec()).unwrap();
-        assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", Hex(&trace.span_id)));
+        assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", Hex(&trace.call_id())));
+    }
+
+    #[test]
+    fn a_call_has_a_valid_id_of_its_own() {
+        for last in 0..=u8::MAX {
+            let trace = Trace { span_id: [0, 0, 0, 0, 0, 0, 0, last], ..Trace::start() };
+            assert_ne!(trace.call_id(), trace.span_id);
+            assert_ne!(trace.call_id(), [0; 8]);
+        }
     }
 
     #[test]

@@ -37,8 +37,8 @@ pub struct Metrics {
     pub audit: SinkMetrics,
     /// Lines of the access log.
     pub access: SinkMetrics,
-    /// Spans.
-    pub spans: SinkMetrics,
+    /// Traces of requests.
+    pub traces: SinkMetrics,
     unrouted: Series,
     routes: Mutex<Vec<Arc<Route>>>,
     issuers: Mutex<Named<IssuerMetrics>>,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, Response, Uri, uri};
+use http::{Method, Request, Response, StatusCode, Uri, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, sleep_until};
@@ -17,6 +17,7 @@ use super::load::{Configured, Upstream};
 use super::pool::{Freshness, Http1, Http1Lease, Lease, Pool, Wire};
 use super::request_headers::Delivery;
 use super::response_headers;
+use super::tunnel::Opening;
 
 /// Everything that is needed to get an answer.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Exchange<'u> {
     pub(super) timeout: Duration,
     /// When the token stops being valid.
     pub(super) ends_at: Option<Instant>,
+    /// The handshake to finish, if the request asks for a WebSocket.
+    pub(super) opening: Option<Opening>,
 }
 
 /// What is written as request target: origin form, or with the authority for HTTP/2.
@@ -61,6 +64,9 @@ impl Exchange<'_> {
     /// Sends the request and waits for the head of its answer.
     pub(super) async fn run(self) -> Result<Response<ResponseBody>, Failure> {
         let pool = Pool::of(self.configured);
+        if self.opening.is_some() {
+            return self.run_tunnel(&pool).await;
+        }
         if self.configured.upstream.http2 { self.run_http2(&pool).await } else { self.run_http1(pool).await }
     }
 
@@ -169,6 +175,23 @@ impl Exchange<'_> {
             return Failure::Protocol(ProtocolFault::Malformed(error));
         }
         Failure::Closed(error)
+    }
+
+    async fn run_tunnel(mut self, pool: &Pool) -> Result<Response<ResponseBody>, Failure> {
+        let Some(opening) = self.opening.take() else { return Err(Failure::Unwritable) };
+        let mut connection = pool.open_upgradable().await?;
+        match self.send_http1(&mut connection).await {
+            Attempt::Answered(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                opening.accept(response, self.ends_at).await
+            }
+            Attempt::Answered(response) => {
+                opening.check_refusal(response.status())?;
+                pass_on(response, Lease::Once(connection), self.ends_at)
+            }
+            Attempt::Unsent(_, error) | Attempt::Lost(error) => Err(self.lost(error)),
+            Attempt::TimedOut => Err(Failure::ResponseTimeout(self.timeout)),
+            Attempt::Flooded => Err(Failure::Protocol(ProtocolFault::Interim)),
+        }
     }
 
     async fn run_http2(mut self, pool: &Rc<Pool>) -> Result<Response<ResponseBody>, Failure> {

@@ -84,6 +84,9 @@ pub enum ProtocolFault {
     /// RFC 6455 section 4.1: the handshake's proof is missing or wrong.
     #[error("its WebSocket handshake is wrong")]
     Handshake,
+    /// A WebSocket was asked for, and the upstream is configured with `protocol: h2`.
+    #[error("it is spoken to in HTTP/2, which carries no WebSocket to an upstream")]
+    NoTunnel,
     /// More than [`super::MAX_INTERIM`] interim answers before the final one.
     #[error("it sent more than {} interim responses", super::MAX_INTERIM)]
     Interim,

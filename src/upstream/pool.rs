@@ -125,6 +125,8 @@ pub(super) struct Http2 {
 pub(super) enum Lease {
     /// Alone; goes back to the pool at the response's end.
     Http1(Http1Lease),
+    /// Alone, and closed after this exchange.
+    Once(Http1),
     /// Shared.
     Http2(Rc<Http2>),
 }
@@ -148,6 +150,7 @@ impl Lease {
                     lease.pool.put(lease.connection);
                 }
             }
+            Self::Once(connection) => drop(connection),
             Self::Http2(connection) => connection.last_used.set(Instant::now()),
         }
     }

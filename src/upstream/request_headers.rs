@@ -268,7 +268,7 @@ fn remove_authorization(headers: &mut HeaderMap, rule: AuthorizationHeader) {
     }
 }
 
-/// Whether a server could read a Bearer or DPoP credential out of this value, alone or in a list.
+/// Whether a server could read a Bearer or `DPoP` credential out of this value, alone or in a list.
 fn holds_token(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|part| {
         let part = part.trim_ascii();

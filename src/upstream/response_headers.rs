@@ -43,6 +43,14 @@ pub(super) fn rewrite(head: &mut response::Parts) -> Result<(), ProtocolFault> {
     Ok(())
 }
 
+/// Makes a 101 that was asked for one that the gateway may send.
+pub(super) fn rewrite_switch(head: &mut response::Parts) {
+    let via = joined(&head.headers, &VIA, ", ");
+    remove_connection_fields(&mut head.headers);
+    head.headers.insert(VIA, append(via, received_by(head.version)));
+    head.version = Version::HTTP_11;
+}
+
 fn check_status(status: StatusCode) -> Result<(), ProtocolFault> {
     match status.as_u16() {
         101 => Err(ProtocolFault::UnaskedSwitch),
@@ -73,7 +81,7 @@ fn check_framing(head: &mut response::Parts) -> Result<(), ProtocolFault> {
 }
 
 /// Removes what concerns the connection to the upstream only.
-pub(super) fn remove_connection_fields(headers: &mut HeaderMap) {
+fn remove_connection_fields(headers: &mut HeaderMap) {
     let named: SmallVec<[String; 2]> = list(headers, &CONNECTION)
         .map(|name| fold_header(&String::from_utf8_lossy(name)))
         .filter(|name| name != "close" && name != "keep-alive")

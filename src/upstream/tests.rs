@@ -4,5 +4,8 @@ mod support;
 
 mod bodies;
 mod connections;
+mod http2;
 mod requests;
 mod responses;
+mod tls;
+mod tunnels;

@@ -52,6 +52,11 @@ impl Keys {
         }
     }
 
+    /// One more key on P-256.
+    pub(crate) fn fresh_p256() -> EcdsaKeyPair {
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
+    }
+
     /// The public halves, named after their kind.
     pub(crate) fn jwks(&self) -> Value {
         json!({"keys": [
@@ -197,8 +202,12 @@ pub(crate) fn outcome(issuers: &Issuers, token: &str) -> Result<Arc<Principal>, 
 }
 
 pub(crate) fn outcome_at(issuers: &Issuers, token: &str, now: Timestamp) -> Result<Arc<Principal>, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let found = runtime.block_on(issuers.authenticate(&bearer(token), &anyone(), None, now));
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    }
+    let headers = bearer(token);
+    let found = RUNTIME.with(|runtime| runtime.block_on(issuers.authenticate(&headers, &anyone(), None, now)));
     found.map(|principal| principal.expect("a token was sent"))
 }
 

@@ -209,7 +209,7 @@ fn program(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     out.counter("torwart_config_reloads", "Attempts to load the configuration", reloads)?;
     out.counter("torwart_audit_records", "Audit records by what became of them", sink(&metrics.audit))?;
     out.counter("torwart_access_log_lines", "Lines of the access log by what became of them", sink(&metrics.access))?;
-    out.counter("torwart_spans", "Spans by what became of them", sink(&metrics.spans))?;
+    out.counter("torwart_traces", "Traces of requests by what became of them", sink(&metrics.traces))?;
     let build = [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], Value::Gauge(1.0))];
     out.gauge("torwart_build_info", "The version that is running", build)
 }

@@ -30,9 +30,8 @@ use crate::target::quirks::Quirks;
 /// Runs a test on one thread, as a worker does; a test that hangs fails.
 pub(super) fn run<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-    })
+    LocalSet::new()
+        .block_on(&runtime, async { tokio::time::timeout(Duration::from_mins(1), test).await.expect("the test hangs") })
 }
 
 /// An upstream with short times at this address.
@@ -44,7 +43,7 @@ pub(super) fn upstream_at(address: SocketAddr) -> config::Upstream {
         balance: Balance::RandomTwoLeastRequests,
         connect_timeout: Duration::from_secs(2),
         response_timeout: Duration::from_secs(5),
-        idle_timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_mins(1),
         health: None,
         tls: UpstreamTls::default(),
         quirks: Quirks::default(),
@@ -315,8 +314,9 @@ impl Raw {
         let prefix = format!("{}: ", name.to_ascii_lowercase());
         String::from_utf8_lossy(&self.seen.borrow())
             .lines()
-            .filter(|line| line.to_ascii_lowercase().starts_with(&prefix))
-            .map(|line| line[prefix.len()..].to_owned())
+            .filter_map(|line| line.split_at_checked(prefix.len()))
+            .filter(|(name, _)| name.to_ascii_lowercase() == prefix)
+            .map(|(_, value)| value.to_owned())
             .collect()
     }
 
