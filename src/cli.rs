@@ -6,11 +6,13 @@
 
 mod check;
 mod completions;
+mod dev;
 mod health;
 mod reload;
 mod run;
 mod schema;
 mod status;
+mod token;
 mod version;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -39,6 +41,8 @@ struct Arguments {
 enum Verb {
     /// Be the gateway.
     Run(run::Args),
+    /// Run the gateway for a laptop: no configuration file, no network, nothing to install.
+    Dev(dev::Args),
     /// Load everything and print errors and warnings.
     Check(check::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
@@ -47,6 +51,8 @@ enum Verb {
     Status(status::Args),
     /// Make the running gateway load its configuration again.
     Reload(reload::Args),
+    /// Make dev tokens.
+    Token(token::Args),
     /// Print the JSON Schema of a file format, for editors.
     Schema(schema::Args),
     /// Print a completion script for a shell.
@@ -115,10 +121,12 @@ pub fn main() -> ExitCode {
     let common = Common { config: arguments.config };
     match arguments.verb {
         Verb::Run(args) => run::run(&args, &common),
+        Verb::Dev(args) => dev::run(&args, &common),
         Verb::Check(args) => check::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),
         Verb::Reload(args) => reload::run(&args, &common),
+        Verb::Token(args) => token::run(&args, &common),
         Verb::Schema(args) => schema::run(&args, &common),
         Verb::Completions(args) => completions::run(&args, &mut Arguments::command()),
         Verb::Version(args) => version::run(&args, &common),

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 pub use self::build::surroundings;
 pub use self::control::Control;
+pub use self::watch::Watch;
 use crate::authn::Issuers;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -139,7 +140,7 @@ impl Snapshots {
     ///
     /// # Errors
     /// The operating system refuses to watch.
-    pub fn watch(self: &Arc<Self>) -> Result<watch::Watch, notify::Error> {
+    pub fn watch(self: &Arc<Self>) -> Result<Watch, notify::Error> {
         watch::start(self)
     }
 }

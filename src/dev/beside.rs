@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 /// How long the command has to end by itself.
@@ -43,12 +44,11 @@ impl Beside {
 
     /// Asks the command to end, and makes it end when it does not.
     pub async fn stop(mut self) {
-        if let Some(id) = self.child.id() {
-            // The standard library sends no signal but SIGKILL; the shell does.
-            let asked = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &id.to_string()]).status().await;
-            if asked.is_ok() && tokio::time::timeout(PATIENCE, self.child.wait()).await.is_ok() {
-                return;
-            }
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if id.is_some_and(|id| kill_process(id, Signal::TERM).is_ok())
+            && tokio::time::timeout(PATIENCE, self.child.wait()).await.is_ok()
+        {
+            return;
         }
         // It has ended, or it will not listen.
         let _ = self.child.kill().await;

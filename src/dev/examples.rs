@@ -1,0 +1,11 @@
+//! The example policies of the three issuer families, with their tests: what dev mode shows to whoever has none yet.
+
+/// Every file with its text.
+pub const FILES: [(&str, &str); 6] = [
+    ("kusy-customers.yaml", include_str!("examples/kusy-customers.yaml")),
+    ("kusy-customers.test.yaml", include_str!("examples/kusy-customers.test.yaml")),
+    ("organizations.yaml", include_str!("examples/organizations.yaml")),
+    ("organizations.test.yaml", include_str!("examples/organizations.test.yaml")),
+    ("ameise.yaml", include_str!("examples/ameise.yaml")),
+    ("ameise.test.yaml", include_str!("examples/ameise.test.yaml")),
+];
