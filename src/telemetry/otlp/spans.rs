@@ -35,7 +35,8 @@ pub(super) fn request(records: &[Arc<Record>]) -> Bytes {
 #[serde(rename_all = "camelCase")]
 struct Span {
     trace_id: String,
-    span_id: String,
+    #[serde(rename = "spanId")]
+    id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent_span_id: Option<String>,
     name: String,
@@ -84,7 +85,7 @@ fn server(record: &Record) -> Span {
     let failed = record.status.is_none_or(|status| status >= 500);
     let parent = record.trace.parent_id.map(|parent| Hex(&parent).to_string());
     Span {
-        span_id: Hex(&record.trace.span_id).to_string(),
+        id: Hex(&record.trace.span_id).to_string(),
         parent_span_id: parent,
         kind: SERVER,
         status: failed.then_some(Status { code: ERROR }),
@@ -101,7 +102,7 @@ fn upstream(record: &Record, call: &UpstreamCall) -> Span {
     // For a client, RFC 9110's client errors are errors too (semantic conventions, "Status").
     let failed = call.status.is_none_or(|status| status >= 400);
     Span {
-        span_id: Hex(&record.trace.call_id()).to_string(),
+        id: Hex(&record.trace.call_id()).to_string(),
         kind: CLIENT,
         status: failed.then_some(Status { code: ERROR }),
         ..child(record, &call.name, call.step, attributes)
@@ -112,7 +113,7 @@ fn child(record: &Record, name: &str, step: Step, attributes: Vec<Value>) -> Spa
     let start = record.time + step.after;
     Span {
         trace_id: Hex(&record.trace.trace_id).to_string(),
-        span_id: Hex(&crate::telemetry::id::span_id()).to_string(),
+        id: Hex(&crate::telemetry::id::span_id()).to_string(),
         parent_span_id: Some(Hex(&record.trace.span_id).to_string()),
         name: name.to_owned(),
         kind: INTERNAL,
