@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Diagnostics, Place, Source};
 use crate::document::{
-    CIDR, Field, Fields, Format, NONEMPTY, Names, Rule, Shape, TEXT, Variables, check, json_schema, network, parse,
+    CIDR, Field, Fields, Format, Mapping, NONEMPTY, Names, Rule, Shape, TEXT, Variables, check, json_schema, network,
+    parse,
 };
 
 /// Reasons of a denial, in the order of policy.md.
@@ -179,7 +180,7 @@ pub fn inspect(sources: &[Arc<Source>]) -> Diagnostics {
     for source in sources {
         let Some(node) = parse(source, &mut problems) else { continue };
         check(&node, &TESTS, source, &mut problems);
-        for entry in node.map().and_then(|map| map.map("personas")).into_iter().flat_map(|map| map.entries()) {
+        for entry in node.map().and_then(|map| map.map("personas")).into_iter().flat_map(Mapping::entries) {
             let place = entry.key.place(source);
             if let Some(first) = personas.get(&entry.key.text) {
                 problems

@@ -15,7 +15,7 @@ mod status;
 mod token;
 mod version;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Stderr, Stdout, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ use crate::document::Environment;
 #[derive(Debug, Parser)]
 #[command(name = "torwart", version, max_term_width = 100, arg_required_else_help = true)]
 struct Arguments {
-    /// Configuration file [default: $TORWART_CONFIG, ./torwart.yaml, /etc/torwart/torwart.yaml].
+    /// Configuration file. Default: `TORWART_CONFIG`, `./torwart.yaml`, `/etc/torwart/torwart.yaml`.
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -103,6 +103,8 @@ pub(crate) enum Format {
 pub(crate) struct Common {
     /// `--config`.
     config: Option<PathBuf>,
+    stdout: Stdout,
+    stderr: Stderr,
 }
 
 /// What is said where there is no configuration file.
@@ -118,7 +120,7 @@ pub fn main() -> ExitCode {
             return if fault.use_stderr() { Exit::NoAnswer } else { Exit::Yes }.into();
         }
     };
-    let common = Common { config: arguments.config };
+    let common = Common { config: arguments.config, stdout: std::io::stdout(), stderr: std::io::stderr() };
     match arguments.verb {
         Verb::Run(args) => run::run(&args, &common),
         Verb::Dev(args) => dev::run(&args, &common),
@@ -140,11 +142,6 @@ impl Common {
         config::locate(self.config.as_deref(), &ProcessEnvironment)
     }
 
-    /// Whether the configuration file was named, by `--config` or `TORWART_CONFIG`.
-    pub(crate) fn config_is_named(&self) -> bool {
-        self.config.is_some() || ProcessEnvironment.variable("TORWART_CONFIG").is_some_and(|path| !path.is_empty())
-    }
-
     /// Reads the configuration file, for verbs that need one. What is wrong has been printed when there is none;
     /// the verb then ends with [`Exit::NoAnswer`], or [`Exit::Configuration`] if it is `run`.
     pub(crate) fn load_config(&self) -> Option<Config> {
@@ -159,7 +156,7 @@ impl Common {
 
     /// Prints a result, as it is. A reader that went away is no fault.
     pub(crate) fn print(&self, text: &str) {
-        let mut out = std::io::stdout().lock();
+        let mut out = self.stdout.lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 
@@ -170,20 +167,20 @@ impl Common {
 
     /// Says something that is no result, with a line break.
     pub(crate) fn note(&self, text: &str) {
-        let mut out = std::io::stderr().lock();
+        let mut out = self.stderr.lock();
         let _ = writeln!(out, "torwart: {text}");
     }
 
     /// Prints findings beside a result.
     pub(crate) fn report(&self, problems: &Diagnostics) {
-        let mut out = std::io::stderr().lock();
+        let mut out = self.stderr.lock();
         let style = style(out.is_terminal());
         let _ = out.write_all(rendered(problems, style).as_bytes());
     }
 
     /// Prints findings that are the result.
     pub(crate) fn print_findings(&self, problems: &Diagnostics) {
-        self.print(&rendered(problems, style(std::io::stdout().is_terminal())));
+        self.print(&rendered(problems, style(self.stdout.is_terminal())));
     }
 }
 

@@ -47,6 +47,16 @@ impl Place {
         &self.source.path
     }
 
+    /// `path`, `line` and `column`.
+    fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let (line, column) = self.line_column();
+        let path = self.path().to_string_lossy().into_owned();
+        [("path", path.into()), ("line", line.into()), ("column", column.into())]
+            .into_iter()
+            .map(|(name, value): (_, serde_json::Value)| (name.to_owned(), value))
+            .collect()
+    }
+
     /// `path:line:column`, the path relative to `base` if it is below.
     fn shown(&self, base: Option<&Path>) -> String {
         let (line, column) = self.line_column();
@@ -147,22 +157,21 @@ impl Diagnostic {
     /// The diagnostic for programs: `severity`, `message`, and where they exist `path`, `line`, `column`, `help` and
     /// `related`.
     pub fn to_json(&self) -> serde_json::Value {
-        let mut out = serde_json::json!({"severity": self.severity.as_str(), "message": self.message});
+        let mut out = serde_json::Map::new();
+        out.insert("severity".to_owned(), self.severity.as_str().into());
+        out.insert("message".to_owned(), self.message.as_str().into());
         if let Some(place) = &self.place {
-            let (line, column) = place.line_column();
-            out["path"] = place.path().to_string_lossy().into();
-            out["line"] = line.into();
-            out["column"] = column.into();
+            out.append(&mut place.to_json());
         }
         if let Some(help) = &self.help {
-            out["help"] = help.as_str().into();
+            out.insert("help".to_owned(), help.as_str().into());
         }
         if let Some((place, note)) = &self.related {
-            let (line, column) = place.line_column();
-            let path = place.path().to_string_lossy();
-            out["related"] = serde_json::json!({"path": path, "line": line, "column": column, "message": note});
+            let mut related = place.to_json();
+            related.insert("message".to_owned(), note.as_str().into());
+            out.insert("related".to_owned(), related.into());
         }
-        out
+        out.into()
     }
 }
 

@@ -275,6 +275,7 @@ fn set<T: TryFrom<u64>>(target: &mut T, map: &Mapping, key: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FlowRule;
     use super::*;
 
     fn none(_: &str) -> Option<String> {
@@ -429,8 +430,7 @@ issuers:
 "#,
         );
         let rules: Vec<_> = config.issuers.iter().map(|issuer| issuer.client_credentials_when.clone()).collect();
-        use super::super::FlowRule::{ClientEqualsSubject, Never};
-        assert_eq!(rules, [Some(ClientEqualsSubject), Some(Never), Some(Never)]);
+        assert_eq!(rules, [Some(FlowRule::ClientEqualsSubject), Some(FlowRule::Never), Some(FlowRule::Never)]);
         assert_eq!(config.issuers[1].claims.permissions[0].0.as_ref(), ["realm_access", "roles"]);
         assert_eq!(config.issuers[2].userinfo.as_ref().unwrap().cache.as_secs(), 60);
         assert_eq!(config.issuers[2].userinfo.as_ref().unwrap().claims.len(), 3);

@@ -78,7 +78,7 @@ fn collect(directory: &Path, wanted: Documents, depth: usize, paths: &mut Vec<Pa
 
 fn kind(name: &str) -> Option<Documents> {
     let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"))?;
-    Some(if stem.ends_with(".test") { Documents::Tests } else { Documents::Policies })
+    Some(if stem.strip_suffix(".test").is_some() { Documents::Tests } else { Documents::Policies })
 }
 
 #[cfg(test)]

@@ -188,10 +188,10 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         let path = path.strip_prefix("//").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        return match path.starts_with('/') && path.len() > 1 {
-            true => Ok(Endpoint { tls: false, host: path.to_owned(), port: 0, unix: true }),
-            false => Err("the path of a socket is absolute: `unix:/run/app.sock`".to_owned()),
-        };
+        if !path.starts_with('/') || path.len() == 1 {
+            return Err("the path of a socket is absolute: `unix:/run/app.sock`".to_owned());
+        }
+        return Ok(Endpoint { tls: false, host: path.to_owned(), port: 0, unix: true });
     }
     if !text.contains("://") {
         return Err(format!("say the scheme: `http://{text}` or `https://{text}`"));
@@ -270,6 +270,13 @@ mod tests {
         ] {
             assert!(endpoint(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn every_server_and_preset_is_known_by_the_name_declared() {
+        assert_eq!(SERVERS, crate::target::quirks::Server::ALL.map(|(name, _)| name));
+        assert_eq!(PRESETS, Preset::ALL.map(|(name, _)| name));
+        assert!(ALGORITHMS.iter().all(|name| algorithm(name).is_some()));
     }
 
     #[test]

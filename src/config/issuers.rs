@@ -225,7 +225,7 @@ fn introspection(reader: &mut Reader<'_>, map: &Mapping, integration: bool) -> O
         endpoint: map.text("endpoint").map(str::to_owned),
         client_id: map.text("client_id")?.to_owned(),
         client_secret_file: reader.file(map.get("client_secret_file")?, FileKind::Secret),
-        cache: map.duration("cache").unwrap_or(Duration::from_secs(60)),
+        cache: map.duration("cache").unwrap_or(Duration::from_mins(1)),
         always: map.bool("always").unwrap_or(false),
     })
 }
@@ -235,8 +235,7 @@ fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<U
         return issuer.userinfo.clone();
     };
     let before = issuer.userinfo.clone();
-    let mut userinfo =
-        before.unwrap_or(Userinfo { endpoint: None, claims: Vec::new(), cache: Duration::from_secs(300) });
+    let mut userinfo = before.unwrap_or(Userinfo { endpoint: None, claims: Vec::new(), cache: Duration::from_mins(5) });
     if let Some(node) = inner.get("endpoint") {
         https(reader, node, issuer.integration);
         userinfo.endpoint = node.text().map(str::to_owned);

@@ -101,7 +101,9 @@ pub(super) fn tls(reader: &mut Reader<'_>, map: &Mapping) -> ListenerTls {
         Some("required") => ClientCertificates::Required,
         _ => ClientCertificates::None,
     };
-    let client_ca = clients.and_then(|map| map.get("ca")).map(|node| reader.file(node, FileKind::CaBundle));
+    // A bundle that nothing is verified against is not read, and need not be there.
+    let named = clients.filter(|_| mode != ClientCertificates::None).and_then(|map| map.get("ca"));
+    let client_ca = named.map(|node| reader.file(node, FileKind::CaBundle));
     if let (true, None, Some(node)) =
         (mode != ClientCertificates::None, &client_ca, clients.and_then(|map| map.get("mode")))
     {

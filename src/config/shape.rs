@@ -6,10 +6,10 @@ use super::forms;
 use crate::document::{BOOL, CIDR, Field, Fields, LITERAL, NONEMPTY, Names, Rule, Shape};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 /// A duration that must not be zero: a timeout that always strikes helps nobody.
 static TIMEOUT: Shape = Shape::Duration(MILLISECOND, DAY);
-static LIFETIME: Shape = Shape::Duration(Duration::ZERO, Duration::from_secs(366 * 24 * 3600));
+static LIFETIME: Shape = Shape::Duration(Duration::ZERO, Duration::from_hours(366 * 24));
 static COUNT: Shape = Shape::Int(1, 1_000_000_000);
 static PATH: &Shape = &NONEMPTY;
 static URL: Shape = Shape::Format(&forms::URL);
@@ -133,7 +133,7 @@ static ISSUER: Shape = Shape::Map(&Fields {
         ),
         Field::optional(
             "leeway",
-            &Shape::Duration(Duration::ZERO, Duration::from_secs(300)),
+            &Shape::Duration(Duration::ZERO, Duration::from_mins(5)),
             "How far clocks may differ. Default 30s.",
         ),
         Field::optional(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::document::Reader;
 use super::{Balance, CertificateFiles, FileKind, HealthCheck, Protocol, Upstream, UpstreamHost, UpstreamTls, forms};
 use crate::document::{Mapping, Node};
-use crate::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
+use crate::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading, Server};
 
 /// Reads all upstreams in the order they are written.
 pub(super) fn read(reader: &mut Reader<'_>, map: Option<&Mapping>) -> Vec<Upstream> {
@@ -78,7 +78,7 @@ fn tls(reader: &mut Reader<'_>, map: &Mapping, upstream: &Upstream) -> UpstreamT
 }
 
 fn quirks(map: &Mapping) -> Quirks {
-    let mut quirks = map.text("server").map(server).unwrap_or_default();
+    let mut quirks = map.text("server").and_then(Server::named).map(Server::quirks).unwrap_or_default();
     let readings = [
         (&mut quirks.case, "case"),
         (&mut quirks.path_parameters, "path_parameters"),
@@ -118,26 +118,4 @@ fn quirks(map: &Mapping) -> Quirks {
         _ => quirks.form_parameters,
     };
     quirks
-}
-
-/// What is certain about a server whatever runs on it. `never` switches a check off, so it is said only of what no
-/// framework on that server does; all else stays `unknown` and is checked.
-fn server(name: &str) -> Quirks {
-    use Reading::{Always, Never};
-    let plain = Quirks::default();
-    match name {
-        // Windows file names and ASP.NET routes have no case.
-        "iis" => Quirks { case: Always, ..plain },
-        // Catalina removes path parameters before it maps a request to a servlet.
-        "tomcat" => Quirks { path_parameters: Always, ..plain },
-        // PHP's own SCRIPT_NAME and PATH_INFO keep semicolons.
-        "php" => Quirks { path_parameters: Never, ..plain },
-        // PEP 3333: PATH_INFO is decoded once, `%2F` with it.
-        "wsgi" => Quirks { encoded_slash: Always, path_parameters: Never, ..plain },
-        // The URL reaches the handler as sent.
-        "node" => Quirks { path_parameters: Never, ..plain },
-        // net/http compares decoded paths byte for byte.
-        "go" => Quirks { case: Never, path_parameters: Never, trailing_dot: Never, double_decoding: Never, ..plain },
-        _ => plain,
-    }
 }

@@ -77,10 +77,8 @@ impl Check<'_> {
                     .map_or_else(|| format!("write {}", choice(words)), |word| format!("did you mean `{word}`?"));
                 self.report(node.span, format!("unknown value {shown}"), help);
             }
-            Shape::Int(min, max) => {
-                if !node.int().is_some_and(|value| (*min..=*max).contains(&value)) {
-                    self.report(node.span, format!("{shown} is out of range"), range(min, max, &i64::MAX));
-                }
+            Shape::Int(min, max) if !node.int().is_some_and(|value| (*min..=*max).contains(&value)) => {
+                self.report(node.span, format!("{shown} is out of range"), range(min, max, &i64::MAX));
             }
             Shape::Size(min, max) => match node.int().map_or_else(
                 || format::size(text),
@@ -91,7 +89,7 @@ impl Check<'_> {
                     self.report(
                         node.span,
                         format!("{shown} is out of range"),
-                        range(bytes_text(*min), bytes_text(*max), bytes_text(u64::MAX)),
+                        range(&bytes_text(*min), &bytes_text(*max), &bytes_text(u64::MAX)),
                     );
                 }
                 Ok(_) => {}
@@ -99,7 +97,7 @@ impl Check<'_> {
             Shape::Duration(min, max) => match format::duration(text) {
                 Err(help) => self.report(node.span, format!("{shown} is not a duration"), help),
                 Ok(value) if !(*min..=*max).contains(&value) => {
-                    let help = range(duration_text(*min), duration_text(*max), duration_text(Duration::MAX));
+                    let help = range(&duration_text(*min), &duration_text(*max), &duration_text(Duration::MAX));
                     self.report(node.span, format!("{shown} is out of range"), help);
                 }
                 Ok(_) => {}
@@ -388,7 +386,7 @@ fn joined(parts: &[String]) -> String {
 }
 
 /// What a range allows, without an upper end that is only the type's.
-fn range<T: Display + PartialEq>(min: T, max: T, unbounded: T) -> String {
+fn range<T: Display + PartialEq>(min: &T, max: &T, unbounded: &T) -> String {
     if min == max {
         format!("write `{min}`")
     } else if unbounded == max {

@@ -27,9 +27,15 @@ impl<F: Fn(&str) -> Option<String>> Environment for F {
 /// variable takes its default; an unset one without default is an error.
 pub fn expand(node: &mut Node, environment: &dyn Environment, source: &Arc<Source>, problems: &mut Diagnostics) {
     match &mut node.value {
-        Value::List(items) => items.iter_mut().for_each(|item| expand(item, environment, source, problems)),
+        Value::List(items) => {
+            for item in items {
+                expand(item, environment, source, problems);
+            }
+        }
         Value::Map(map) => {
-            map.entries.iter_mut().for_each(|entry| expand(&mut entry.value, environment, source, problems))
+            for entry in &mut map.entries {
+                expand(&mut entry.value, environment, source, problems);
+            }
         }
         Value::Text(text) if text.contains("${") => match replaced(text, environment) {
             Ok((value, expanded)) => {

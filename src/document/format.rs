@@ -96,8 +96,8 @@ mod tests {
     fn durations_have_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
-        assert_eq!(duration("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
+        assert_eq!(duration("24h"), Ok(Duration::from_hours(24)));
         for wrong in
             ["", "s", "10", "10 s", "1.5s", "-1s", "10S", "1h30m", "99999999999999999999s", "9999999999999999h"]
         {

@@ -19,31 +19,39 @@ pub(super) fn resolve(text: &str) -> Result<Value, TooLarge> {
         ".nan" | ".NaN" | ".NAN" => return Ok(Value::Float(f64::NAN)),
         _ => {}
     }
-    if let Some(number) = integer(text) {
-        return number.map(Value::Int).ok_or(TooLarge);
+    match integer(text) {
+        Integer::Fits(value) => return Ok(Value::Int(value)),
+        Integer::TooLarge => return Err(TooLarge),
+        Integer::Not => {}
     }
     Ok(float(text).map_or_else(|| Value::Text(text.to_owned()), Value::Float))
 }
 
 /// Whether the text would be a whole number without its quotes.
 pub(super) fn is_integer(text: &str) -> bool {
-    matches!(integer(text), Some(Some(_)))
+    matches!(integer(text), Integer::Fits(_))
 }
 
-/// `Some(None)`: an integer that does not fit.
-fn integer(text: &str) -> Option<Option<i64>> {
-    let based = |digits: &str, radix: u32| {
-        (!digits.is_empty() && digits.chars().all(|c| c.is_digit(radix)))
-            .then(|| i64::from_str_radix(digits, radix).ok())
+/// Whether a text is an integer.
+enum Integer {
+    Fits(i64),
+    TooLarge,
+    Not,
+}
+
+/// `[-+]? [0-9]+`, `0o [0-7]+` or `0x [0-9a-fA-F]+`.
+fn integer(text: &str) -> Integer {
+    let (digits, radix, number) = if let Some(digits) = text.strip_prefix("0x") {
+        (digits, 16, digits)
+    } else if let Some(digits) = text.strip_prefix("0o") {
+        (digits, 8, digits)
+    } else {
+        (text.strip_prefix(['-', '+']).unwrap_or(text), 10, text)
     };
-    if let Some(digits) = text.strip_prefix("0x") {
-        return based(digits, 16);
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Integer::Not;
     }
-    if let Some(digits) = text.strip_prefix("0o") {
-        return based(digits, 8);
-    }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())
+    i64::from_str_radix(number, radix).map_or(Integer::TooLarge, Integer::Fits)
 }
 
 /// `[-+]? ( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`, or an infinity.

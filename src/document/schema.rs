@@ -90,8 +90,8 @@ fn defined(
     let name = title.replace(' ', "-");
     if !definitions.contains_key(&name) {
         definitions.insert(name.clone(), Value::Null);
-        let made = make(definitions);
-        definitions.insert(name.clone(), made);
+        let definition = make(definitions);
+        definitions.insert(name.clone(), definition);
     }
     json!({"$ref": format!("#/$defs/{name}")})
 }

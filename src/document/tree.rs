@@ -146,23 +146,21 @@ impl Builder<'_> {
         Some(())
     }
 
-    fn scalar(&mut self, text: String, style: ScalarStyle, mut span: Span, broken: bool) -> Node {
+    fn scalar(&mut self, text: String, style: ScalarStyle, mut span: Span, mut broken: bool) -> Node {
         let written = self.source.text.get(span.start..span.end).unwrap_or_default();
         if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
             span.end = span.start + written.trim_end().len();
         }
         let quoted = style != ScalarStyle::Plain;
-        let value = if quoted { Ok(Value::Text(text)) } else { scalar::resolve(&text) };
-        let (value, broken) = match value {
-            Ok(value) => (value, broken),
-            Err(scalar::TooLarge) => {
-                let place = self.place(span);
-                self.problems
-                    .error(place, format!("the number `{written}` does not fit 64 bits"))
-                    .help(format!("quote it to mean text: `\"{written}\"`"));
-                (Value::Null, true)
-            }
-        };
+        let resolved = if quoted { Ok(Value::Text(text)) } else { scalar::resolve(&text) };
+        let value = resolved.unwrap_or_else(|scalar::TooLarge| {
+            let place = self.place(span);
+            self.problems
+                .error(place, format!("the number `{written}` does not fit 64 bits"))
+                .help(format!("quote it to mean text: `\"{written}\"`"));
+            broken = true;
+            Value::Null
+        });
         Node { value, span, quoted, expanded: false, broken }
     }
 
@@ -354,7 +352,7 @@ mod tests {
     }
 
     fn slice(text: &str, node: &Node) -> String {
-        text[node.span.start..node.span.end].to_owned()
+        text.get(node.span.start..node.span.end).unwrap().to_owned()
     }
 
     #[test]
@@ -382,7 +380,7 @@ mod tests {
         assert_eq!(slice(text, item), "d: |\n      block\n\n    e: x");
         assert_eq!(slice(text, map.get("f").unwrap()), "'q'");
         let key = &map.entry("ä").unwrap().key;
-        assert_eq!(&text[key.span.start..key.span.end], "ä");
+        assert_eq!(text.get(key.span.start..key.span.end), Some("ä"));
     }
 
     #[test]
@@ -424,10 +422,11 @@ mod tests {
 
     #[test]
     fn nested_aliases_count_each_time() {
+        use std::fmt::Write as _;
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..10 {
             let before = vec![format!("*a{}", level - 1); 10].join(", ");
-            text.push_str(&format!("a{level}: &a{level} [{before}]\n"));
+            let _ = writeln!(text, "a{level}: &a{level} [{before}]");
         }
         let found = messages(&text);
         assert_eq!(found.len(), 1);
