@@ -1,8 +1,8 @@
 //! What the upstream is told in headers: first everything is removed that only the gateway may say or that concerns
 //! one hop only, then the gateway says it. Pure.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+mod hops;
+mod trailers;
 
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
@@ -11,11 +11,12 @@ use http::header::{
 use http::{Method, Version, request};
 use smallvec::SmallVec;
 
-use super::body::unless_empty;
 use super::{Facts, Purpose, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
 use crate::target::fold::{fold_header, folds_to, starts_folded};
+
+pub(super) use self::trailers::TrailerRules;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -25,7 +26,7 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Suffixes of the identity headers (http.md, "Towards the upstream"): `identity.pass` cannot name one.
-pub(super) const IDENTITY: [&str; 12] = [
+pub(super) const IDENTITY: [&str; 11] = [
     "subject",
     "client-id",
     "issuer",
@@ -37,7 +38,6 @@ pub(super) const IDENTITY: [&str; 12] = [
     "policy",
     "route",
     "assertion",
-    "organizations",
 ];
 
 /// Names of HTTP/1 and HTTP/2 connections, of framing, and of what the gateway itself sets: never passed on as the
@@ -63,26 +63,6 @@ const NEVER: [&str; 16] = [
 
 /// Names that make a server take another method than the request's.
 const METHOD_OVERRIDE: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-
-/// Fields that a trailer section may not carry (RFC 9110 section 6.5.1), beside those removed as headers.
-const NOT_IN_TRAILERS: [&str; 16] = [
-    "authorization",
-    "cache-control",
-    "content-encoding",
-    "content-range",
-    "content-type",
-    "cookie",
-    "forwarded",
-    "max-forwards",
-    "range",
-    "set-cookie",
-    "trailer",
-    "tracestate",
-    "x-forwarded-for",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-];
 
 /// `identity.prefix` and `identity.pass`.
 #[derive(Debug)]
@@ -188,9 +168,8 @@ impl Kept {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        let chain = Chain { facts };
-        put(headers, X_FORWARDED_FOR, &chain.x_forwarded_for(self.forwarded_for.as_ref()));
-        put(headers, FORWARDED, &chain.forwarded(self.forwarded.as_ref()));
+        put(headers, X_FORWARDED_FOR, hops::x_forwarded_for(facts, self.forwarded_for.as_ref()));
+        put(headers, FORWARDED, hops::forwarded(facts, self.forwarded.as_ref()));
         if !delivery.http2 {
             headers.insert(HOST, delivery.host.clone());
             if let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten() {
@@ -237,9 +216,12 @@ fn reserved(name: &str, effects: &Effects<'_>, identity: &IdentityNames) -> bool
         || effects.set.iter().any(|(set, _)| alike(name, set.as_str()))
 }
 
-/// Whether two names fold to the same.
+/// Whether two names fold to the same. Allocates nothing.
 fn alike(left: &str, right: &str) -> bool {
-    left.len() == right.len() && folds_to(left, &fold_header(right))
+    let same = |(left, right): (u8, u8)| {
+        left.eq_ignore_ascii_case(&right) || !(left.is_ascii_alphanumeric() || right.is_ascii_alphanumeric())
+    };
+    left.len() == right.len() && left.bytes().zip(right.bytes()).all(same)
 }
 
 /// Whether the name tells where the request came from and is not to be believed. Of a trusted proxy the plain
@@ -320,38 +302,6 @@ fn set_unless_single(headers: &mut HeaderMap, name: HeaderName, value: HeaderVal
     }
 }
 
-/// Writers of the two fields that list the hops.
-struct Chain<'f> {
-    facts: &'f Facts,
-}
-
-impl Chain<'_> {
-    /// The believed value with the peer appended. Without one, but behind a trusted proxy, the client that the other
-    /// field named comes first.
-    fn x_forwarded_for(&self, believed: Option<&HeaderValue>) -> String {
-        let peer = self.facts.peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-        match believed.and_then(|value| value.to_str().ok()) {
-            Some(before) => format!("{before}, {peer}"),
-            None if self.facts.client == self.facts.peer || !self.facts.peer_is_trusted => peer,
-            None => {
-                let client = self.facts.client.map_or_else(|| "unknown".to_owned(), |client| client.to_string());
-                format!("{client}, {peer}")
-            }
-        }
-    }
-
-    /// RFC 7239 section 4.
-    fn forwarded(&self, believed: Option<&HeaderValue>) -> String {
-        let host = self.facts.authority.to_str().unwrap_or_default();
-        let own = format!("for={};host=\"{host}\";proto={}", node(self.facts.peer), self.facts.scheme.as_str());
-        match believed.and_then(|value| value.to_str().ok()) {
-            Some(before) => format!("{before}, {own}"),
-            None if self.facts.client == self.facts.peer || !self.facts.peer_is_trusted => own,
-            None => format!("for={}, {own}", node(self.facts.client)),
-        }
-    }
-}
-
 impl Scheme {
     /// The scheme's name.
     pub fn as_str(self) -> &'static str {
@@ -359,15 +309,6 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
         }
-    }
-}
-
-/// RFC 7239 section 6.
-fn node(address: Option<IpAddr>) -> String {
-    match address {
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-        None => "unknown".to_owned(),
     }
 }
 
@@ -413,58 +354,12 @@ fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    match HeaderValue::from_str(value) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    match HeaderValue::try_from(value) {
         Ok(value) => headers.insert(name, value),
         Err(_) => headers.remove(name),
     };
 }
 
-/// What is removed from a request's trailers: whatever would have been removed as a header, and what steers framing,
-/// routing or authentication.
-#[derive(Debug, Clone)]
-pub(super) struct TrailerRules {
-    identity: Arc<IdentityNames>,
-    removes: Vec<Box<str>>,
-}
-
-impl TrailerRules {
-    /// The rules of one request.
-    pub(super) fn new(identity: &Arc<IdentityNames>, effects: &Effects<'_>) -> Self {
-        let set = effects.set.iter().map(|(name, _)| fold_header(name.as_str()).into_boxed_str());
-        Self { identity: Arc::clone(identity), removes: effects.removes.iter().cloned().chain(set).collect() }
-    }
-
-    /// What may be passed on; `None`: nothing.
-    pub(super) fn filter(&self, mut trailers: HeaderMap) -> Option<HeaderMap> {
-        let gone: SmallVec<[HeaderName; 4]> =
-            trailers.keys().filter(|name| self.removes(name.as_str())).cloned().collect();
-        for name in gone {
-            trailers.remove(name);
-        }
-        unless_empty(trailers)
-    }
-
-    /// Leaves in the `Trailer` header only the names that may come.
-    pub(super) fn announce(&self, headers: &mut HeaderMap) {
-        if !headers.contains_key(TRAILER) {
-            return;
-        }
-        let coming: Vec<&str> = list(headers, &TRAILER)
-            .filter_map(|name| std::str::from_utf8(name).ok())
-            .filter(|name| !self.removes(name))
-            .collect();
-        match HeaderValue::from_str(&coming.join(", ")) {
-            Ok(coming) if !coming.is_empty() => headers.insert(TRAILER, coming),
-            Ok(_) | Err(_) => headers.remove(TRAILER),
-        };
-    }
-
-    fn removes(&self, name: &str) -> bool {
-        never(name)
-            || self.identity.covers(name)
-            || forwarding(name, false)
-            || NOT_IN_TRAILERS.iter().any(|known| folds_to(name, known))
-            || self.removes.iter().any(|set| folds_to(name, set))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! What may come behind a request body.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, TRAILER};
+use smallvec::SmallVec;
+
+use super::super::body::unless_empty;
+use super::{Effects, IdentityNames, forwarding, list, never};
+use crate::target::fold::{fold_header, folds_to};
+
+/// Fields that a trailer section may not carry (RFC 9110 section 6.5.1), beside those removed as headers.
+const NOT_IN_TRAILERS: [&str; 16] = [
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "forwarded",
+    "max-forwards",
+    "range",
+    "set-cookie",
+    "trailer",
+    "tracestate",
+    "x-forwarded-for",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// What is removed from a request's trailers: whatever would have been removed as a header, and what steers framing,
+/// routing or authentication.
+#[derive(Debug, Clone)]
+pub(in crate::upstream) struct TrailerRules {
+    identity: Arc<IdentityNames>,
+    removes: Vec<Box<str>>,
+}
+
+impl TrailerRules {
+    /// The rules of one request.
+    pub(in crate::upstream) fn new(identity: &Arc<IdentityNames>, effects: &Effects<'_>) -> Self {
+        let set = effects.set.iter().map(|(name, _)| fold_header(name.as_str()).into_boxed_str());
+        Self { identity: Arc::clone(identity), removes: effects.removes.iter().cloned().chain(set).collect() }
+    }
+
+    /// What may be passed on; `None`: nothing.
+    pub(in crate::upstream) fn filter(&self, mut trailers: HeaderMap) -> Option<HeaderMap> {
+        let gone: SmallVec<[HeaderName; 4]> =
+            trailers.keys().filter(|name| self.removes(name.as_str())).cloned().collect();
+        for name in gone {
+            trailers.remove(name);
+        }
+        unless_empty(trailers)
+    }
+
+    /// Leaves in the `Trailer` header only the names that may come.
+    pub(in crate::upstream) fn announce(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(TRAILER) {
+            return;
+        }
+        let coming: Vec<&str> = list(headers, &TRAILER)
+            .filter_map(|name| std::str::from_utf8(name).ok())
+            .filter(|name| !self.removes(name))
+            .collect();
+        match HeaderValue::from_str(&coming.join(", ")) {
+            Ok(coming) if !coming.is_empty() => headers.insert(TRAILER, coming),
+            Ok(_) | Err(_) => headers.remove(TRAILER),
+        };
+    }
+
+    fn removes(&self, name: &str) -> bool {
+        never(name)
+            || self.identity.covers(name)
+            || forwarding(name, false)
+            || NOT_IN_TRAILERS.iter().any(|known| folds_to(name, known))
+            || self.removes.iter().any(|set| folds_to(name, set))
+    }
+}
