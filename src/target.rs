@@ -166,4 +166,6 @@ pub fn split_absolute(target: &str) -> Option<(Scheme, &str, Cow<'_, str>)> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

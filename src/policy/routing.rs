@@ -146,11 +146,7 @@ impl Match<'_, '_> {
     /// Whether some reading of the path gives the capture another value, so that a condition on it cannot be known to be
     /// false. Case counts unless the upstream is known to keep or to fold it; that of a UUID never does.
     pub(in crate::policy) fn wavers(&self, number: usize) -> bool {
-        let bit = u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number)).unwrap_or(u32::MAX);
-        let folds = self.entry.quirks.reading(ReadingKind::Case) == Reading::Unknown
-            && !matches!(self.entry.types.get(number), Some(Some(ValueType::Uuid)))
-            && !self.captures.get(number).is_none_or(|value| is_folded(value));
-        self.wavering & bit != 0 || folds
+        self.wavering & bit(number) != 0
     }
 
     fn fits(&self) -> bool {
@@ -217,7 +213,7 @@ impl Router {
         };
         match checked {
             Ok(wavering) => {
-                matched.wavering = wavering;
+                matched.wavering = wavering | folding(entry, &raw);
                 Lookup::Route(matched)
             }
             Err(misreading) => {
@@ -241,6 +237,21 @@ impl Router {
             plain && !matches!(before, b'.' | b' ')
         }
     }
+}
+
+/// The bit of a capture.
+fn bit(number: usize) -> u32 {
+    u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number)).unwrap_or(u32::MAX)
+}
+
+/// The captures that an upstream which may fold letters may read differently.
+fn folding(entry: &RouteEntry, raw: &[Cow<'_, str>]) -> u32 {
+    if entry.quirks.reading(ReadingKind::Case) != Reading::Unknown {
+        return 0;
+    }
+    let is_uuid = |number| matches!(entry.types.get(number), Some(Some(ValueType::Uuid)));
+    let wavering = raw.iter().enumerate().filter(|(number, value)| !is_folded(value) && !is_uuid(*number));
+    wavering.fold(0, |bits, (number, _)| bits | bit(number))
 }
 
 fn captured<'t>(view: View<'t>, found: &[trie::Found]) -> SmallVec<[Cow<'t, str>; 4]> {
@@ -278,5 +289,7 @@ impl fmt::Display for Misreading {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -151,9 +151,15 @@ impl Step {
         }
     }
 
-    /// Whether a server of these quirks may do it.
+    /// Whether a server of these quirks may do it. One that is said to drop path parameters may still know only the raw `;`,
+    /// as Tomcat does; one that is said to take encoded slashes for slashes takes both.
     pub(super) fn is_possible(self, quirks: &Quirks) -> bool {
-        (quirks.reading(self.kind()) == Reading::Never) == (self == Self::Semicolons)
+        let reading = quirks.reading(self.kind());
+        match self {
+            Self::Semicolons => reading == Reading::Never,
+            Self::ForwardSlashes | Self::Backslashes => reading == Reading::Unknown,
+            _ => reading != Reading::Never,
+        }
     }
 
     /// Whether it would change a segment. The trailing slash is no matter of one segment.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::target::quirks::Server;
 
 /// A table written as `METHODS /pattern` lines; the number of a route is its position.
 pub(super) fn router(routes: &[(&str, Quirks)]) -> (Router, Vec<RouteConflict>) {
@@ -6,7 +7,7 @@ pub(super) fn router(routes: &[(&str, Quirks)]) -> (Router, Vec<RouteConflict>) 
     Router::build(entries)
 }
 
-fn entry(index: usize, line: &str, quirks: Quirks) -> RouteEntry {
+pub(super) fn entry(index: usize, line: &str, quirks: Quirks) -> RouteEntry {
     let (listed, path) = line.split_once(' ').unwrap();
     let mut methods = MethodSet::default();
     if listed == "*" {
@@ -35,7 +36,7 @@ fn simple(routes: &[&str]) -> Router {
 }
 
 /// What a look-up says, in a word: the route's number, or the status.
-fn ask(router: &Router, request: &str) -> String {
+pub(super) fn ask(router: &Router, request: &str) -> String {
     let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
     let rules = router.rules;
     let target = Target::parse(path, rules).unwrap();
@@ -248,4 +249,172 @@ fn a_reading_that_is_always_done_is_what_is_matched() {
     assert_eq!(ask(&always(|q| q.double_decoding = Reading::Always), "/%2561dmin/%2578"), "0 x=x");
     assert_eq!(ask(&always(|q| q.path_parameters = Reading::Always), "/admin/..;x"), "400");
     assert_eq!(ask(&always(|q| q.path_parameters = Reading::Always), "/admin/;x"), "400");
+}
+
+fn conflicts(routes: &[(&str, Quirks)]) -> Vec<(u32, u32, ConflictKind)> {
+    let (_, conflicts) = router(routes);
+    conflicts.into_iter().map(|conflict| (conflict.first.0, conflict.second.0, conflict.kind)).collect()
+}
+
+fn same_shape(types: bool, methods: &[&str]) -> ConflictKind {
+    ConflictKind::SameShape { types, methods: methods.iter().map(|method| (*method).into()).collect() }
+}
+
+#[test]
+fn entries_of_one_shape_need_disjoint_methods_and_equal_types() {
+    let quirks = Quirks::default();
+    for (first, second, expected) in [
+        ("GET /a/{x}", "POST /a/{y}", None),
+        ("GET /a/{x}", "GET /a/{y}", Some(same_shape(false, &["GET", "HEAD"]))),
+        ("GET /a/{x}", "HEAD /a/{y}", Some(same_shape(false, &["HEAD"]))),
+        ("* /a/b", "PURGE,DELETE /a/b", Some(same_shape(false, &["DELETE"]))),
+        ("GET /a/{x}", "POST /a/{int}", Some(same_shape(true, &[]))),
+        ("GET /a/{*x}", "GET /a/{*y}", Some(same_shape(false, &["GET", "HEAD"]))),
+        ("GET /a/{x}", "GET /a/{*y}", None),
+        ("GET /a/p{x}", "GET /a/q{y}", None),
+        ("GET /a/p{x}s", "GET /a/p{y}s", Some(same_shape(false, &["GET", "HEAD"]))),
+        ("GET /%61", "GET /a", Some(same_shape(false, &["GET", "HEAD"]))),
+    ] {
+        let found = conflicts(&[(first, quirks), (second, quirks)]);
+        assert_eq!(found, expected.map(|kind| (0, 1, kind)).into_iter().collect::<Vec<_>>(), "{first} {second}");
+    }
+}
+
+#[test]
+fn routes_that_a_reading_makes_equal_conflict_unless_it_is_never_done() {
+    for (first, second, kind, never) in [
+        ("GET /Admin/{x}", "GET /admin/{x}", ReadingKind::Case, Quirks { case: Reading::Never, ..Quirks::default() }),
+        (
+            "GET /a",
+            "GET /a/",
+            ReadingKind::TrailingSlash,
+            Quirks { trailing_slash: Reading::Never, ..Quirks::default() },
+        ),
+        ("GET /a.", "GET /a", ReadingKind::TrailingDot, Quirks { trailing_dot: Reading::Never, ..Quirks::default() }),
+        (
+            "GET /a;b",
+            "GET /a",
+            ReadingKind::PathParameters,
+            Quirks { path_parameters: Reading::Never, ..Quirks::default() },
+        ),
+        (
+            "GET /a%2Fb",
+            "GET /a/b",
+            ReadingKind::EncodedSlash,
+            Quirks { encoded_slash: Reading::Never, ..Quirks::default() },
+        ),
+        (
+            "GET /%2561",
+            "GET /a",
+            ReadingKind::DoubleDecoding,
+            Quirks { double_decoding: Reading::Never, ..Quirks::default() },
+        ),
+    ] {
+        let unknown = Quirks::default();
+        let expected = vec![(0, 1, ConflictKind::Reading([kind].into_iter().collect()))];
+        assert_eq!(conflicts(&[(first, unknown), (second, unknown)]), expected, "{first} {second}");
+        assert_eq!(conflicts(&[(first, never), (second, unknown)]), expected, "{first} {second}");
+        assert_eq!(conflicts(&[(first, unknown), (second, never)]), expected, "{first} {second}");
+        assert_eq!(conflicts(&[(first, never), (second, never)]), [], "{first} {second}");
+        // Disjoint methods are told apart by every server.
+        assert_eq!(conflicts(&[(first, unknown), (&second.replace("GET", "POST"), unknown)]), [], "{first} {second}");
+    }
+    // Two readings together make them equal; it takes only one `never`.
+    let unknown = Quirks::default();
+    let both = ConflictKind::Reading([ReadingKind::Case, ReadingKind::TrailingSlash].into_iter().collect());
+    assert_eq!(conflicts(&[("GET /A", unknown), ("GET /a/", unknown)]), [(0, 1, both)]);
+    let never = Quirks { case: Reading::Never, ..unknown };
+    assert_eq!(conflicts(&[("GET /A", never), ("GET /a/", never)]), []);
+}
+
+#[test]
+fn a_reading_that_is_always_done_makes_routes_equal_whatever_their_methods_types() {
+    let always = Quirks { case: Reading::Always, ..Quirks::default() };
+    let case = || ConflictKind::Reading([ReadingKind::Case].into_iter().collect());
+    assert_eq!(conflicts(&[("GET /A/{x}", always), ("POST /a/{x}", always)]), []);
+    assert_eq!(conflicts(&[("GET /A/{x}", always), ("POST /a/{int}", always)]), [(0, 1, case())]);
+    assert_eq!(conflicts(&[("GET /A/{x}", always), ("GET /a/{x}", always)]), [(0, 1, case())]);
+}
+
+#[test]
+fn captures_that_readings_change_waver() {
+    let router = simple(&["GET /x/{uuid}/{name}", "GET /files/{*path}"]);
+    for (path, answer) in [
+        ("/x/5F8C1A52-9D1E-4E0B-8A77-0C6F1BE0A111/ann", "0 uuid=5F8C1A52-9D1E-4E0B-8A77-0C6F1BE0A111 name=ann"),
+        ("/x/5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111/Ann", "0 uuid=5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111 name~=Ann"),
+        ("/x/5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111/ann.", "0 uuid=5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111 name~=ann."),
+        ("/files/a;b/c", "1 path~=a;b/c"),
+        ("/files/a%2Fb", "1 path~=a%2Fb"),
+        ("/files/a%252Fb", "1 path~=a%2Fb"),
+        ("/files/a%20b/100%25", "1 path=a b/100%"),
+    ] {
+        assert_eq!(ask(&router, path), answer, "{path}");
+    }
+}
+
+#[test]
+fn presets_let_honest_requests_through() {
+    let tomcat = Server::Tomcat.quirks();
+    let router = sound(&[("GET /shop/list", tomcat), ("GET /shop/{id}", tomcat), ("GET /{*r}", tomcat)]);
+    assert_eq!(ask(&router, "/shop/list;jsessionid=0A1B"), "0");
+    assert_eq!(ask(&router, "/shop/4711;jsessionid=0A1B"), "1 id=4711");
+    // Tomcat does not take `%3B` for the beginning of parameters: there it is another path.
+    assert_eq!(ask(&router, "/shop/list%3Bx"), "400");
+    let iis = Server::Iis.quirks();
+    let router = sound(&[("GET /Customers/{id}", iis), ("GET /{*r}", iis)]);
+    assert_eq!(ask(&router, "/CUSTOMERS/Ann"), "0 id=Ann");
+    assert_eq!(ask(&router, "/customers./Ann"), "400");
+}
+
+#[test]
+fn runs_that_a_reading_makes_are_merged_unless_runs_are_kept() {
+    let router = simple(&["GET /a/{x}", "GET /{*r}"]);
+    assert_eq!(ask(&router, "/a%2F%2Fx"), "400");
+    assert_eq!(ask(&router, "/%2Fa/x"), "400");
+    let keep = Quirks { empty_segments: crate::target::quirks::EmptySegments::Keep, ..Quirks::default() };
+    let router = sound(&[("GET /a/{x}", keep), ("GET /{*r}", keep)]);
+    assert_eq!(ask(&router, "/a//x"), "1 r=a//x");
+    assert_eq!(ask(&router, "/a/x"), "0 x=x");
+}
+
+#[test]
+fn a_long_path_made_of_every_quirk_is_refused_rather_than_worked_through() {
+    let router = simple(&["GET /{*r}"]);
+    let quirk = "/a;b%2Fc%5C%252Fd%253B%2541.";
+    // Where nothing can matter, even this passes; but not at any price.
+    assert!(ask(&router, &quirk.repeat(8)).starts_with("0 "));
+    let path = quirk.repeat(280);
+    let target = Target::parse(&path, PathRules::default()).unwrap();
+    let Lookup::Ambiguous(_, misreading) = router.lookup("GET", &target) else { panic!("it passed") };
+    assert_eq!(misreading.problem, Problem::TooMany);
+}
+
+#[test]
+fn misreadings_are_explained() {
+    let router = simple(&["GET /admin/{*r}", "GET /{*r}"]);
+    for (path, words) in [
+        ("/ADMIN/x", "a server that does `case` reads the path of another route"),
+        ("/admin;a%2Fx", "a server that does `path_parameters` and `encoded_slash` reads the path of another route"),
+        ("/x/..;/y", "a server that does `path_parameters` reads a `.` or `..` segment"),
+        ("/x/;y", "a server that does `path_parameters` reads an empty segment"),
+        ("/x/%2500", "a server that does `double_decoding` reads a NUL"),
+    ] {
+        let target = Target::parse(path, PathRules::default()).unwrap();
+        let Lookup::Ambiguous(Some(matched), misreading) = router.lookup("GET", &target) else { panic!("{path}") };
+        assert_eq!(matched.route().0, 1);
+        let first = misreading.to_string();
+        assert!(first == words || path.contains('%'), "{path}: {first}");
+        assert!(first.starts_with("a server that does"), "{first}");
+    }
+}
+
+#[test]
+fn ten_thousand_routes_are_no_slower_to_find_than_one() {
+    let lines: Vec<String> =
+        (0..10_000).map(|number| format!("GET /service{number}/{{id}}/part-{{x}}-{number}")).collect();
+    let quirks = Quirks::default();
+    let routes: Vec<(&str, Quirks)> = lines.iter().map(|line| (line.as_str(), quirks)).collect();
+    let router = sound(&routes);
+    assert_eq!(ask(&router, "/service9999/a/part-b-9999"), "9999 id=a x=b");
+    assert_eq!(ask(&router, "/service9999/a/part-b-1"), "404");
 }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::reading::{ReadingSet, Step};
 use super::spelling::{SpellingId, Spellings};
 use super::trie::{Captured, Endpoint, View};
-use super::{Misreading, Problem, RouteEntry};
+use super::{Misreading, Problem, RouteEntry, bit};
 use crate::target::fold::{fold_text, is_folded};
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
 use crate::target::{PathRules, starts};
@@ -224,7 +224,7 @@ impl<'r> Reader<'r, '_> {
             let value =
                 position.and_then(|position| found.get(position)).and_then(|(start, end)| view.text.get(*start..*end));
             if value != Some(&**capture) && !(value.is_none() && capture.is_empty()) {
-                wavering |= 1_u32.checked_shl(u32::try_from(number).unwrap_or(u32::MAX)).unwrap_or(u32::MAX);
+                wavering |= bit(number);
             }
         }
         Ok(wavering)

@@ -1,0 +1,661 @@
+//! A slow, obvious router: every combination of readings in every order, on the request and on every pattern anew, and
+//! matching by trying every pattern. The real one must agree with it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::target::fold::fold_letter;
+use crate::target::quirks::{Charset, EmptySegments};
+
+/// A character of a segment, or what takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Atom {
+    Char(char),
+    /// `%2F`, `%5C` or `%3B` as it was sent.
+    Kept(char),
+    Hole(usize),
+    Rest(usize),
+}
+
+type Segment = Vec<Atom>;
+type Segments = Vec<Segment>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Way {
+    Decode,
+    DecodeSplit,
+    Slash,
+    OnlySlash,
+    OnlyBackslash,
+    Parameters,
+    OnlyRawParameters,
+    SemicolonIsOrdinary,
+    Dots,
+    TrailingSlash,
+    Fold,
+}
+
+const WAYS: [Way; 11] = [
+    Way::Decode,
+    Way::DecodeSplit,
+    Way::Slash,
+    Way::OnlySlash,
+    Way::OnlyBackslash,
+    Way::Parameters,
+    Way::OnlyRawParameters,
+    Way::SemicolonIsOrdinary,
+    Way::Dots,
+    Way::TrailingSlash,
+    Way::Fold,
+];
+
+fn kind(way: Way) -> ReadingKind {
+    match way {
+        Way::Decode | Way::DecodeSplit => ReadingKind::DoubleDecoding,
+        Way::Slash | Way::OnlySlash | Way::OnlyBackslash => ReadingKind::EncodedSlash,
+        Way::Parameters | Way::OnlyRawParameters | Way::SemicolonIsOrdinary => ReadingKind::PathParameters,
+        Way::Dots => ReadingKind::TrailingDot,
+        Way::TrailingSlash => ReadingKind::TrailingSlash,
+        Way::Fold => ReadingKind::Case,
+    }
+}
+
+fn possible(way: Way, quirks: &Quirks) -> bool {
+    match (way, quirks.reading(kind(way))) {
+        (Way::SemicolonIsOrdinary, reading) => reading == Reading::Never,
+        (Way::OnlySlash | Way::OnlyBackslash, reading) => reading == Reading::Unknown,
+        (_, reading) => reading != Reading::Never,
+    }
+}
+
+/// What a server that reads this way sees; `None` where it sees nothing that could be trusted.
+fn see(way: Way, path: &Segments, rules: PathRules) -> Option<Segments> {
+    let mut seen = Segments::new();
+    for segment in path {
+        let cut = |at: Option<usize>| at.map_or(segment.clone(), |at| segment[..at].to_vec());
+        let split = |at: &dyn Fn(&Atom) -> bool| segment.split(at).map(<[Atom]>::to_vec).collect::<Segments>();
+        let new = match way {
+            Way::Decode => vec![decode(segment, rules.charset)?],
+            Way::DecodeSplit => {
+                let before: usize = segment.iter().filter(|atom| matches!(atom, Atom::Kept('/' | '\\'))).count();
+                if before == 0 {
+                    decode_once(segment, rules.charset)?
+                        .split(|atom| matches!(atom, Atom::Kept('/' | '\\')))
+                        .map(|piece| respell(piece.to_vec()))
+                        .collect()
+                } else {
+                    // What was kept from the first decoding stays: decode around it, piece by piece.
+                    let mut pieces: Segments = vec![Vec::new()];
+                    let mut rest: &[Atom] = segment;
+                    loop {
+                        let at = rest.iter().position(|atom| matches!(atom, Atom::Kept('/' | '\\')));
+                        let (run, kept) = at.map_or((rest, None), |at| (&rest[..at], Some(rest[at])));
+                        let run = decode_once(&run.to_vec(), rules.charset)?;
+                        for atom in run {
+                            if matches!(atom, Atom::Kept('/' | '\\')) {
+                                pieces.push(Vec::new());
+                            } else {
+                                pieces.last_mut().unwrap().push(atom);
+                            }
+                        }
+                        let Some(kept) = kept else { break };
+                        pieces.last_mut().unwrap().push(kept);
+                        rest = &rest[at.unwrap() + 1..];
+                    }
+                    pieces.into_iter().map(respell).collect()
+                }
+            }
+            Way::Slash => split(&|atom| matches!(atom, Atom::Kept('/' | '\\'))),
+            Way::OnlySlash => split(&|atom| *atom == Atom::Kept('/')),
+            Way::OnlyBackslash => split(&|atom| *atom == Atom::Kept('\\')),
+            Way::Parameters => {
+                vec![cut(segment.iter().position(|atom| matches!(atom, Atom::Char(';') | Atom::Kept(';'))))]
+            }
+            Way::OnlyRawParameters => {
+                vec![ordinary(&cut(segment.iter().position(|atom| *atom == Atom::Char(';'))))]
+            }
+            Way::SemicolonIsOrdinary => vec![ordinary(segment)],
+            Way::Dots => {
+                let mut segment = segment.clone();
+                while matches!(segment.last(), Some(Atom::Char('.' | ' '))) {
+                    segment.pop();
+                }
+                vec![segment]
+            }
+            Way::TrailingSlash => vec![segment.clone()],
+            Way::Fold => vec![fold(segment)],
+        };
+        let may_empty = matches!(way, Way::Parameters | Way::OnlyRawParameters | Way::Dots);
+        if may_empty && !segment.is_empty() && new[0].is_empty() {
+            return None;
+        }
+        seen.extend(new);
+    }
+    if way == Way::TrailingSlash && seen.len() > 1 && seen[seen.len() - 1].is_empty() {
+        seen.pop();
+    }
+    let splits = matches!(way, Way::DecodeSplit | Way::Slash | Way::OnlySlash | Way::OnlyBackslash);
+    if splits && rules.empty_segments != EmptySegments::Keep {
+        let last = seen.pop().unwrap();
+        seen.retain(|segment| !segment.is_empty());
+        seen.push(last);
+    }
+    let dots = |segment: &Segment| matches!(segment.as_slice(), [Atom::Char('.')] | [Atom::Char('.'), Atom::Char('.')]);
+    (!seen.iter().any(dots)).then_some(seen)
+}
+
+fn fold(segment: &[Atom]) -> Segment {
+    let letter = |atom: &Atom| if let Atom::Char(letter) = atom { Atom::Char(fold_letter(*letter)) } else { *atom };
+    segment.iter().map(letter).collect()
+}
+
+fn ordinary(segment: &[Atom]) -> Segment {
+    segment.iter().map(|atom| if *atom == Atom::Kept(';') { Atom::Char(';') } else { *atom }).collect()
+}
+
+fn decode(segment: &Segment, charset: Charset) -> Option<Segment> {
+    decode_once(segment, charset).map(respell)
+}
+
+/// Escapes become what they spell, slashes and backslashes kept ones.
+fn decode_once(segment: &Segment, charset: Charset) -> Option<Segment> {
+    let mut decoded = Segment::new();
+    let mut index = 0;
+    let mut bytes: Vec<u8> = Vec::new();
+    while index <= segment.len() {
+        let byte = match segment.get(index..index + 3) {
+            Some([Atom::Char('%'), Atom::Char(high), Atom::Char(low)]) => {
+                high.to_digit(16).zip(low.to_digit(16)).map(|(high, low)| (high * 16 + low) as u8)
+            }
+            _ => None,
+        };
+        if let Some(byte @ 0x20..) = byte
+            && byte != b'/'
+            && byte != b'\\'
+        {
+            bytes.push(byte);
+            index += 3;
+            continue;
+        }
+        match charset {
+            Charset::Utf8 => decoded.extend(String::from_utf8_lossy(&bytes).chars().map(Atom::Char)),
+            Charset::Latin1 => decoded.extend(bytes.iter().map(|byte| Atom::Char(char::from(*byte)))),
+        }
+        bytes.clear();
+        match (byte, segment.get(index)) {
+            (Some(0), _) => return None,
+            (Some(byte @ (b'/' | b'\\')), _) => decoded.push(Atom::Kept(char::from(byte))),
+            (Some(byte), _) => decoded.push(Atom::Char(char::from_u32(0x2400 + u32::from(byte)).unwrap())),
+            (None, Some(atom)) => decoded.push(*atom),
+            (None, None) => {}
+        }
+        index += if byte.is_some() { 3 } else { 1 };
+    }
+    Some(decoded)
+}
+
+/// Text that spells an escape which stays encoded is that escape.
+fn respell(segment: Segment) -> Segment {
+    let mut spelt = Segment::new();
+    let mut rest = segment.as_slice();
+    while let Some(first) = rest.first() {
+        let triple: String = rest.iter().take(3).map(|atom| if let Atom::Char(c) = atom { *c } else { '\0' }).collect();
+        let kept = match triple.to_ascii_uppercase().as_str() {
+            "%2F" => Some('/'),
+            "%5C" => Some('\\'),
+            "%3B" => Some(';'),
+            _ => None,
+        };
+        spelt.push(kept.map_or(*first, Atom::Kept));
+        rest = &rest[if kept.is_some() { 3 } else { 1 }..];
+    }
+    spelt
+}
+
+/// Segments of a canonical path or of a pattern.
+fn atoms(path: &str, charset: Charset) -> Segments {
+    let mut names = 0;
+    let mut segments = Segments::new();
+    for written in path.split('/').skip(1) {
+        let mut segment = Segment::new();
+        let mut rest = written;
+        let mut bytes = Vec::new();
+        loop {
+            if let Some(escape) = rest.strip_prefix('%') {
+                let byte = u8::from_str_radix(&escape[..2], 16).unwrap();
+                rest = &escape[2..];
+                if !b"/\\;".contains(&byte) {
+                    bytes.push(byte);
+                    continue;
+                }
+                flush(&mut bytes, charset, &mut segment);
+                segment.push(Atom::Kept(char::from(byte)));
+                continue;
+            }
+            flush(&mut bytes, charset, &mut segment);
+            if rest.starts_with('{') {
+                let end = rest.find('}').unwrap();
+                segment.push(if rest.starts_with("{*") { Atom::Rest(names) } else { Atom::Hole(names) });
+                names += 1;
+                rest = &rest[end + 1..];
+            } else if let Some(letter) = rest.chars().next() {
+                segment.push(Atom::Char(letter));
+                rest = &rest[letter.len_utf8()..];
+            } else {
+                break;
+            }
+        }
+        segments.push(segment);
+    }
+    segments
+}
+
+fn flush(bytes: &mut Vec<u8>, charset: Charset, segment: &mut Segment) {
+    match charset {
+        Charset::Utf8 => segment.extend(String::from_utf8(bytes.clone()).unwrap().chars().map(Atom::Char)),
+        Charset::Latin1 => segment.extend(bytes.iter().map(|byte| Atom::Char(char::from(*byte)))),
+    }
+    bytes.clear();
+}
+
+/// How good a match is, segment by segment; less is better. The end of both comes before an empty rest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Literal,
+    Mixed(std::cmp::Reverse<usize>, std::cmp::Reverse<usize>),
+    Capture,
+    End,
+    Rest,
+}
+
+type Captures = BTreeMap<usize, Segment>;
+
+fn matches(pattern: &Segments, path: &Segments) -> Option<(Vec<Rank>, Captures)> {
+    let mut ranks = Vec::new();
+    let mut captures = Captures::new();
+    for (index, segment) in pattern.iter().enumerate() {
+        if let [Atom::Rest(number)] = segment.as_slice() {
+            let rest = path.get(index..)?;
+            captures.insert(*number, rest.join(&Atom::Char('/')));
+            ranks.push(Rank::Rest);
+            return Some((ranks, captures));
+        }
+        let given = path.get(index)?;
+        let hole = segment.iter().position(|atom| matches!(atom, Atom::Hole(_)));
+        let Some(at) = hole else {
+            if segment != given {
+                return None;
+            }
+            ranks.push(Rank::Literal);
+            continue;
+        };
+        let Atom::Hole(number) = segment[at] else { unreachable!() };
+        let (prefix, suffix) = (&segment[..at], &segment[at + 1..]);
+        if given.len() <= prefix.len() + suffix.len() || !given.starts_with(prefix) || !given.ends_with(suffix) {
+            return None;
+        }
+        captures.insert(number, given[prefix.len()..given.len() - suffix.len()].to_vec());
+        ranks.push(if segment.len() == 1 {
+            Rank::Capture
+        } else {
+            Rank::Mixed(std::cmp::Reverse(prefix.len()), std::cmp::Reverse(suffix.len()))
+        });
+    }
+    ranks.push(Rank::End);
+    (pattern.len() == path.len()).then_some((ranks, captures))
+}
+
+/// The routes of the best shape, with captures.
+fn best(patterns: &[Option<Segments>], path: &Segments) -> Vec<(usize, Captures)> {
+    let found: Vec<_> = patterns
+        .iter()
+        .enumerate()
+        .filter_map(|(index, pattern)| {
+            matches(pattern.as_ref()?, path).map(|(ranks, captures)| (ranks, index, captures))
+        })
+        .collect();
+    let Some(best) = found.iter().map(|(ranks, _, _)| ranks.clone()).min() else { return Vec::new() };
+    found.into_iter().filter(|(ranks, _, _)| *ranks == best).map(|(_, index, captures)| (index, captures)).collect()
+}
+
+type Seen = (Segments, Vec<Option<Segments>>, BTreeSet<ReadingKind>);
+
+/// Everything that servers may see of a path; `None` when one of them sees what cannot be trusted.
+fn everything(start: Seen, quirks: &Quirks, rules: PathRules, seen: &mut HashSet<Seen>) -> Option<()> {
+    if !seen.insert(start.clone()) {
+        return Some(());
+    }
+    let (path, patterns, done) = start;
+    for way in WAYS {
+        let last = [ReadingKind::TrailingSlash, ReadingKind::Case];
+        let too_late = done.contains(&ReadingKind::Case) || (done.iter().any(|k| last.contains(k)) && way != Way::Fold);
+        if done.contains(&kind(way)) || too_late || !possible(way, quirks) {
+            continue;
+        }
+        let mut done = done.clone();
+        done.insert(kind(way));
+        let patterns = patterns.iter().map(|pattern| see(way, pattern.as_ref()?, rules)).collect();
+        everything((see(way, &path, rules)?, patterns, done), quirks, rules, seen)?;
+    }
+    Some(())
+}
+
+fn written(segment: &[Atom]) -> String {
+    segment.iter().fold(String::new(), |text, atom| match atom {
+        Atom::Char(letter) => text + &letter.to_string(),
+        Atom::Kept('/') => text + "%2F",
+        Atom::Kept('\\') => text + "%5C",
+        Atom::Kept(_) => text + "%3B",
+        Atom::Hole(_) | Atom::Rest(_) => unreachable!(),
+    })
+}
+
+fn folded(segment: &[Atom]) -> bool {
+    segment.iter().all(|atom| if let Atom::Char(letter) = atom { fold_letter(*letter) == *letter } else { true })
+}
+
+/// What the model says of a request, in the words of `tests::ask`.
+fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
+    let rules = target.rules();
+    let path = atoms(target.path(), rules.charset);
+    let patterns: Vec<_> = entries.iter().map(|entry| Some(atoms(entry.pattern.text(), Charset::Utf8))).collect();
+    let always: BTreeSet<ReadingKind> = ReadingKind::ALL
+        .into_iter()
+        .filter(|kind| entries.iter().any(|entry| entry.quirks.reading(*kind) == Reading::Always))
+        .collect();
+    // The match itself: every `always`, the segments' decoding first. Letters of captures stay, so fold only to match.
+    let order = [Way::Decode, Way::Slash, Way::Parameters, Way::Dots, Way::TrailingSlash];
+    let (mut first, mut first_patterns) = (path.clone(), patterns.clone());
+    for way in order.into_iter().filter(|way| always.contains(&kind(*way))) {
+        let Some(seen) = see(way, &first, rules) else { return "400".to_owned() };
+        first = seen;
+        first_patterns = first_patterns.iter().map(|pattern| see(way, pattern.as_ref()?, rules)).collect();
+    }
+    let matched = if always.contains(&ReadingKind::Case) {
+        let patterns: Vec<_> = first_patterns.iter().map(|pattern| see(Way::Fold, pattern.as_ref()?, rules)).collect();
+        let found = best(&patterns, &see(Way::Fold, &first, rules).unwrap());
+        // Folding changes no lengths in characters, so the captures are where they were.
+        found.into_iter().map(|(index, captures)| (index, unfold(&patterns[index], &first, captures))).collect()
+    } else {
+        best(&first_patterns, &first)
+    };
+    if matched.is_empty() {
+        return "404".to_owned();
+    }
+    let Some((index, captures)) = matched.iter().find(|(index, _)| entries[*index].methods.contains(method)) else {
+        let mut all = MethodSet::default();
+        matched.iter().for_each(|(index, _)| all.extend(&entries[*index].methods));
+        return format!("405 {}", all.names().collect::<Vec<_>>().join(", "));
+    };
+    let entry = &entries[*index];
+    for (number, kind) in entry.types.iter().enumerate() {
+        if let (Some(kind), Some(value)) = (kind, captures.get(&number))
+            && !value.is_empty()
+            && !kind.fits(&written(value))
+        {
+            return "404 misfit".to_owned();
+        }
+    }
+    let mut seen = HashSet::new();
+    if everything((path, patterns, BTreeSet::new()), &entry.quirks, rules, &mut seen).is_none() {
+        return "400".to_owned();
+    }
+    let mut values: BTreeMap<usize, BTreeSet<Segment>> = BTreeMap::new();
+    for (path, patterns, done) in &seen {
+        if !done.is_superset(&always) {
+            continue;
+        }
+        let found: Vec<_> =
+            best(patterns, path).into_iter().filter(|(i, _)| entries[*i].methods.contains(method)).collect();
+        let [(again, captures)] = found.as_slice() else { return "400".to_owned() };
+        if again != index {
+            return "400".to_owned();
+        }
+        for number in 0..entry.pattern.captures().len() {
+            let value = captures.get(&number).cloned().unwrap_or_default();
+            values.entry(number).or_default().insert(fold(&value));
+        }
+    }
+    let mut said = entry.id.0.to_string();
+    for (number, capture) in entry.pattern.captures().iter().enumerate() {
+        let value = captures.get(&number).cloned().unwrap_or_default();
+        let folds =
+            entry.quirks.case == Reading::Unknown && entry.types[number] != Some(ValueType::Uuid) && !folded(&value);
+        let wavers = if values[&number].len() > 1 || folds { "~" } else { "" };
+        let value = if value.is_empty() { "-".to_owned() } else { written(&value) };
+        said += &format!(" {}{wavers}={value}", capture.name);
+    }
+    said
+}
+
+/// The captures of a folded match in the path's own letters.
+fn unfold(pattern: &Option<Segments>, path: &Segments, captures: Captures) -> Captures {
+    let mut own = Captures::new();
+    for (index, segment) in pattern.iter().flatten().enumerate() {
+        for (at, atom) in segment.iter().enumerate() {
+            match atom {
+                Atom::Hole(number) => {
+                    own.insert(*number, path[index][at..at + captures[number].len()].to_vec());
+                }
+                Atom::Rest(number) => {
+                    own.insert(*number, path.get(index..).unwrap_or_default().join(&Atom::Char('/')));
+                }
+                _ => {}
+            }
+        }
+    }
+    own
+}
+
+/// Pairs of routes that are one shape where they must not be.
+fn conflicting(entries: &[RouteEntry], rules: PathRules) -> BTreeSet<(u32, u32)> {
+    let patterns: Vec<_> = entries.iter().map(|entry| Some(atoms(entry.pattern.text(), Charset::Utf8))).collect();
+    let always: BTreeSet<ReadingKind> = ReadingKind::ALL
+        .into_iter()
+        .filter(|kind| entries.iter().any(|entry| entry.quirks.reading(*kind) == Reading::Always))
+        .collect();
+    let shape = |pattern: &Segments| -> Vec<Segment> {
+        let nameless = |atom: &Atom| match atom {
+            Atom::Hole(_) => Atom::Hole(0),
+            Atom::Rest(_) => Atom::Rest(0),
+            other => *other,
+        };
+        pattern.iter().map(|segment| segment.iter().map(nameless).collect()).collect()
+    };
+    let mut pairs = BTreeSet::new();
+    for (one, first) in entries.iter().enumerate() {
+        for (other, second) in entries.iter().enumerate().skip(one + 1) {
+            let methods = first.methods.common(&second.methods).next().is_some();
+            let types = first.types != second.types;
+            let equal = |list: &[Option<Segments>]| match (&list[one], &list[other]) {
+                (Some(one), Some(other)) => shape(one) == shape(other),
+                _ => false,
+            };
+            let mut conflict = equal(&patterns) && (methods || types);
+            let order = [Way::Decode, Way::Slash, Way::Parameters, Way::Dots, Way::TrailingSlash, Way::Fold];
+            let matched: Vec<_> = patterns
+                .iter()
+                .map(|pattern| {
+                    let ways = order.into_iter().filter(|way| always.contains(&kind(*way)));
+                    ways.fold(pattern.clone(), |pattern, way| see(way, &pattern?, rules))
+                })
+                .collect();
+            conflict |= equal(&matched) && (methods || types);
+            for entry in [first, second] {
+                let mut seen = HashSet::new();
+                everything((vec![vec![]], patterns.clone(), BTreeSet::new()), &entry.quirks, rules, &mut seen).unwrap();
+                conflict |= methods && seen.iter().any(|(_, list, done)| done.is_superset(&always) && equal(list));
+            }
+            if conflict {
+                pairs.insert((first.id.0, second.id.0));
+            }
+        }
+    }
+    pairs
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    prop_oneof![5 => Just(Reading::Unknown), 2 => Just(Reading::Never)]
+}
+
+fn quirks() -> impl Strategy<Value = Quirks> {
+    (reading(), reading(), reading(), reading(), reading(), reading()).prop_map(|(a, b, c, d, e, f)| Quirks {
+        case: a,
+        path_parameters: b,
+        trailing_dot: c,
+        trailing_slash: d,
+        encoded_slash: e,
+        double_decoding: f,
+        ..Quirks::default()
+    })
+}
+
+/// What is the same for a table: `always`, runs, charset.
+fn table() -> impl Strategy<Value = (u8, EmptySegments, Charset)> {
+    let always = prop_oneof![3 => Just(0_u8), 2 => (0_u8..6).prop_map(|bit| 1 << bit), 1 => 0_u8..64];
+    let runs =
+        prop_oneof![4 => Just(EmptySegments::Merge), 1 => Just(EmptySegments::Keep), 1 => Just(EmptySegments::Refuse)];
+    (always, runs, prop_oneof![4 => Just(Charset::Utf8), 1 => Just(Charset::Latin1)])
+}
+
+fn with_table(mut quirks: Quirks, (always, empty_segments, charset): (u8, EmptySegments, Charset)) -> Quirks {
+    let fields = [
+        &mut quirks.case,
+        &mut quirks.path_parameters,
+        &mut quirks.trailing_dot,
+        &mut quirks.trailing_slash,
+        &mut quirks.encoded_slash,
+        &mut quirks.double_decoding,
+    ];
+    for (bit, field) in fields.into_iter().enumerate() {
+        if always & 1 << bit != 0 {
+            *field = Reading::Always;
+        }
+    }
+    Quirks { empty_segments, charset, ..quirks }
+}
+
+const PIECES: [&str; 26] = [
+    "a",
+    "A",
+    "b",
+    "ab",
+    ";",
+    "%3B",
+    "%2F",
+    "%5C",
+    ".",
+    "%20",
+    "%2561",
+    "%2541",
+    "%252F",
+    "%255c",
+    "%253B",
+    "%252e",
+    "%25",
+    "%25252F",
+    ";x",
+    ".;",
+    "%C3%84",
+    "%C3%A4",
+    ":c",
+    "%2500",
+    "%250A",
+    "%25C3%25A4",
+];
+
+fn segment() -> impl Strategy<Value = String> {
+    let plain = proptest::sample::select(&["a", "A", "b", "ab"][..]).prop_map(str::to_owned);
+    let pieces =
+        proptest::collection::vec(proptest::sample::select(&PIECES[..]), 1..3).prop_map(|pieces| pieces.concat());
+    prop_oneof![3 => plain, 3 => pieces, 1 => Just(String::new())]
+}
+
+fn path() -> impl Strategy<Value = String> {
+    proptest::collection::vec(segment(), 1..4).prop_map(|segments| format!("/{}", segments.join("/")))
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    let literal =
+        || proptest::sample::select(&["a", "A", "b", "ab", "a;x", "b.", "a%2Fb", "%2561", "\u{e4}", "%3B", "a%20"][..]);
+    let names = ["c0", "c1", "c2"];
+    let part = (0..8_u8, literal(), literal());
+    (proptest::collection::vec(part, 1..4), 0..4_u8).prop_map(move |(parts, tail)| {
+        let mut path = String::new();
+        for (index, (kind, one, other)) in parts.iter().enumerate() {
+            path += "/";
+            path += &match kind {
+                0 | 1 => format!("{{{}}}", names[index]),
+                2 => format!("{one}{{{}}}", names[index]),
+                3 => format!("{{{}}}{other}", names[index]),
+                4 => format!("{one}{{{}}}{other}", names[index]),
+                _ => (*one).to_owned(),
+            };
+        }
+        match tail {
+            0 => path + "/",
+            1 => path + "/{*r}",
+            _ => path,
+        }
+    })
+}
+
+fn entries() -> impl Strategy<Value = Vec<RouteEntry>> {
+    let methods = proptest::sample::select(&["GET", "POST", "GET,POST"][..]);
+    let any = prop_oneof![6 => pattern(), 1 => Just("/{*r}".to_owned())];
+    let route = (any, methods, quirks(), 0..8_u8);
+    (proptest::collection::vec(route, 1..6), table()).prop_map(|(routes, table)| {
+        let entry = |(index, (pattern, methods, quirks, kind)): (usize, (String, &str, Quirks, u8))| {
+            let mut entry = super::tests::entry(index, &format!("{methods} {pattern}"), with_table(quirks, table));
+            if kind == 0 {
+                entry.types = vec![Some(ValueType::Slug); entry.pattern.captures().len()];
+            }
+            entry
+        };
+        routes.into_iter().enumerate().map(entry).collect()
+    })
+}
+
+/// Drops routes until none conflict.
+fn sound(mut entries: Vec<RouteEntry>, rules: PathRules) -> Vec<RouteEntry> {
+    while let Some((_, second)) = conflicting(&entries, rules).first().copied() {
+        entries.retain(|entry| entry.id.0 != second);
+    }
+    entries
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn conflicts_are_those_of_the_model(entries in entries()) {
+        let rules = PathRules::from(&entries[0].quirks);
+        let expected = conflicting(&entries, rules);
+        let (_, conflicts) = Router::build(entries.clone());
+        let found: BTreeSet<_> = conflicts.iter().map(|conflict| (conflict.first.0, conflict.second.0)).collect();
+        prop_assert_eq!(found, expected, "{:?}", entries.iter().map(|entry| entry.pattern.text()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_router_agrees_with_the_model(entries in entries(), paths in proptest::collection::vec(path(), 1..8)) {
+        let rules = PathRules::from(&entries[0].quirks);
+        let entries = sound(entries, rules);
+        let (router, conflicts) = Router::build(entries.clone());
+        prop_assert_eq!(conflicts, vec![]);
+        for path in &paths {
+            let Ok(target) = Target::parse(path, rules) else { continue };
+            for method in ["GET", "POST"] {
+                let expected = answer(&entries, method, &target);
+                let found = super::tests::ask(&router, &format!("{method} {path}"));
+                prop_assert_eq!(found, expected, "{} {} {:?}", method, path, entries);
+            }
+        }
+    }
+}
+
+/// How many cases are tried; `PROPTEST_CASES` says otherwise.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
