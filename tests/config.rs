@@ -8,8 +8,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use torwart::config;
+use std::sync::Arc;
+
+use torwart::config::{self, Documents};
 use torwart::diagnostic::Diagnostics;
+use torwart::document::read_file;
+use torwart::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::principal::IssuerId;
+use torwart::target::quirks::{EmptySegments, Quirks};
 
 /// What the cases find in the environment.
 fn environment(name: &str) -> Option<String> {
@@ -65,6 +71,51 @@ fn compare(folder: &Path, said: impl Fn(&Path) -> Diagnostics) -> usize {
     }
     assert!(differences.is_empty(), "{differences}");
     cases.len()
+}
+
+/// What the policies find in their surroundings: two issuers that tell client credentials, one that does not, and two
+/// upstreams.
+fn compile(path: &Path) -> (Option<Policies>, Diagnostics) {
+    let issuer = |(position, (name, tells)): (u16, (&str, bool))| IssuerFacts {
+        id: IssuerId(position),
+        name: Arc::from(name),
+        tells_client_credentials: tells,
+        permission_scope: None,
+    };
+    let unusual = Quirks { empty_segments: EmptySegments::Keep, ..Quirks::default() };
+    let upstreams = [("crm", Quirks::default()), ("windows", unusual)];
+    let surroundings = Surroundings {
+        issuers: (0..).zip([("shoen", true), ("ameise", true), ("plain", false)]).map(issuer).collect(),
+        upstreams: upstreams.map(|(name, quirks)| UpstreamFacts { name: Arc::from(name), quirks }).into(),
+        identity: IdentityFacts::default(),
+        files: &|path| Err(format!("`{}` does not exist", path.file_name().unwrap().to_string_lossy())),
+    };
+    let mut problems = Diagnostics::new();
+    let sources = if path.is_dir() {
+        config::documents(path, Documents::Policies, None, &mut problems)
+    } else {
+        read_file(path, None, &mut problems).into_iter().collect()
+    };
+    let (policies, found) = Policies::compile(&sources, &surroundings);
+    problems.append(found);
+    problems.sort();
+    (policies, problems)
+}
+
+#[test]
+fn every_wrong_policy_is_told_what_is_wrong_with_it() {
+    let count = compare(&folder("policy"), |path| compile(path).1);
+    assert!(count >= 30, "only {count} cases");
+}
+
+#[test]
+fn errors_refuse_a_policy() {
+    let folder = folder("policy");
+    for case in cases(&folder) {
+        let file = folder.join(format!("{case}.yaml"));
+        let (policies, problems) = compile(&if file.exists() { file } else { folder.join(&case) });
+        assert_eq!(policies.is_none(), problems.has_errors(), "{case}");
+    }
 }
 
 #[test]

@@ -355,12 +355,23 @@ pub(super) fn describe(shape: &Shape) -> String {
         Shape::Map(fields) => {
             let required: Vec<_> =
                 fields.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
-            if required.is_empty() { "a map".to_owned() } else { format!("a map with {}", listed(&required)) }
+            let chosen = fields.rules.iter().find_map(|rule| match rule {
+                Rule::ExactlyOne(keys) | Rule::AtLeastOne(keys) => Some(choice(keys)),
+                Rule::AtMostOne(_) | Rule::Together(_) => None,
+            });
+            match (required.as_slice(), chosen) {
+                ([], None) => "a map".to_owned(),
+                ([], Some(chosen)) => format!("a map with {chosen}"),
+                (required, _) => format!("a map with {}", listed(required)),
+            }
         }
         Shape::Names(_) => "a map".to_owned(),
         Shape::Union(alternatives) => {
             let mut seen = BTreeSet::new();
-            let described = alternatives.iter().map(|each| describe(each));
+            let described = alternatives.iter().flat_map(|each| match each {
+                Shape::Keyword(words) => words.iter().map(|word| format!("`{word}`")).collect(),
+                each => vec![describe(each)],
+            });
             joined(&described.filter(|each| seen.insert(each.clone())).collect::<Vec<_>>())
         }
         Shape::Nullable(inner) => format!("{} or `null`", describe(inner)),
