@@ -5,6 +5,7 @@ use http::{Method, Version};
 
 use super::connection::Connection;
 use super::framing::only_host;
+use crate::policy::PlaceError;
 use crate::response::Refusal;
 use crate::target::Authority;
 
@@ -20,9 +21,13 @@ pub(super) enum Form {
 /// The form of the target.
 ///
 /// # Errors
-/// The authority form, `*` with another method than `OPTIONS`, another scheme than the connection's.
+/// The authority form, `*` with another method than `OPTIONS`, another scheme than the connection's. The authority form
+/// belongs to `CONNECT` (RFC 9112 section 3.2.3), whose answer is that the method is never served.
 pub(super) fn form(head: &Parts, connection: &Connection, trusted: bool) -> Result<Form, Refusal> {
-    let Some(target) = head.uri.path_and_query() else { return Err(Refusal::TargetForm) };
+    let Some(target) = head.uri.path_and_query() else {
+        let connect = head.method == Method::CONNECT;
+        return Err(if connect { Refusal::Place(PlaceError::MethodRefused) } else { Refusal::TargetForm });
+    };
     if let Some(scheme) = head.uri.scheme_str() {
         // A trusted proxy that has taken TLS off may go on saying `https`.
         let fits = scheme == connection.scheme().as_str() || (trusted && matches!(scheme, "http" | "https"));

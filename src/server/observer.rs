@@ -57,9 +57,9 @@ impl Observer {
         }
     }
 
-    /// Whether no line end of the current message has arrived.
-    pub(super) fn in_first_line(&self) -> bool {
-        self.part == Part::RequestLine
+    /// Whether no line end has arrived of the message behind the first `finished` ones.
+    pub(super) fn in_first_line(&self, finished: u64) -> bool {
+        self.part == Part::RequestLine && self.message == finished + 1
     }
 
     /// Takes the bytes that arrived; the number of the first message in them that is irregular, counted from 1.
@@ -259,7 +259,8 @@ mod tests {
         for _ in 0..1000 {
             assert_eq!(observer.look(&[b'a'; 1000]), None);
         }
-        assert!(observer.in_first_line());
+        assert!(observer.in_first_line(0));
+        assert!(!observer.in_first_line(1));
         assert!(observer.line.capacity() <= 2 * KEPT);
     }
 }

@@ -84,7 +84,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             return None;
         }
         let status = match digits {
-            b"431" if self.observer.in_first_line() => StatusCode::URI_TOO_LONG,
+            b"431" if self.observer.in_first_line(self.pulse.requests()) => StatusCode::URI_TOO_LONG,
             b"400" | b"414" | b"431" => StatusCode::from_bytes(digits).ok()?,
             _ => return None,
         };

@@ -639,8 +639,11 @@ class Contract(EndToEnd):
         connection.endheaders()
         answer = connection.getresponse()
         self.assertEqual(answer.status, 401)
-        received, _ = self.raw("POST /x HTTP/1.1\r\nHost: readings.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
-        self.assertTrue(received.startswith(b"HTTP/1.1 100"), received)
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+            client.sendall(b"POST /x HTTP/1.1\r\nHost: readings.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 100"))
+            client.sendall(b"ok")
+            self.assertTrue(client.recv(65536).startswith(b"HTTP/1.1 200"))
 
 
 if __name__ == "__main__":

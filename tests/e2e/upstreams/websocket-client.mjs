@@ -1,5 +1,5 @@
 // Sends three messages and prints what comes back, then how the connection ended:
-// node websocket-client.mjs URL CA TOKEN [wait]
+// node websocket-client.mjs URL CA TOKEN [wait]   (with `wait` it says `ready` instead of closing)
 import { readFileSync } from 'node:fs';
 import WebSocket from 'ws';
 const [url, ca, token, wait] = process.argv.slice(2);
@@ -8,7 +8,7 @@ const received = [];
 socket.on('open', () => ['one', 'two', 'x'.repeat(100000)].forEach((text) => socket.send(text)));
 socket.on('message', (message) => {
   received.push(message.toString());
-  if (received.length === 4 && !wait) socket.close(1000);
+  if (received.length === 4) wait ? console.log('ready') : socket.close(1000);
 });
 socket.on('unexpected-response', (_request, response) => {
   console.log(JSON.stringify({ refused: response.statusCode, challenge: response.headers['www-authenticate'] ?? null }));
