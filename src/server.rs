@@ -74,13 +74,13 @@ pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
         snapshot.config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
     let mut addresses = Vec::new();
     let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| Vec::new()).collect();
-    for listener in &snapshot.config.listeners {
+    for (index, listener) in snapshot.config.listeners.iter().enumerate() {
         let address = listener.address;
         let (actual, bound) =
             listener::bind(address, count).map_err(|source| StartError::Listen { address, source })?;
         addresses.push(actual);
         for (socket, worker) in bound.into_iter().zip(&mut sockets) {
-            worker.push(Socket { listener: socket, configured: address });
+            worker.push(Socket { listener: socket, index });
         }
     }
     let mut running = Running {
@@ -133,8 +133,8 @@ impl Drop for Running {
 /// A listening socket of one worker.
 struct Socket {
     listener: std::net::TcpListener,
-    /// The address in the configuration, which finds the listener's settings again after a reload.
-    configured: SocketAddr,
+    /// Position in the configuration, which no reload changes.
+    index: usize,
 }
 
 /// What the workers have in common.
@@ -191,7 +191,7 @@ async fn accept(worker: Rc<Worker>, socket: Socket) -> io::Result<()> {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => worker.admit(stream, peer, socket.configured),
+            Ok((stream, peer)) => worker.admit(stream, peer, socket.index),
             Err(error) if is_the_clients(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -211,20 +211,18 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 impl Worker {
     /// Starts serving a connection, or closes it where there is no place or no listener for it any more.
-    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, configured: SocketAddr) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, index: usize) {
         let snapshot = self.shared.snapshots.current();
         let limits = &snapshot.config.limits;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let counters = self.shared.snapshots.telemetry().metrics().listener(&configured.to_string());
+        let Some(listener) = snapshot.config.listeners.get(index) else { return };
+        let counters = self.shared.snapshots.telemetry().metrics().listener(&listener.address.to_string());
         let places = Places { all: limits.connections, per_address: limits.connections_per_address };
         let place = match self.shared.census.admit(peer.ip(), places) {
             Ok(place) => place,
             Err(limit) => return counters.refused.count(limit),
         };
         counters.accepted.one();
-        let Some(index) = snapshot.config.listeners.iter().position(|listener| listener.address == configured) else {
-            return;
-        };
         let held = (place, Level::enter(&counters));
         let served = Box::pin(serve(Rc::clone(self), snapshot, stream, Arrival { peer, index, counters }));
         self.connections.spawn_local(async move {

@@ -15,14 +15,15 @@ pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node], proxies: bool) -> Ve
     for node in nodes {
         let Some((listener, span)) = node.map().and_then(|map| listener(reader, map, proxies)) else { continue };
         match seen.get(&listener.address) {
-            Some(first) => {
+            // Port 0 is another port each time.
+            Some(first) if listener.address.port() != 0 => {
                 let first = reader.place(*first);
                 reader
                     .error_at(span, format!("two listeners have the address `{}`", listener.address))
                     .help("give each its own")
                     .related(first, "the first is here");
             }
-            None => drop(seen.insert(listener.address, span)),
+            _ => drop(seen.insert(listener.address, span)),
         }
         listeners.push(listener);
     }

@@ -3,6 +3,8 @@
 use http::request::Parts;
 use http::{Method, Version};
 
+use hyper::ext::Protocol;
+
 use super::connection::Connection;
 use super::framing::only_host;
 use crate::policy::PlaceError;
@@ -21,13 +23,13 @@ pub(super) enum Form {
 /// The form of the target.
 ///
 /// # Errors
-/// The authority form, `*` with another method than `OPTIONS`, another scheme than the connection's. The authority form
-/// belongs to `CONNECT` (RFC 9112 section 3.2.3), whose answer is that the method is never served.
+/// `CONNECT` other than RFC 8441's, the authority form, `*` with another method than `OPTIONS`, another scheme than the
+/// connection's.
 pub(super) fn form(head: &Parts, connection: &Connection, trusted: bool) -> Result<Form, Refusal> {
-    let Some(target) = head.uri.path_and_query() else {
-        let connect = head.method == Method::CONNECT;
-        return Err(if connect { Refusal::Place(PlaceError::MethodRefused) } else { Refusal::TargetForm });
-    };
+    if head.method == Method::CONNECT && head.extensions.get::<Protocol>().is_none() {
+        return Err(Refusal::Place(PlaceError::MethodRefused));
+    }
+    let Some(target) = head.uri.path_and_query() else { return Err(Refusal::TargetForm) };
     if let Some(scheme) = head.uri.scheme_str() {
         // A trusted proxy that has taken TLS off may go on saying `https`.
         let fits = scheme == connection.scheme().as_str() || (trusted && matches!(scheme, "http" | "https"));

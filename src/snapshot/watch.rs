@@ -32,31 +32,37 @@ impl Drop for Watch {
 pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<Watch, notify::Error> {
     let changed = Arc::new(Notify::new());
     let events = Arc::clone(&changed);
-    let watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| events.notify_one())?;
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking at a file is no change, or looking would never end.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            events.notify_one();
+        }
+    })?;
     let mut watched = Watched { watcher, directories: BTreeSet::new() };
     watched.follow(&snapshots.current());
-    let task = snapshots.control.spawn(run(Arc::downgrade(snapshots), changed, watched));
+    let seen = contents(&snapshots.current());
+    let task = snapshots.control.spawn(run(Arc::downgrade(snapshots), changed, watched, seen));
     Ok(Watch { task: task.abort_handle() })
 }
 
-async fn run(snapshots: Weak<Snapshots>, changed: Arc<Notify>, mut watched: Watched) {
-    let Some(mut seen) = snapshots.upgrade().map(|snapshots| contents(&snapshots.current())) else { return };
+async fn run(snapshots: Weak<Snapshots>, changed: Arc<Notify>, mut watched: Watched, mut seen: Vec<u8>) {
     loop {
         // A time-out and an event lead to the same look.
         let _ = tokio::time::timeout(POLL, changed.notified()).await;
         while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {}
         let Some(snapshots) = snapshots.upgrade() else { return };
-        let found = contents(&snapshots.current());
-        if found == seen {
-            continue;
+        // Once more as long as anything changes while it is read, or the reload names other files than the one before.
+        loop {
+            let found = contents(&snapshots.current());
+            if found == seen {
+                break;
+            }
+            seen = found;
+            let reloading = Arc::clone(&snapshots);
+            // What is wrong has been logged and kept by `reload`.
+            let _ = tokio::task::spawn_blocking(move || reloading.reload().is_ok()).await;
+            watched.follow(&snapshots.current());
         }
-        seen = found;
-        let reloading = Arc::clone(&snapshots);
-        // What is wrong has been logged and kept by `reload`.
-        let _ = tokio::task::spawn_blocking(move || reloading.reload().is_ok()).await;
-        let current = snapshots.current();
-        watched.follow(&current);
-        seen = if contents(&current) == seen { seen } else { contents(&current) };
     }
 }
 

@@ -1,0 +1,13 @@
+//! What the tests share.
+
+pub mod authority;
+pub mod client;
+pub mod http2;
+pub mod message;
+pub mod tokens;
+pub mod upstream;
+pub mod world;
+
+pub use client::Client;
+pub use upstream::{After, Behaviour};
+pub use world::{Gateway, World};

@@ -1,0 +1,275 @@
+//! A gateway with everything it needs, started in this process on ports that the system chooses.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use torwart::config::{self, Documents};
+use torwart::server::{self, Running};
+use torwart::snapshot::{Control, Material, Reader, Snapshots};
+use torwart::telemetry::Telemetry;
+
+use super::authority::Authority;
+use super::client::Client;
+use super::tokens::{AUDIENCE, ISSUER, Issuer};
+use super::upstream::{self, Behaviour, Upstream};
+
+/// The customer whose tokens [`Gateway::alice`] makes.
+pub const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+/// Somebody else.
+pub const BOB: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
+
+/// The policy that most tests ask.
+pub const POLICY: &str = r#"
+version: 1
+policy: api
+hosts: [api.test, "127.0.0.1"]
+upstream: api
+routes:
+  - {path: "/open/{*rest}", methods: "*", require: public, unbound: [rest]}
+  - {path: "/admin/{*rest}", methods: "*", require: {scope: admin}, unbound: [rest]}
+  - {path: /me, methods: [GET], require: authenticated}
+  - path: "/customers/{customer}"
+    methods: [GET, POST]
+    params: {customer: uuid}
+    require: {scope: "customers:read", subject: "{customer}"}
+"#;
+
+/// What a world is made of. Everything has a default.
+pub struct World {
+    behaviour: Behaviour,
+    policies: Vec<String>,
+    listeners: String,
+    limits: String,
+    more: String,
+    upstream: String,
+    issuers: String,
+    audit: String,
+    workers: usize,
+}
+
+/// A running gateway and what surrounds it.
+pub struct Gateway {
+    pub upstream: Upstream,
+    pub issuer: Issuer,
+    pub authority: Authority,
+    pub directory: TempDir,
+    pub snapshots: Arc<Snapshots>,
+    running: Option<Running>,
+    addresses: Vec<SocketAddr>,
+    telemetry: Arc<Telemetry>,
+    _control: Control,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            behaviour: upstream::plain(),
+            policies: vec![POLICY.to_owned()],
+            listeners: "  - {address: \"127.0.0.1:0\"}\n  - address: \"127.0.0.1:0\"\n    \
+                        tls: {certificates: [{certificate: leaf.pem, key: leaf.key}]}\n"
+                .to_owned(),
+            limits: String::new(),
+            more: String::new(),
+            upstream: String::new(),
+            issuers: String::new(),
+            audit: "{path: audit.log}".to_owned(),
+            workers: 1,
+        }
+    }
+
+    /// How the upstream answers.
+    pub fn answering(mut self, behaviour: Behaviour) -> Self {
+        self.behaviour = behaviour;
+        self
+    }
+
+    /// Other policies than the usual one.
+    pub fn policies(mut self, policies: &[&str]) -> Self {
+        self.policies = policies.iter().map(|text| (*text).to_owned()).collect();
+        self
+    }
+
+    /// Other listeners than one without and one with TLS.
+    pub fn listeners(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.listeners);
+        self
+    }
+
+    /// An entry of `limits`.
+    pub fn limit(mut self, entry: &str) -> Self {
+        let _ = writeln!(self.limits, "  {entry}");
+        self
+    }
+
+    /// More of `torwart.yaml`.
+    pub fn with(mut self, yaml: &str) -> Self {
+        let _ = writeln!(self.more, "{yaml}");
+        self
+    }
+
+    /// More keys of the upstream.
+    pub fn upstream(mut self, yaml: &str) -> Self {
+        self.upstream = format!(", {yaml}");
+        self
+    }
+
+    /// Another issuer.
+    pub fn issuer(mut self, yaml: &str) -> Self {
+        self.issuers.push_str(yaml);
+        self
+    }
+
+    /// Other audit records than in `audit.log`.
+    pub fn audit(mut self, yaml: &str) -> Self {
+        yaml.clone_into(&mut self.audit);
+        self
+    }
+
+    /// More than one worker.
+    pub fn workers(mut self, count: usize) -> Self {
+        self.workers = count;
+        self
+    }
+
+    pub fn start(self) -> Gateway {
+        let upstream = Upstream::start(Arc::clone(&self.behaviour));
+        let (issuer, authority) = (Issuer::new(), Authority::new());
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        authority.leaf(&["api.test", "*.wild.test", "127.0.0.1"]).write(root, "leaf");
+        authority.leaf(&["other.test"]).write(root, "other");
+        write(root, "ca.pem", &authority.pem());
+        write(root, "keys.json", &issuer.key_set().to_string());
+        std::fs::create_dir(root.join("policies")).expect("a directory");
+        for (number, policy) in self.policies.iter().enumerate() {
+            write(root, &format!("policies/{number}.yaml"), policy);
+        }
+        write(root, "torwart.yaml", &self.yaml(upstream.address));
+        let path = root.join("torwart.yaml");
+        let (config, problems) = config::load(&path, &|_: &str| None);
+        let config = config.unwrap_or_else(|| panic!("{}", problems.render()));
+        let telemetry = Telemetry::start(&config).expect("telemetry");
+        let control = Control::start().expect("a thread");
+        let reader: Reader = Box::new(move || read(&path));
+        let (snapshots, _) = Snapshots::load(reader, Arc::clone(&telemetry), &control)
+            .unwrap_or_else(|problems| panic!("{}", problems.render()));
+        let running = server::start(&snapshots).expect("listeners");
+        Gateway {
+            addresses: running.addresses().to_vec(),
+            running: Some(running),
+            upstream,
+            issuer,
+            authority,
+            directory,
+            snapshots,
+            telemetry,
+            _control: control,
+        }
+    }
+
+    fn yaml(&self, upstream: SocketAddr) -> String {
+        let Self { listeners, limits, more, workers, upstream: keys, issuers, audit, .. } = self;
+        let limits = if limits.is_empty() { String::new() } else { format!("limits:\n{limits}") };
+        format!(
+            "version: 1\nworkers: {workers}\nlisteners:\n{listeners}\
+             issuers:\n  - name: shoen\n    issuer: {ISSUER}\n    audiences: [\"{AUDIENCE}\"]\n    \
+             jwks_file: keys.json\n    client_credentials_when: client_equals_subject\n{issuers}\
+             upstreams:\n  api: {{endpoints: [\"http://{upstream}\"]{keys}}}\n\
+             policies: policies\nlogging: {{level: error}}\naudit: {audit}\n{limits}{more}"
+        )
+    }
+}
+
+impl Gateway {
+    /// The listener without TLS.
+    pub fn plain(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The listener with TLS.
+    pub fn secure(&self) -> SocketAddr {
+        self.addresses[1]
+    }
+
+    /// The listener at this position.
+    pub fn address(&self, position: usize) -> SocketAddr {
+        self.addresses[position]
+    }
+
+    /// A connection without TLS.
+    pub fn client(&self) -> Client {
+        Client::plain(self.plain())
+    }
+
+    /// A connection with TLS that speaks HTTP/1.1.
+    pub fn tls_client(&self, name: &str) -> Client {
+        let config = Arc::new(self.authority.client(&["http/1.1"], None));
+        Client::tls(self.secure(), config, name).expect("a handshake")
+    }
+
+    /// Client connections that are open.
+    pub fn connections(&self) -> usize {
+        self.running.as_ref().map_or(0, Running::connections)
+    }
+
+    /// A token of Alice's that may read her customers.
+    pub fn alice(&self) -> String {
+        self.issuer.token(&json!({"sub": ALICE, "scope": "customers:read"}))
+    }
+
+    /// A token with these claims.
+    pub fn token(&self, claims: &Value) -> String {
+        self.issuer.token(claims)
+    }
+
+    /// Waits until the gateway has ended and returns every audit record.
+    pub fn records(&mut self) -> Vec<Value> {
+        if let Some(running) = self.running.take() {
+            running.shutdown();
+        }
+        self.telemetry.finish();
+        let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+
+    /// Takes the running server, to end it.
+    pub fn running(&mut self) -> Running {
+        self.running.take().expect("it runs")
+    }
+
+    /// Writes a file beside `torwart.yaml`.
+    pub fn write(&self, name: &str, text: &str) {
+        write(self.directory.path(), name, text);
+    }
+
+    /// Changes `torwart.yaml`.
+    pub fn edit(&self, from: &str, to: &str) {
+        let path = self.directory.path().join("torwart.yaml");
+        let text = std::fs::read_to_string(&path).expect("a file");
+        assert!(text.contains(from), "{text}");
+        std::fs::write(path, text.replace(from, to)).expect("a file");
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown();
+        }
+    }
+}
+
+fn read(path: &Path) -> (Option<Material>, torwart::diagnostic::Diagnostics) {
+    let (config, mut problems) = config::load(path, &|_: &str| None);
+    let Some(config) = config else { return (None, problems) };
+    let policies = config::documents(&config.policies, Documents::Policies, None, &mut problems);
+    (Some(Material { config, policies }), problems)
+}
+
+fn write(directory: &Path, name: &str, text: &str) {
+    std::fs::write(directory.join(name), text).expect("a file");
+}
