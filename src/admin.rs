@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::telemetry::Metrics;
+
 pub use self::access::Rules;
 pub use self::ask::{AskError, ask};
 pub use self::serve::{Listener, serve};
@@ -22,6 +24,9 @@ pub use self::serve::{Listener, serve};
 pub trait Gateway: Send + Sync + 'static {
     /// The state of the moment, for `/readyz` and `/api/v1/status`.
     fn state(&self) -> State;
+
+    /// Brings counters that other rooms keep for themselves up to date, before `/metrics` is answered.
+    fn measure(&self, metrics: &Metrics);
 
     /// Loads the configuration again and swaps it in when it is good, as `SIGHUP` asks for.
     ///

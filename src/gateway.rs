@@ -27,6 +27,7 @@ use crate::principal::Principal;
 use crate::response::Refusal;
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
+use crate::telemetry::RefusedToken;
 use crate::upstream::{ClientBody, Purpose};
 
 /// What all requests of one worker thread share.
@@ -122,7 +123,14 @@ async fn authenticate(
         Needs::Token(accepted) | Needs::TokenToTell(accepted) => accepted,
     };
     let certificate = exchange.connection.client_certificate();
-    let found = exchange.snapshot.issuers.authenticate(headers, accepted, certificate, exchange.now).await?;
+    let begin = exchange.record.begin_step();
+    let found = exchange.snapshot.issuers.authenticate(headers, accepted, certificate, exchange.now).await;
+    exchange.record.authentication = exchange.record.end_step(begin);
+    if let Err(authn::Failure::Invalid(token)) = &found {
+        let (fault, issuer) = (token.fault.as_str(), token.issuer.clone());
+        exchange.record.refused_token = Some(RefusedToken { fault, issuer, digest: token.token_digest });
+    }
+    let found = found?;
     let principal = found.ok_or(authn::Failure::Missing)?;
     exchange.record.principal = Some(Arc::clone(&principal));
     Ok(Some(principal))
@@ -150,7 +158,9 @@ fn authorize(
         certificate: connection.client_certificate(),
         now: exchange.now,
     };
+    let begin = exchange.record.begin_step();
     let decision = placed.decide(&caller);
+    exchange.record.decision = exchange.record.end_step(begin);
     exchange.decided(&decision, || placed.values(&caller));
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok(permit),

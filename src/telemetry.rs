@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use self::id::{RequestId, Trace};
 pub use self::metrics::{Metrics, Mode, Route, Routes};
 pub use self::otlp::EndpointError;
-pub use self::record::{Condition, Record, Recording, Revision, Step, UpstreamCall, Verdict};
+pub use self::record::{Condition, Record, Recording, RefusedToken, Revision, Step, UpstreamCall, Verdict};
 pub use self::writer::Full;
 
 use self::writer::{Destination, Keep, Place, Writer};

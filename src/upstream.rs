@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Response, Version};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -130,6 +131,15 @@ impl Upstreams {
             max_body: permit.max_body(),
         };
         self.prepare(&order, &effects, request, facts)?.run().await
+    }
+
+    /// How many connections each upstream has open or is opening, over all workers, in the order of the configuration.
+    pub fn connections(&self) -> impl Iterator<Item = usize> {
+        let capacities = self.list.iter().map(|configured| &configured.upstream.capacity);
+        capacities.map(|capacity| {
+            let slots = capacity.max.min(Semaphore::MAX_PERMITS);
+            slots.saturating_sub(capacity.slots.available_permits())
+        })
     }
 
     /// Makes the upstream's request out of the client's.

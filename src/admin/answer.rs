@@ -35,7 +35,7 @@ pub(super) async fn answer(site: &Site, request: &Parts, origin: Origin) -> Answ
     match request.uri.path() {
         "/livez" if get => json(StatusCode::OK, &json!({"live": true})),
         "/readyz" if get => readiness(&site.gateway.state()),
-        "/metrics" if get => metrics(&site.telemetry),
+        "/metrics" if get => metrics(site),
         "/api/v1/status" if get => status(&site.gateway.state()),
         "/api/v1/reload" if post => reload(&*site.gateway).await,
         "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
@@ -66,8 +66,10 @@ fn status(state: &State) -> Answer {
     json(StatusCode::OK, &Status { version, ready: readiness.ready, reasons: readiness.reasons, state })
 }
 
-fn metrics(telemetry: &Telemetry) -> Answer {
-    with(StatusCode::OK, OPEN_METRICS, telemetry.metrics().text())
+fn metrics(site: &Site) -> Answer {
+    let metrics = site.telemetry.metrics();
+    site.gateway.measure(metrics);
+    with(StatusCode::OK, OPEN_METRICS, metrics.text())
 }
 
 async fn reload(gateway: &dyn Gateway) -> Answer {

@@ -15,7 +15,7 @@ use crate::admin;
 use crate::config::{AdminAddress, ClientCertificates, Config, Protocol};
 use crate::diagnostic::Diagnostics;
 use crate::snapshot::{Control, Hex, Reader, Snapshots};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Metrics, Telemetry};
 
 /// A gateway in service.
 #[derive(Debug)]
@@ -139,6 +139,26 @@ impl admin::Gateway for Face {
                 .collect(),
             listeners: self.listeners.clone(),
         }
+    }
+
+    fn measure(&self, metrics: &Metrics) {
+        let snapshot = self.snapshots.current();
+        for issuer in snapshot.issuers.states(crate::clock::Timestamp::now()) {
+            let counters = metrics.issuer(&issuer.name);
+            counters.refreshes.reach(issuer.refreshes);
+            counters.refresh_failures.reach(issuer.failures);
+            if let Some(fetched_at) = issuer.fetched_at {
+                counters.keys_confirmed(fetched_at);
+            }
+        }
+        for ((_, counters), open) in snapshot.upstream_metrics.iter().zip(snapshot.upstreams.connections()) {
+            counters.connections.set(open as u64);
+        }
+        let memory = snapshot.issuers.memory();
+        metrics.token_memory.hits.reach(memory.hits);
+        metrics.token_memory.misses.reach(memory.misses);
+        metrics.token_memory.entries.set(memory.entries);
+        metrics.token_memory.bytes.set(memory.bytes);
     }
 
     fn reload(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {

@@ -100,7 +100,7 @@ impl<'r> Line<'r> {
             lifted: record.lifted.iter().map(ConditionLine::of).collect(),
             principal: principal.map(PrincipalLine::of),
             jti: principal.and_then(|principal| principal.token_id.as_deref()),
-            token_digest: principal.and_then(|principal| principal.token_digest.get(..DIGEST_PREFIX)).map(hex),
+            token_digest: token_digest(record),
             revision: hex(&record.revision.0),
             status: record.status,
             duration_ms: milliseconds(record),
@@ -135,6 +135,13 @@ impl<'r> PrincipalLine<'r> {
     }
 }
 
+/// Of the token that was accepted, else of the one that was refused.
+fn token_digest(record: &Record) -> Option<String> {
+    let refused = || record.refused_token.as_ref().and_then(|token| token.digest.as_ref());
+    let digest = record.principal.as_ref().map(|principal| &principal.token_digest).or_else(refused)?;
+    digest.get(..DIGEST_PREFIX).map(hex)
+}
+
 fn hex(bytes: &[u8]) -> String {
     Hex(bytes).to_string()
 }
@@ -159,7 +166,7 @@ mod tests {
 
     use super::super::metrics::Metrics;
     use super::super::record::tests::denied;
-    use super::super::{RequestId, Trace};
+    use super::super::{RefusedToken, RequestId, Trace};
     use super::*;
 
     fn written(record: &Record) -> String {
@@ -203,6 +210,15 @@ mod tests {
         assert_eq!(object["decision"], "deny");
         assert_eq!(object["policy"], Value::Null);
         assert_eq!(object["values"], json!({}));
+    }
+
+    #[test]
+    fn a_refused_token_is_named_by_its_digest() {
+        let token = RefusedToken { fault: "expired", issuer: None, digest: Some([0xef; 32]) };
+        let refused = Record { principal: None, refused_token: Some(token), ..denied(&Metrics::default()) };
+        let object: Value = serde_json::from_str(&written(&refused)).unwrap();
+        assert_eq!(object["token_digest"], "efefefefefefefef");
+        assert_eq!(object["principal"], Value::Null);
     }
 
     #[test]

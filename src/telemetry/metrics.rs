@@ -6,6 +6,7 @@
 
 mod encode;
 mod histogram;
+mod named;
 mod parts;
 mod process;
 mod route;
@@ -24,6 +25,7 @@ pub(super) use self::route::method_label;
 pub use self::route::{Counted, Mode, Route, Routes};
 pub use self::tally::Tally;
 
+use self::named::Named;
 use self::route::Series;
 use super::record::Record;
 use crate::clock::Timestamp;
@@ -41,15 +43,13 @@ pub struct Metrics {
     pub traces: SinkMetrics,
     unrouted: Series,
     routes: Mutex<Vec<Arc<Route>>>,
-    issuers: Mutex<Named<IssuerMetrics>>,
-    upstreams: Mutex<Named<UpstreamMetrics>>,
-    listeners: Mutex<Named<ListenerMetrics>>,
+    issuers: Named<IssuerMetrics>,
+    upstreams: Named<UpstreamMetrics>,
+    listeners: Named<ListenerMetrics>,
     reloads: Tally,
     last_reload_failed: AtomicBool,
     last_reload: AtomicI64,
 }
-
-type Named<T> = BTreeMap<Arc<str>, Arc<T>>;
 
 impl Metrics {
     /// The handles of a snapshot's routes. Routes that were there before keep their counters; those that are gone are
@@ -78,17 +78,17 @@ impl Metrics {
 
     /// The handle of an issuer, made at its first mention.
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
-        named(&self.issuers, name)
+        self.issuers.handle(name)
     }
 
     /// The handle of an upstream, made at its first mention.
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
-        named(&self.upstreams, name)
+        self.upstreams.handle(name)
     }
 
     /// The handle of a listener, named by its address as configured.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
-        named(&self.listeners, address)
+        self.listeners.handle(address)
     }
 
     /// Counts an attempt to load the configuration, the first one included.
@@ -107,6 +107,12 @@ impl Metrics {
         if let Some(decision) = record.counted() {
             series.count(decision);
         }
+        if let Some(principal) = &record.principal {
+            self.issuers.with(&principal.issuer.name, |issuer| issuer.validations.count("ok"));
+        } else if let Some(token) = &record.refused_token {
+            let name = token.issuer.as_deref().unwrap_or_default();
+            self.issuers.with(name, |issuer| issuer.validations.count(token.fault));
+        }
         if let Some(call) = &record.upstream {
             call.metrics.durations.observe(&record.method, call.status, call.step.duration);
             if let Some(failure) = call.failure {
@@ -124,16 +130,6 @@ impl Metrics {
 /// Locks even if another holder panicked: counters have no state between that could be half-made.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn named<T: Default>(all: &Mutex<Named<T>>, name: &str) -> Arc<T> {
-    let mut all = lock(all);
-    if let Some(known) = all.get(name) {
-        return Arc::clone(known);
-    }
-    let made = Arc::new(T::default());
-    all.insert(name.into(), Arc::clone(&made));
-    made
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub struct Record {
     pub values: Vec<(Arc<str>, Value)>,
     /// Who asked.
     pub principal: Option<Arc<Principal>>,
+    /// The token that was refused, where one was.
+    pub refused_token: Option<RefusedToken>,
     /// Digest of the loaded configuration and policies.
     pub revision: Revision,
     /// The status sent; `None` when the client was gone before there was one.
@@ -75,6 +77,17 @@ pub struct Record {
     pub upstream: Option<UpstreamCall>,
     /// A place in the audit file, reserved before forwarding.
     pub(super) place: Option<WriterPlace>,
+}
+
+/// A token that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedToken {
+    /// The check that failed, as a word of the program's vocabulary.
+    pub fault: &'static str,
+    /// Name of the configured issuer that the token claims; `None`: of none.
+    pub issuer: Option<Arc<str>>,
+    /// SHA-256 of the token without its signature.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// What was decided about a request.
@@ -120,7 +133,7 @@ pub struct UpstreamCall {
     pub metrics: Arc<UpstreamMetrics>,
     /// The endpoint asked.
     pub endpoint: Option<Arc<str>>,
-    /// From sending the head to the end of the answer.
+    /// From sending the head to the end of the answer; a duration of zero lasts as long as the request.
     pub step: Step,
     /// The status it answered.
     pub status: Option<u16>,
@@ -161,6 +174,7 @@ impl Record {
             lifted: Vec::new(),
             values: Vec::new(),
             principal: None,
+            refused_token: None,
             revision: Revision::default(),
             status: None,
             request_bytes: 0,
@@ -171,11 +185,6 @@ impl Record {
             upstream: None,
             place: None,
         }
-    }
-
-    /// The step that began at `since` and ends now.
-    pub fn step(&self, since: Instant) -> Step {
-        Step { after: since.saturating_duration_since(self.started), duration: since.elapsed() }
     }
 
     /// The decision as metrics count it; `None` when there was nothing to decide.
@@ -201,6 +210,17 @@ impl Recording {
     /// Begins the record of a request that arrives now.
     pub fn start(telemetry: &Arc<Telemetry>, method: Method, version: Version) -> Self {
         Self { record: Record::start(method, version), telemetry: Arc::clone(telemetry) }
+    }
+
+    /// The beginning of a step, where somebody will see how long it took: a look at the clock costs, too.
+    pub fn begin_step(&self) -> Option<Instant> {
+        self.telemetry.traces().then(Instant::now)
+    }
+
+    /// The step that began then and ends now.
+    pub fn end_step(&self, begin: Option<Instant>) -> Option<Step> {
+        let begin = begin?;
+        Some(Step { after: begin.saturating_duration_since(self.record.started), duration: begin.elapsed() })
     }
 
     /// Reserves a place in the audit file when `audit.required` says that what is forwarded must be recorded.
@@ -233,6 +253,9 @@ impl Drop for Recording {
         let blank = Record::blank(self.record.time, self.record.started);
         let mut record = std::mem::replace(&mut self.record, blank);
         record.duration = record.started.elapsed();
+        if let Some(call) = record.upstream.as_mut().filter(|call| call.step.duration.is_zero()) {
+            call.step.duration = record.duration.saturating_sub(call.step.after);
+        }
         self.telemetry.record(record);
     }
 }

@@ -7,6 +7,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::super::{IssuerState, State};
 use super::*;
+use crate::telemetry::Metrics;
 
 /// A gateway that counts reloads and fails every second one.
 #[derive(Default)]
@@ -18,6 +19,10 @@ struct Sketch {
 impl Gateway for Sketch {
     fn state(&self) -> State {
         self.state.clone()
+    }
+
+    fn measure(&self, metrics: &Metrics) {
+        metrics.token_memory.hits.reach(7);
     }
 
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
@@ -132,6 +137,7 @@ async fn metrics_are_open_metrics() {
     assert_eq!(status(&answer), 200);
     assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{answer}");
     assert!(answer.ends_with("# EOF\n"), "{answer}");
+    assert!(answer.contains("torwart_token_cache_hits_total 7\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::histogram::Histogram;
 use super::process::Process;
 use super::route::{Durations, Mode, Route, Series};
 use super::tally::Tally;
-use super::{Metrics, Named, SinkMetrics, lock};
+use super::{Metrics, SinkMetrics, lock};
 use crate::clock::Timestamp;
 
 /// The `Content-Type` of the text.
@@ -143,11 +143,19 @@ fn requests(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
 }
 
 fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
-    let issuers = lock(&metrics.issuers).clone();
+    let issuers = metrics.issuers.all();
     let now = Timestamp::now();
     let validations = tallied("issuer", &issuers, "result", |issuer| &issuer.validations);
-    out.counter("torwart_token_validations", "Tokens verified, not counting remembered ones", validations)?;
-    let refreshes = tallied("issuer", &issuers, "result", |issuer| &issuer.refreshes);
+    out.counter(
+        "torwart_token_validations",
+        "Tokens checked, remembered ones included; those of no configured issuer have none",
+        validations,
+    )?;
+    let refreshes = issuers.iter().filter(|(name, _)| !name.is_empty()).flat_map(|(name, issuer)| {
+        let results = [("ok", &issuer.refreshes), ("error", &issuer.refresh_failures)];
+        let labels = |result: &str| vec![("issuer", name.to_string()), ("result", result.to_owned())];
+        results.map(|(result, count)| (labels(result), Value::Counter(count.value())))
+    });
     out.counter("torwart_jwks_refreshes", "Attempts to fetch an issuer's keys", refreshes)?;
     let ages = issuers.iter().filter_map(|(name, issuer)| {
         let age = issuer.keys_age(now)?;
@@ -157,7 +165,6 @@ fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     let memory = &metrics.token_memory;
     out.counter("torwart_token_cache_hits", "Tokens that were remembered", one(memory.hits.value()))?;
     out.counter("torwart_token_cache_misses", "Tokens that had to be verified", one(memory.misses.value()))?;
-    out.counter("torwart_token_cache_evictions", "Tokens forgotten for want of room", one(memory.evictions.value()))?;
     let entries = [(Vec::new(), Value::Gauge(float(memory.entries.value())))];
     out.gauge("torwart_token_cache_entries", "Tokens remembered", entries)?;
     let bytes = [(Vec::new(), Value::Gauge(float(memory.bytes.value())))];
@@ -165,7 +172,7 @@ fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
 }
 
 fn upstreams(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
-    let upstreams = lock(&metrics.upstreams).clone();
+    let upstreams = metrics.upstreams.all();
     out.histogram(
         "http_client_request_duration_seconds",
         "Time from sending a request to an upstream to the end of its answer",
@@ -175,14 +182,12 @@ fn upstreams(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     )?;
     let open = levels("upstream", &upstreams, |upstream| upstream.connections.value());
     out.gauge("torwart_upstream_connections", "Open connections to an upstream", open)?;
-    let connects = tallied("upstream", &upstreams, "result", |upstream| &upstream.connects);
-    out.counter("torwart_upstream_connects", "Attempts to connect to an upstream", connects)?;
     let failures = tallied("upstream", &upstreams, "reason", |upstream| &upstream.failures);
     out.counter("torwart_upstream_failures", "Requests that an upstream did not answer", failures)
 }
 
 fn listeners(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
-    let listeners = lock(&metrics.listeners).clone();
+    let listeners = metrics.listeners.all();
     let open = levels("listener", &listeners, |listener| listener.open.value());
     out.gauge("torwart_connections", "Open client connections", open)?;
     let accepted = listeners
@@ -238,7 +243,7 @@ fn durations<'d>(durations: &'d Durations, labels: Vec<(&'static str, String)>) 
 
 fn tallied<'v, T>(
     key: &'static str,
-    all: &'v Named<T>,
+    all: &'v [(Arc<str>, Arc<T>)],
     word: &'static str,
     tally: impl Fn(&T) -> &Tally + 'v,
 ) -> impl Iterator<Item = Sample<'v>> {
@@ -252,7 +257,7 @@ fn tallied<'v, T>(
 
 fn levels<'v, T>(
     key: &'static str,
-    all: &'v Named<T>,
+    all: &'v [(Arc<str>, Arc<T>)],
     level: impl Fn(&T) -> i64 + 'v,
 ) -> impl Iterator<Item = Sample<'v>> {
     all.iter().map(move |(name, part)| (vec![(key, name.to_string())], Value::Gauge(float(level(part)))))

@@ -54,6 +54,11 @@ impl Count {
         self.0.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Takes over what another counter has come to.
+    pub fn reach(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// The number.
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -82,10 +87,12 @@ impl AsRef<Level> for ListenerMetrics {
 /// Tokens and keys of one issuer.
 #[derive(Debug, Default)]
 pub struct IssuerMetrics {
-    /// Full validations (not answered from memory) by result: `ok`, or the word for what is wrong with the token.
+    /// Tokens by result: `ok`, or the word for what is wrong with them.
     pub validations: Tally,
-    /// Attempts to fetch keys by result: `ok`, `unchanged`, or a word for what failed.
-    pub refreshes: Tally,
+    /// Fetches of keys that succeeded.
+    pub refreshes: Count,
+    /// Fetches of keys that failed.
+    pub refresh_failures: Count,
     keys_since: AtomicI64,
 }
 
@@ -109,8 +116,6 @@ pub struct TokenMemoryMetrics {
     pub hits: Count,
     /// Tokens that had to be verified.
     pub misses: Count,
-    /// Tokens dropped for want of room.
-    pub evictions: Count,
     /// Tokens remembered at the moment.
     pub entries: Level,
     /// Bytes they take.
@@ -120,20 +125,12 @@ pub struct TokenMemoryMetrics {
 /// One upstream.
 #[derive(Debug, Default)]
 pub struct UpstreamMetrics {
-    /// Open connections; count with [`Level::enter`].
+    /// Open connections.
     pub connections: Level,
-    /// Attempts to connect by result: `ok`, or a word for what failed.
-    pub connects: Tally,
     /// Requests that ended without an answer of the upstream, by what went wrong.
     pub failures: Tally,
     /// Times from the request's head to the end of the answer, by method and status.
     pub(super) durations: Durations,
-}
-
-impl AsRef<Level> for UpstreamMetrics {
-    fn as_ref(&self) -> &Level {
-        &self.connections
-    }
 }
 
 /// Records on their way to a file or a collector.

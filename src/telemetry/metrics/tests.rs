@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{Method, Version};
 
 use super::super::record::tests::denied;
-use super::super::{Step, UpstreamCall, Verdict};
+use super::super::{RefusedToken, Step, UpstreamCall, Verdict};
 use super::*;
 
 /// A strict reader of the subset of `OpenMetrics` that is written here: sample name with labels, value.
@@ -68,8 +68,7 @@ fn everything_the_specification_names_is_there_and_parses() {
     let record = Record { upstream: Some(call(&metrics)), ..denied(&metrics) };
     metrics.count(&record);
     let issuer = metrics.issuer("shoen");
-    issuer.validations.count("ok");
-    issuer.refreshes.count("ok");
+    issuer.refreshes.reach(1);
     issuer.keys_confirmed(Timestamp::now());
     let listener = metrics.listener("[::]:8443");
     let open = Level::enter(&listener);
@@ -102,6 +101,19 @@ fn everything_the_specification_names_is_there_and_parses() {
     }
     drop(open);
     assert_eq!(parse(&metrics.text())[r#"torwart_connections{listener="[::]:8443"}"#], "0.0");
+}
+
+#[test]
+fn refused_tokens_are_counted_for_the_issuer_that_they_claim() {
+    let metrics = Arc::new(Metrics::default());
+    for (fault, issuer) in [("expired", Some("shoen")), ("issuer", None)] {
+        let token = RefusedToken { fault, issuer: issuer.map(Arc::from), digest: None };
+        metrics.count(&Record { principal: None, refused_token: Some(token), ..denied(&metrics) });
+    }
+    let samples = parse(&metrics.text());
+    assert_eq!(samples[r#"torwart_token_validations_total{issuer="shoen",result="expired"}"#], "1");
+    assert_eq!(samples[r#"torwart_token_validations_total{issuer="",result="issuer"}"#], "1");
+    assert!(!samples.keys().any(|name| name.starts_with(r#"torwart_jwks_refreshes_total{issuer="""#)));
 }
 
 #[test]
