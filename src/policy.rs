@@ -13,6 +13,7 @@ mod condition;
 mod decision;
 mod equality;
 mod evaluate;
+mod explain;
 mod forward;
 mod host;
 mod identity;
@@ -34,18 +35,24 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::diagnostic::{Diagnostics, Source};
+use crate::document::{Variables, json_schema};
 use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp};
+pub use explain::{ExplainedCondition, Explanation};
 pub use identity::{Encoding, IdentityField, IdentityValues};
 pub use placed::Placed;
 pub use route::{Document, Route, RouteId};
-pub use shape::DOCUMENT as DOCUMENT_SHAPE;
 pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
 
 use named::Named;
 use table::Tables;
+
+/// The JSON Schema of policy documents.
+pub fn schema() -> serde_json::Value {
+    json_schema(&shape::DOCUMENT, "Torwart policy", Variables::Literal)
+}
 
 /// All policies of one load.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use super::{Common, Exit};
-use crate::{cases, config};
+use crate::{cases, config, policy};
 
 /// Arguments of `torwart schema`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,8 @@ pub(super) struct Args {
 enum FileFormat {
     /// `torwart.yaml`.
     Config,
+    /// The documents of the policy directory.
+    Policy,
     /// `*.test.yaml` beside the policies.
     Test,
 }
@@ -24,6 +26,7 @@ enum FileFormat {
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let schema = match args.format {
         FileFormat::Config => config::schema(),
+        FileFormat::Policy => policy::schema(),
         FileFormat::Test => cases::schema(),
     };
     common.print_json(&schema);

@@ -44,8 +44,8 @@ pub(in crate::policy) enum Test {
     Flow(Flow),
     /// `global` is this.
     Global(bool),
-    /// The issuer is one of these.
-    Issuer(IssuerSet),
+    /// The issuer is one of these, with their names.
+    Issuer(IssuerSet, Box<[Box<str>]>),
     /// A test of one claim.
     Claim(ClaimPath, ClaimTest),
     /// `acr` is one of these.
@@ -154,7 +154,7 @@ impl Test {
             Self::Client(_) => Reason::Client,
             Self::Flow(_) => Reason::Flow,
             Self::Global(_) => Reason::Global,
-            Self::Issuer(_) => Reason::Issuer,
+            Self::Issuer(..) => Reason::Issuer,
             Self::Claim(..) => Reason::Claim,
             Self::Acr(_) | Self::MaxAge(_) => Reason::Authentication,
             Self::Network(_) => Reason::Network,

@@ -149,6 +149,7 @@ pub struct Denial {
     pub(in crate::policy) document: Option<Arc<Document>>,
     pub(in crate::policy) route: Option<Arc<Route>>,
     pub(in crate::policy) place: Option<Place>,
+    pub(in crate::policy) condition: Option<Arc<str>>,
 }
 
 /// Why a request is refused, with what the answer has to say.
@@ -228,7 +229,12 @@ impl Denial {
         }
     }
 
-    /// The condition that failed.
+    /// What the condition that failed asks, as a policy would say it.
+    pub fn condition(&self) -> Option<&Arc<str>> {
+        self.condition.as_ref()
+    }
+
+    /// Where the condition that failed stands.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
     }

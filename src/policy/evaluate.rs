@@ -110,7 +110,7 @@ impl Test {
             | Self::Client(_)
             | Self::Flow(_)
             | Self::Global(_)
-            | Self::Issuer(_)
+            | Self::Issuer(..)
             | Self::Claim(..)
             | Self::Acr(_)
             | Self::MaxAge(_) => {
@@ -137,7 +137,7 @@ impl Test {
                 (None, Stance::Negated) => Truth::Unknown,
                 (held, _) => (held.unwrap_or(false) == *wanted).into(),
             },
-            Self::Issuer(issuers) => issuers.contains(principal.issuer.id).into(),
+            Self::Issuer(issuers, _) => issuers.contains(principal.issuer.id).into(),
             Self::Claim(path, test) => claim(path, test, principal, question, stance),
             Self::Acr(values) => principal
                 .acr

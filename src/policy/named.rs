@@ -99,7 +99,7 @@ impl Named {
             | Test::Permission(_)
             | Test::Flow(_)
             | Test::Global(_)
-            | Test::Issuer(_)
+            | Test::Issuer(..)
             | Test::Acr(_)
             | Test::MaxAge(_)
             | Test::Network(_)

@@ -33,7 +33,7 @@ pub struct Placed<'r> {
 }
 
 /// Query parameters that a route reads.
-type Parameters<'r> = SmallVec<[Parameter<'r>; 4]>;
+pub(in crate::policy) type Parameters<'r> = SmallVec<[Parameter<'r>; 4]>;
 
 impl Placed<'_> {
     /// What has to be authenticated before [`Placed::decide`].
@@ -43,9 +43,9 @@ impl Placed<'_> {
             Outcome::Route(route, _) if route.needs_token => Needs::Token(&route.issuers),
             Outcome::Route(..) => Needs::Nothing,
             // 400 comes before 401 (http.md, step 4); who only observes wants to see the token all the same.
-            Outcome::Ambiguous(_) if self.observes() => to_tell(),
-            Outcome::Ambiguous(_) => Needs::Nothing,
-            Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => to_tell(),
+            Outcome::Ambiguous { .. } if self.observes() => to_tell(),
+            Outcome::Ambiguous { .. } => Needs::Nothing,
+            Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => to_tell(),
         }
     }
 
@@ -53,12 +53,14 @@ impl Placed<'_> {
     pub fn decide(&self, caller: &Caller<'_>) -> Decision {
         match &self.outcome {
             Outcome::Route(route, captures) => self.decide_route(route, captures, caller),
-            Outcome::Ambiguous(Some((route, captures))) => {
+            Outcome::Ambiguous { matched: Some((route, captures)), .. } => {
                 let denial = Denial::of_route(Cause::AmbiguousPath, route, None);
                 self.refused(denial, Some((route, captures)), caller)
             }
-            Outcome::Ambiguous(None) => self.refused(Denial::without_route(Cause::AmbiguousPath, None), None, caller),
-            Outcome::NotFound(document) => self.untold(Cause::NotFound, *document, caller),
+            Outcome::Ambiguous { matched: None, .. } => {
+                self.refused(Denial::without_route(Cause::AmbiguousPath, None), None, caller)
+            }
+            Outcome::NotFound { document, .. } => self.untold(Cause::NotFound, *document, caller),
             Outcome::MethodNotAllowed { allow, document } => {
                 let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""));
                 self.untold(Cause::MethodNotAllowed { allow }, Some(document), caller)
@@ -69,11 +71,15 @@ impl Placed<'_> {
     /// The permit of a request whose authentication failed under `mode: observe`: forwarded without identity, with the
     /// status that it would have been refused with. `None`: refuse it.
     pub fn unauthenticated(&self, would: StatusCode) -> Option<(Permit, StatusCode)> {
-        let would = if matches!(self.outcome, Outcome::Ambiguous(_)) { StatusCode::BAD_REQUEST } else { would };
+        let would = if matches!(self.outcome, Outcome::Ambiguous { .. }) { StatusCode::BAD_REQUEST } else { would };
         let nobody = Caller { principal: None, address: None, certificate: None, now: Timestamp::default() };
         let matched = match &self.outcome {
-            Outcome::Route(route, captures) | Outcome::Ambiguous(Some((route, captures))) => Some((*route, captures)),
-            Outcome::Ambiguous(None) | Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => None,
+            Outcome::Route(route, captures) | Outcome::Ambiguous { matched: Some((route, captures)), .. } => {
+                Some((*route, captures))
+            }
+            Outcome::Ambiguous { matched: None, .. } | Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => {
+                None
+            }
         };
         self.observed(matched, &nobody).map(|permit| (permit, would))
     }
@@ -95,8 +101,10 @@ impl Placed<'_> {
     /// The matched route.
     pub fn route(&self) -> Option<&Route> {
         match &self.outcome {
-            Outcome::Route(route, _) | Outcome::Ambiguous(Some((route, _))) => Some(route),
-            Outcome::Ambiguous(None) | Outcome::NotFound(_) | Outcome::MethodNotAllowed { .. } => None,
+            Outcome::Route(route, _) | Outcome::Ambiguous { matched: Some((route, _)), .. } => Some(route),
+            Outcome::Ambiguous { matched: None, .. } | Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => {
+                None
+            }
         }
     }
 
@@ -107,9 +115,9 @@ impl Placed<'_> {
 
     fn document(&self) -> Option<&Arc<Document>> {
         match &self.outcome {
-            Outcome::Route(route, _) | Outcome::Ambiguous(Some((route, _))) => Some(&route.document),
-            Outcome::Ambiguous(None) => self.table.longest_base_path(&self.target),
-            Outcome::NotFound(document) => *document,
+            Outcome::Route(route, _) | Outcome::Ambiguous { matched: Some((route, _)), .. } => Some(&route.document),
+            Outcome::Ambiguous { matched: None, .. } => self.table.longest_base_path(&self.target),
+            Outcome::NotFound { document, .. } => *document,
             Outcome::MethodNotAllowed { document, .. } => Some(document),
         }
     }
@@ -123,7 +131,7 @@ impl Placed<'_> {
         }
         let query = match self.bound_values(route) {
             Ok(query) => query,
-            Err(cause) => return refused(Denial::of_route(cause, route, None)),
+            Err(error) => return refused(Denial::of_route(cause_of(&error), route, None)),
         };
         let question = Question { captures, query: &query, headers: self.head.headers, caller };
         if !route.typed.iter().all(|typed| fits(typed, &question)) {
@@ -140,6 +148,7 @@ impl Placed<'_> {
                 document: Some(Arc::clone(&route.document)),
                 route: Some(Arc::clone(route)),
                 place: refusal.place,
+                condition: None,
             }),
         }
     }
@@ -221,16 +230,9 @@ impl Placed<'_> {
     }
 
     /// The parameters that a route reads, after a check that every server reads those that are bound as policy does.
-    fn bound_values(&self, route: &Route) -> Result<Parameters<'_>, Cause> {
-        let cause = |error| match error {
-            BoundError::Escape(_)
-            | BoundError::MisspeltParameter(_)
-            | BoundError::AfterSemicolon(_)
-            | BoundError::NotText(_) => Cause::AmbiguousParameter,
-            BoundError::MisspeltHeader(_) | BoundError::HopByHop(_) => Cause::AmbiguousHeader,
-        };
-        route.bound_headers.check(self.head.headers).map_err(cause)?;
-        let bound = route.bound_query.read(self.target.query()).map_err(cause)?;
+    pub(in crate::policy) fn bound_values(&self, route: &Route) -> Result<Parameters<'_>, BoundError> {
+        route.bound_headers.check(self.head.headers)?;
+        let bound = route.bound_query.read(self.target.query())?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {
             found = self.parameters(route, |read| read.bound.is_none());
@@ -273,7 +275,9 @@ impl Placed<'_> {
     /// `claim.tenant`, each with every value found.
     pub fn values(&self, caller: &Caller<'_>) -> Vec<(String, serde_json::Value)> {
         let mut values = Vec::new();
-        if let Outcome::Route(route, captures) | Outcome::Ambiguous(Some((route, captures))) = &self.outcome {
+        if let Outcome::Route(route, captures) | Outcome::Ambiguous { matched: Some((route, captures)), .. } =
+            &self.outcome
+        {
             let host = route.host_capture.iter().zip(&captures.host);
             for (name, captured) in route.captures.iter().zip(&captures.path).chain(host) {
                 if let Some(text) = captured.text() {
@@ -293,11 +297,22 @@ impl Denial {
             document: Some(Arc::clone(&route.document)),
             route: Some(Arc::clone(route)),
             place: failed.map(|condition| condition.place.clone()),
+            condition: failed.map(|condition| condition.test.to_string().into()),
         }
     }
 
     fn without_route(cause: Cause, document: Option<&Arc<Document>>) -> Self {
-        Self { cause, document: document.map(Arc::clone), route: None, place: None }
+        Self { cause, document: document.map(Arc::clone), route: None, place: None, condition: None }
+    }
+}
+
+fn cause_of(error: &BoundError) -> Cause {
+    match error {
+        BoundError::Escape(_)
+        | BoundError::MisspeltParameter(_)
+        | BoundError::AfterSemicolon(_)
+        | BoundError::NotText(_) => Cause::AmbiguousParameter,
+        BoundError::MisspeltHeader(_) | BoundError::HopByHop(_) => Cause::AmbiguousHeader,
     }
 }
 

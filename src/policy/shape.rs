@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::document::{BOOL, CIDR, DURATION, Field, Fields, Format, LITERAL, NONEMPTY, Names, Rule, SIZE, Shape, TEXT};
 
 /// A whole document.
-pub static DOCUMENT: Shape = Shape::Map(&Fields {
+pub(in crate::policy) static DOCUMENT: Shape = Shape::Map(&Fields {
     title: "policy document",
     doc: "Who may do what on which routes of one upstream. Everything that is not allowed is denied.",
     fields: &[

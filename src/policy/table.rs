@@ -39,10 +39,20 @@ pub(in crate::policy) struct Table {
 pub(in crate::policy) enum Outcome<'r> {
     /// This route.
     Route(&'r Arc<Route>, Captures),
-    /// A path that servers read differently; the route is only of use if it observes.
-    Ambiguous(Option<(&'r Arc<Route>, Captures)>),
-    /// No route; the document that takes such requests if it observes.
-    NotFound(Option<&'r Arc<Document>>),
+    /// A path that servers read differently.
+    Ambiguous {
+        /// The route is only of use if it observes.
+        matched: Option<(&'r Arc<Route>, Captures)>,
+        /// Who reads it how.
+        why: String,
+    },
+    /// No route.
+    NotFound {
+        /// Takes such requests if it observes.
+        document: Option<&'r Arc<Document>>,
+        /// The route whose captures do not have their types.
+        misfit: Option<&'r Arc<Route>>,
+    },
     /// No route of the shape lists the method.
     MethodNotAllowed {
         /// Value of `Allow`.
@@ -100,24 +110,24 @@ impl Table {
         label: Option<&str>,
     ) -> Outcome<'r> {
         let route = |id: RouteId| policies.route_by_id(id);
-        let fallback = || Outcome::NotFound(self.longest_base_path(target));
+        let fallback = || Outcome::NotFound { document: self.longest_base_path(target), misfit: None };
+        let misfit = |route: &'r Arc<Route>| Outcome::NotFound { document: Some(&route.document), misfit: Some(route) };
         match self.router.lookup(method, target) {
             Lookup::Route(matched) => match route(matched.route()) {
                 Some(route) => {
                     let captures = Captures::of(&matched, route, label);
-                    if captures.host_fits(route) {
-                        Outcome::Route(route, captures)
-                    } else {
-                        Outcome::NotFound(Some(&route.document))
-                    }
+                    if captures.host_fits(route) { Outcome::Route(route, captures) } else { misfit(route) }
                 }
                 None => fallback(),
             },
-            Lookup::Ambiguous(matched, _) => Outcome::Ambiguous(matched.and_then(|matched| {
-                let route = route(matched.route())?;
-                Some((route, Captures::of(&matched, route, label)))
-            })),
-            Lookup::CaptureMisfit(id) => Outcome::NotFound(route(id).map(|route| &route.document)),
+            Lookup::Ambiguous(matched, misreading) => Outcome::Ambiguous {
+                matched: matched.and_then(|matched| {
+                    let route = route(matched.route())?;
+                    Some((route, Captures::of(&matched, route, label)))
+                }),
+                why: misreading.to_string(),
+            },
+            Lookup::CaptureMisfit(id) => route(id).map_or_else(fallback, misfit),
             Lookup::MethodNotAllowed { allowed, route: id } => match route(id) {
                 Some(route) => Outcome::MethodNotAllowed { allow: allowed, document: &route.document },
                 None => fallback(),

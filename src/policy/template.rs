@@ -4,8 +4,6 @@ use std::fmt;
 
 use http::HeaderName;
 
-use crate::diagnostic::Place;
-
 /// A capture or request value, resolved against its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) enum ValueSource {
@@ -54,8 +52,6 @@ pub(in crate::policy) struct Template {
     pub(in crate::policy) source: ValueSource,
     /// The value is a list of this separator: each item counts as a value (`params`).
     pub(in crate::policy) separator: Option<Box<str>>,
-    /// Where the template is written.
-    pub(in crate::policy) place: Place,
 }
 
 impl fmt::Display for Template {

@@ -4,7 +4,7 @@ use std::ops::Not;
 
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Truth {
+pub(in crate::policy) enum Truth {
     /// It holds.
     True,
     /// It does not hold.
@@ -15,7 +15,7 @@ pub enum Truth {
 
 impl Truth {
     /// Of several, all of which must hold: false if one is false, else unknown if one is unknown, else true.
-    pub fn all(parts: impl IntoIterator<Item = Self>) -> Self {
+    pub(in crate::policy) fn all(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut result = Self::True;
         for part in parts {
             match part {
@@ -28,7 +28,7 @@ impl Truth {
     }
 
     /// Of several, one of which must hold: true if one is true, else unknown if one is unknown, else false.
-    pub fn any(parts: impl IntoIterator<Item = Self>) -> Self {
+    pub(in crate::policy) fn any(parts: impl IntoIterator<Item = Self>) -> Self {
         let mut result = Self::False;
         for part in parts {
             match part {
@@ -41,12 +41,12 @@ impl Truth {
     }
 
     /// Whether it holds. Unknown does not.
-    pub fn holds(self) -> bool {
+    pub(in crate::policy) fn holds(self) -> bool {
         self == Self::True
     }
 
     /// The word used in explanations.
-    pub fn as_str(self) -> &'static str {
+    pub(in crate::policy) fn as_str(self) -> &'static str {
         match self {
             Self::True => "true",
             Self::False => "false",

@@ -76,7 +76,7 @@ impl Names {
     pub(super) fn template(&mut self, inner: &str, used: Use, place: &Place, report: &mut Report) -> Option<Template> {
         let source = self.source(inner, used, place, report)?;
         let separator = self.type_of(inner).and_then(ValueType::separator).map(Into::into);
-        Some(Template { source, separator, place: place.clone() })
+        Some(Template { source, separator })
     }
 
     /// The type that `params` gives to a value.

@@ -49,6 +49,11 @@ impl Report {
         }
     }
 
+    /// Whether anything found forbids the use of the documents.
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.has_errors()
+    }
+
     /// Where parsing and checking of shapes report to.
     pub(super) fn diagnostics(&mut self) -> &mut Diagnostics {
         &mut self.found

@@ -58,7 +58,17 @@ impl Conditions<'_> {
     }
 
     fn map(&mut self, map: &Mapping, position: Position) -> Vec<Condition> {
-        map.declared().flat_map(|entry| self.entry(entry, position)).collect()
+        let mut conditions = Vec::new();
+        for entry in map.declared() {
+            let before = conditions.len();
+            conditions.extend(self.entry(entry, position));
+            // Every entry is a condition or was reported. Should one ever be neither, it must not vanish.
+            if conditions.len() == before && entry.key.text != "token" && !self.report.has_errors() {
+                let message = format!("`{}` cannot be compiled", entry.key.text);
+                self.report.wrong(self.place(entry.key.span), message, "write it as policy.md describes it");
+            }
+        }
+        conditions
     }
 
     /// The conditions of one entry. Several for what has several parts (`claim`, `request`, `certificate`, `all_of`).
@@ -79,7 +89,7 @@ impl Conditions<'_> {
             "client" => self.comparands(&entry.value).map(Test::Client),
             "flow" => entry.value.text().and_then(flow).map(Test::Flow),
             "global" => entry.value.bool().map(Test::Global),
-            "issuer" => self.issuers(&entry.value).map(Test::Issuer),
+            "issuer" => self.issuers(&entry.value),
             "network" => nonempty(entry.value.list().iter().filter_map(Node::network)).map(Test::Network),
             "claim" => return self.claims(&entry.value, position),
             "authentication" => return self.authentication(entry, position),
@@ -204,12 +214,16 @@ impl Conditions<'_> {
         None
     }
 
-    fn issuers(&mut self, node: &Node) -> Option<IssuerSet> {
+    fn issuers(&mut self, node: &Node) -> Option<Test> {
         let mut ids = Vec::new();
+        let mut names: Vec<Box<str>> = Vec::new();
         for item in node.one_or_many() {
             let name = item.text()?;
             match self.issuers.iter().find(|issuer| *issuer.name == *name) {
-                Some(issuer) => ids.push(issuer.id),
+                Some(issuer) => {
+                    ids.push(issuer.id);
+                    names.push(name.into());
+                }
                 None => {
                     let known = self.issuers.iter().map(|issuer| &*issuer.name);
                     self.report.unknown(at(self.source, item.span), "issuer", name, known);
@@ -217,7 +231,7 @@ impl Conditions<'_> {
                 }
             }
         }
-        Some(IssuerSet::new(ids))
+        (!ids.is_empty()).then(|| Test::Issuer(IssuerSet::new(ids), names.into()))
     }
 
     fn claims(&mut self, node: &Node, position: Position) -> Vec<Condition> {

@@ -1,0 +1,379 @@
+//! Why a request is decided as it is: each condition, what it asked, what it found, whether it held, and where it stands.
+//!
+//! Made from the same evaluation that decides; it only takes the time to write everything down.
+
+use std::fmt;
+
+use crate::diagnostic::Place;
+use crate::policy::Caller;
+use crate::policy::condition::{
+    CertificateName, ClaimTest, Comparand, Condition, Lift, Literal, Operand, RequestTest, Test, WordSet,
+};
+use crate::policy::decision::{Decision, Denial};
+use crate::policy::evaluate::{Question, Stance};
+use crate::policy::placed::Placed;
+use crate::policy::table::Outcome;
+use crate::policy::template::Template;
+use crate::principal::{ClaimPath, Principal};
+
+/// The explanation of one decision.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// `allow`, or the reason of the refusal.
+    pub decision: String,
+    /// Method and canonical path.
+    pub request: String,
+    /// The route that was found, or why there is none.
+    pub route: String,
+    /// Where that route stands.
+    pub place: Option<Place>,
+    /// What was checked before any condition and failed.
+    pub obstacle: Option<String>,
+    /// Every condition of the route.
+    pub conditions: Vec<ExplainedCondition>,
+}
+
+/// One condition in an explanation.
+#[derive(Debug, Clone)]
+pub struct ExplainedCondition {
+    /// What it asks, as a policy would say it.
+    pub asked: String,
+    /// What request, connection and token have to say about it.
+    pub found: String,
+    /// `true`, `false` or `unknown`.
+    pub truth: &'static str,
+    /// For whom it is not asked, if it was not asked of this caller.
+    pub lifted: Option<String>,
+    /// Where it stands.
+    pub place: Place,
+    /// What it consists of.
+    pub parts: Vec<ExplainedCondition>,
+}
+
+impl Placed<'_> {
+    /// Why this caller's request is decided as it is.
+    pub fn explain(&self, caller: &Caller<'_>) -> Explanation {
+        let decision = self.decide(caller);
+        let mut explanation = Explanation {
+            decision: match &decision {
+                Decision::Allow(_) => "allow".to_owned(),
+                Decision::Deny(denial) => refusal(denial),
+                Decision::Observed(_, denial) => {
+                    format!("allow, because it is only observed; else {}", refusal(denial))
+                }
+            },
+            request: format!("{} {}", self.head.method, self.target.path()),
+            route: self.route_in_words(),
+            place: self.route().map(|route| route.place.clone()),
+            obstacle: None,
+            conditions: Vec::new(),
+        };
+        if let Outcome::Route(route, captures) = &self.outcome {
+            let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
+            match self.bound_values(route) {
+                Ok(query) => {
+                    let question = Question { captures, query: &query, headers: self.head.headers, caller };
+                    let conditions = route.conditions.iter();
+                    explanation.conditions =
+                        conditions.map(|condition| condition.explain(&question, Stance::Plain)).collect();
+                }
+                Err(error) => explanation.obstacle = Some(error.to_string()),
+            }
+        }
+        explanation
+    }
+
+    fn route_in_words(&self) -> String {
+        let document = self.policy().map_or("", |document| &document.name);
+        match &self.outcome {
+            Outcome::Route(route, _) => format!("policy `{document}`, route `{}`", route.name),
+            Outcome::Ambiguous { matched: Some((route, _)), why } => {
+                format!("policy `{document}`, route `{}` is what it says, but {why}", route.name)
+            }
+            Outcome::Ambiguous { matched: None, why } => why.clone(),
+            Outcome::NotFound { misfit: Some(route), .. } => {
+                format!("policy `{document}`, route `{}`, but a capture does not have its type", route.name)
+            }
+            Outcome::NotFound { misfit: None, .. } => "no route".to_owned(),
+            Outcome::MethodNotAllowed { allow, .. } => format!("policy `{document}` has this path for {allow} only"),
+        }
+    }
+}
+
+/// A refusal in a few words.
+fn refusal(denial: &Denial) -> String {
+    format!("deny: {} ({})", denial.reason().as_str(), denial.status().as_u16())
+}
+
+impl Condition {
+    fn explain(&self, question: &Question<'_>, stance: Stance) -> ExplainedCondition {
+        let principal = question.caller.principal;
+        let (parts, inner): (&[Self], _) = match &self.test {
+            Test::AllOf(parts) | Test::AnyOf(parts) => (parts, stance),
+            Test::Not(part) => (std::slice::from_ref(&**part), Stance::Negated),
+            _ => (&[], stance),
+        };
+        ExplainedCondition {
+            asked: self.test.to_string(),
+            found: if parts.is_empty() { self.test.found(question) } else { String::new() },
+            truth: self.evaluate(question, stance).as_str(),
+            lifted: self.lifted_for(principal).then(|| self.lift.as_ref().map(ToString::to_string)).flatten(),
+            place: self.place.clone(),
+            parts: parts.iter().map(|part| part.explain(question, inner)).collect(),
+        }
+    }
+}
+
+impl Test {
+    /// What there is of what the test asks about.
+    fn found(&self, question: &Question<'_>) -> String {
+        let caller = question.caller;
+        let of = |what: &dyn Fn(&Principal) -> String| caller.principal.map_or_else(|| "no token".to_owned(), what);
+        match self {
+            Self::Scope(_) => of(&|one| listed("scopes", &one.scopes)),
+            Self::Permission(_) => of(&|one| {
+                one.permissions
+                    .as_ref()
+                    .map_or_else(|| "no permissions are known".to_owned(), |all| listed("permissions", all))
+            }),
+            Self::Organization(templates) => of(&|one| {
+                let own = match (one.global, &one.organizations) {
+                    (Some(true), _) => "the principal is global".to_owned(),
+                    (_, Some(all)) => listed("organisations", all),
+                    (_, None) => "the token names no organisations".to_owned(),
+                };
+                join(&own, templates.iter(), question)
+            }),
+            Self::Subject(values) => {
+                of(&|one| join(&named("subject", one.subject.as_deref()), templates(values), question))
+            }
+            Self::Client(values) => {
+                of(&|one| join(&named("client", one.client.as_deref()), templates(values), question))
+            }
+            Self::Flow(_) => of(&|one| format!("flow {}", one.flow.as_str())),
+            Self::Global(_) => of(&|one| {
+                one.global.map_or_else(|| "the token does not say".to_owned(), |global| format!("global {global}"))
+            }),
+            Self::Issuer(..) => of(&|one| format!("issuer `{}`", one.issuer.name)),
+            Self::Claim(path, test) => of(&|one| {
+                let found = path.find(&one.claims).map_or_else(|| "no such claim".to_owned(), ToString::to_string);
+                let operands = match test {
+                    ClaimTest::OneOf(all) | ClaimTest::ContainsAll(all) | ClaimTest::ContainsAny(all) => &**all,
+                    ClaimTest::Exists(_) => &[],
+                };
+                let templates = operands.iter().filter_map(|operand| match operand {
+                    Operand::Template(template) => Some(template),
+                    Operand::Literal(_) => None,
+                });
+                join(&found, templates, question)
+            }),
+            Self::Acr(_) => of(&|one| named("acr", one.acr.as_deref())),
+            Self::MaxAge(_) => of(&|one| {
+                one.authenticated_at.map_or_else(
+                    || "the token has no `auth_time`".to_owned(),
+                    |at| format!("authenticated {} s ago", caller.now.0.saturating_sub(at.0)),
+                )
+            }),
+            Self::Network(_) => caller.address.map_or_else(
+                || "the address is unknown".to_owned(),
+                |address| format!("address {}", address.to_canonical()),
+            ),
+            Self::Certificate(kind, _) => caller.certificate.map_or_else(
+                || "no client certificate".to_owned(),
+                |shown| {
+                    listed(
+                        "the certificate's names",
+                        match kind {
+                            CertificateName::Dns => &shown.dns,
+                            CertificateName::Uri => &shown.uri,
+                            CertificateName::Email => &shown.email,
+                            CertificateName::Subject => std::slice::from_ref(&shown.subject),
+                        },
+                    )
+                },
+            ),
+            Self::Request(template, _) => values(template, question),
+            Self::AllOf(_) | Self::AnyOf(_) | Self::Not(_) => String::new(),
+        }
+    }
+}
+
+fn templates(values: &[Comparand]) -> impl Iterator<Item = &Template> {
+    values.iter().filter_map(|value| match value {
+        Comparand::Template(template) => Some(template),
+        Comparand::Literal(_) => None,
+    })
+}
+
+/// What was found, and the values of the templates that it is compared with.
+fn join<'t>(found: &str, templates: impl Iterator<Item = &'t Template>, question: &Question<'_>) -> String {
+    templates.fold(found.to_owned(), |text, template| format!("{text}; {}", values(template, question)))
+}
+
+fn values(template: &Template, question: &Question<'_>) -> String {
+    let found: Vec<_> = question.texts(template).map(|text| text.unwrap_or("(no text)").to_owned()).collect();
+    if found.is_empty() { format!("{template} has no value") } else { format!("{template} is {}", found.join(", ")) }
+}
+
+fn listed(what: &str, items: &[String]) -> String {
+    if items.is_empty() { format!("{what}: none") } else { format!("{what}: {}", items.join(", ")) }
+}
+
+fn named(what: &str, value: Option<&str>) -> String {
+    value.map_or_else(|| format!("no {what}"), |value| format!("{what} `{value}`"))
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.request)?;
+        writeln!(f, "{}", self.decision)?;
+        write!(f, "{}", self.route)?;
+        match &self.place {
+            Some(place) => writeln!(f, "  {place}")?,
+            None => writeln!(f)?,
+        }
+        if let Some(obstacle) = &self.obstacle {
+            writeln!(f, "{obstacle}")?;
+        }
+        self.conditions.iter().try_for_each(|condition| condition.write(f, 1))
+    }
+}
+
+impl ExplainedCondition {
+    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+        let mark = match self.truth {
+            "true" => "+",
+            "false" => "-",
+            _ => "?",
+        };
+        write!(f, "{}{mark} {}", "  ".repeat(depth), self.asked)?;
+        if !self.found.is_empty() {
+            write!(f, "  <- {}", self.found)?;
+        }
+        if let Some(lifted) = &self.lifted {
+            write!(f, "  (not asked: {lifted})")?;
+        }
+        writeln!(f, "  [{}] {}", self.truth, self.place)?;
+        self.parts.iter().try_for_each(|part| part.write(f, depth + 1))
+    }
+}
+
+impl fmt::Display for Test {
+    /// What it asks, as a policy would say it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Scope(set) => write!(f, "scope: {set}"),
+            Self::Permission(set) => write!(f, "permission: {set}"),
+            Self::Organization(templates) => write!(f, "organization: {}", one_or("all_of", templates)),
+            Self::Subject(values) => write!(f, "subject: {}", one_or("", values)),
+            Self::Client(values) => write!(f, "client: {}", one_or("", values)),
+            Self::Flow(flow) => write!(f, "flow: {}", flow.as_str()),
+            Self::Global(value) => write!(f, "global: {value}"),
+            Self::Issuer(_, names) => write!(f, "issuer: {}", one_or("", names)),
+            Self::Claim(path, test) => write!(f, "claim {}: {test}", claim_name(path)),
+            Self::Acr(values) => write!(f, "authentication acr: {}", one_or("", values)),
+            Self::MaxAge(seconds) => write!(f, "authentication max_age: {seconds}s"),
+            Self::Network(networks) => write!(f, "network: {}", one_or("", networks)),
+            Self::Certificate(kind, names) => {
+                let kind = match kind {
+                    CertificateName::Dns => "dns",
+                    CertificateName::Uri => "uri",
+                    CertificateName::Email => "email",
+                    CertificateName::Subject => "subject",
+                };
+                write!(f, "certificate {kind}: {}", one_or("", names))
+            }
+            Self::Request(template, test) => write!(f, "request {}: {test}", template.source),
+            Self::AllOf(_) => f.write_str("all_of"),
+            Self::AnyOf(_) => f.write_str("any_of"),
+            Self::Not(_) => f.write_str("not"),
+        }
+    }
+}
+
+fn claim_name(path: &ClaimPath) -> String {
+    match &*path.0 {
+        [only] => only.clone(),
+        keys => format!("[{}]", keys.join(", ")),
+    }
+}
+
+/// A single item as itself, several as a list under a word.
+fn one_or(word: &str, items: &[impl fmt::Display]) -> String {
+    match items {
+        [only] => only.to_string(),
+        items => {
+            let list = format!("[{}]", items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+            if word.is_empty() { list } else { format!("{{{word}: {list}}}") }
+        }
+    }
+}
+
+impl fmt::Display for WordSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllOf(words) => f.write_str(&one_or("all_of", words)),
+            Self::AnyOf(words) => write!(f, "{{any_of: [{}]}}", words.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Comparand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(text) => f.write_str(text),
+            Self::Template(template) => template.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for ClaimTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneOf(values) => match &**values {
+                [only] => write!(f, "{{equals: {only}}}"),
+                several => write!(f, "{{one_of: {}}}", one_or("", several)),
+            },
+            Self::ContainsAll(values) => write!(f, "{{contains: {}}}", one_or("all_of", values)),
+            Self::ContainsAny(values) => {
+                let list: Vec<_> = values.iter().map(ToString::to_string).collect();
+                write!(f, "{{contains: {{any_of: [{}]}}}}", list.join(", "))
+            }
+            Self::Exists(value) => write!(f, "{{exists: {value}}}"),
+        }
+    }
+}
+
+impl fmt::Display for Operand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(Literal::Text(text)) => write!(f, "{text:?}"),
+            Self::Literal(Literal::Int(value)) => value.fmt(f),
+            Self::Literal(Literal::Float(value)) => value.fmt(f),
+            Self::Literal(Literal::Bool(value)) => value.fmt(f),
+            Self::Template(template) => template.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for RequestTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OneOf(values) => f.write_str(&one_or("", values)),
+            Self::Present => f.write_str("present"),
+            Self::Absent => f.write_str("absent"),
+        }
+    }
+}
+
+impl fmt::Display for Lift {
+    /// The alternative that a lifted condition has.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every => f.write_str("any_of: [.., {flow: client_credentials}]"),
+            Self::Clients(names) => {
+                write!(f, "any_of: [.., {{flow: client_credentials, client: {}}}]", one_or("", names))
+            }
+        }
+    }
+}
