@@ -9,6 +9,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod load;
+mod location;
 mod pool;
 mod request_headers;
 mod response_headers;
@@ -31,6 +32,7 @@ use crate::policy::Permit;
 use self::body::{BodyLimits, RequestBody};
 use self::exchange::Exchange;
 use self::load::{Configured, Host, Shared};
+use self::location::Mapping;
 use self::request_headers::{Delivery, Effects, Framing, TrailerRules};
 use self::tunnel::Opening;
 
@@ -129,6 +131,8 @@ impl Upstreams {
             target: permit.path_and_query(),
             timeout: permit.timeout(),
             max_body: permit.max_body(),
+            stripped: permit.stripped_prefix(),
+            added: permit.added_prefix(),
         };
         self.prepare(&order, &effects, request, facts)?.run().await
     }
@@ -189,6 +193,7 @@ impl Upstreams {
             request: sent,
             progress,
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
+            mapping: order.mapping(upstream, &delivery.host, facts),
             opening,
             ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
         })
@@ -202,6 +207,26 @@ struct Order<'p> {
     target: &'p http::uri::PathAndQuery,
     timeout: Option<Duration>,
     max_body: Option<u64>,
+    stripped: Option<&'p str>,
+    added: Option<&'p str>,
+}
+
+impl Order<'_> {
+    /// How the upstream's own addresses are mapped back, if they are.
+    fn mapping(&self, upstream: &load::Upstream, host: &HeaderValue, facts: &Facts) -> Option<Mapping> {
+        let endpoint = upstream.own_authority.as_ref()?;
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let prefix = |prefix: Option<&str>| prefix.unwrap_or_default().trim_end_matches('/').to_owned();
+        Some(Mapping {
+            scheme: if upstream.endpoint.tls.is_some() { "https" } else { "http" },
+            endpoint: endpoint.to_ascii_lowercase(),
+            host: text(host).to_ascii_lowercase(),
+            client_scheme: facts.scheme.as_str(),
+            client_authority: text(&facts.authority),
+            stripped: prefix(self.stripped),
+            added: prefix(self.added),
+        })
+    }
 }
 
 /// How the body will be framed, whatever the client announced.

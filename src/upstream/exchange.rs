@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::body::{Progress, RequestBody, ResponseBody};
 use super::failure::{Failure, ProtocolFault};
 use super::load::{Configured, Upstream};
+use super::location::Mapping;
 use super::pool::{Freshness, Http1, Http1Lease, Lease, Pool, Wire};
 use super::request_headers::Delivery;
 use super::response_headers;
@@ -30,6 +31,8 @@ pub(super) struct Exchange<'u> {
     pub(super) timeout: Duration,
     /// When the token stops being valid.
     pub(super) ends_at: Option<Instant>,
+    /// How the upstream's own addresses are mapped back, if they are.
+    pub(super) mapping: Option<Mapping>,
     /// The handshake to finish, if the request asks for a WebSocket.
     pub(super) opening: Option<Opening>,
 }
@@ -162,8 +165,18 @@ impl Exchange<'_> {
         pool: Rc<Pool>,
         connection: Http1,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let lease = Lease::Http1(Http1Lease { pool, connection, request: self.progress });
-        pass_on(response, lease, self.ends_at)
+        let lease = Lease::Http1(Http1Lease { pool, connection, request: self.progress.clone() });
+        self.pass_on(response, lease)
+    }
+
+    /// Checks the answer and makes it the client's.
+    fn pass_on(&self, response: Response<Incoming>, lease: Lease) -> Result<Response<ResponseBody>, Failure> {
+        let (mut head, body) = response.into_parts();
+        response_headers::rewrite(&mut head).map_err(Failure::Protocol)?;
+        if let Some(mapping) = &self.mapping {
+            mapping.apply(&mut head.headers);
+        }
+        Ok(Response::from_parts(head, ResponseBody::new(body, lease, self.ends_at)))
     }
 
     /// Why there is no answer: what the client did to its own request comes before what the upstream did about it.
@@ -186,7 +199,7 @@ impl Exchange<'_> {
             }
             Attempt::Answered(response) => {
                 opening.check_refusal(response.status())?;
-                pass_on(response, Lease::Once(connection), self.ends_at)
+                self.pass_on(response, Lease::Once(connection))
             }
             Attempt::Unsent(_, error) | Attempt::Lost(error) => Err(self.lost(error)),
             Attempt::TimedOut => Err(Failure::ResponseTimeout(self.timeout)),
@@ -200,7 +213,7 @@ impl Exchange<'_> {
             let request = std::mem::replace(&mut self.request, Request::new(RequestBody::none()));
             let answer = connection.sender.clone().try_send_request(request);
             match self.wait(answer, None).await {
-                Attempt::Answered(response) => return pass_on(response, Lease::Http2(connection), self.ends_at),
+                Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection)),
                 Attempt::Unsent(request, _) if freshness == Freshness::Used => {
                     pool.retire(&connection);
                     self.request = *request;
@@ -211,17 +224,6 @@ impl Exchange<'_> {
             }
         }
     }
-}
-
-/// Checks the answer and makes it the client's.
-fn pass_on(
-    response: Response<Incoming>,
-    lease: Lease,
-    ends_at: Option<Instant>,
-) -> Result<Response<ResponseBody>, Failure> {
-    let (mut head, body) = response.into_parts();
-    response_headers::rewrite(&mut head).map_err(Failure::Protocol)?;
-    Ok(Response::from_parts(head, ResponseBody::new(body, lease, ends_at)))
 }
 
 /// The same request again, for one that has no body.

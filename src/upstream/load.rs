@@ -42,6 +42,8 @@ pub(super) struct Upstream {
     pub(super) endpoint: Endpoint,
     pub(super) http2: bool,
     pub(super) host: Host,
+    /// The endpoint's authority, where `rewrite_location` maps it back.
+    pub(super) own_authority: Option<String>,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -125,9 +127,6 @@ impl Upstream {
     pub(super) fn load(config: &config::Upstream, problems: &mut Diagnostics) -> Option<Configured> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = &config.name;
-        if config.rewrite_location {
-            problems.general(format!("upstream `{name}`: `rewrite_location` is not supported yet"));
-        }
         if config.endpoints.len() > 1 {
             problems.general(format!("upstream `{name}`: more than one endpoint is not supported yet"));
         }
@@ -136,12 +135,14 @@ impl Upstream {
             return None;
         };
         let host = Host::of(config, endpoint, problems);
+        let own_authority = config.rewrite_location.then(|| authority(endpoint));
         let endpoint = Endpoint::load(config, endpoint, problems);
         let upstream = Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             endpoint: endpoint?,
             http2: config.protocol == Protocol::H2,
             host: host?,
+            own_authority,
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             idle_timeout: config.idle_timeout,

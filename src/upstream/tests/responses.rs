@@ -192,3 +192,23 @@ fn trailers_come_through_unless_they_concern_the_connection() {
         assert!(answer.ends_with("0\r\nx-checksum: 7\r\n\r\n"), "{answer}");
     });
 }
+
+#[test]
+fn the_upstreams_own_address_is_mapped_back_where_that_is_asked_for() {
+    run(async {
+        let raw = Raw::start(|_, mut talk| async move {
+            let own = talk.stream.local_addr().unwrap();
+            talk.request().await;
+            talk.say(format!("HTTP/1.1 302 Found\r\nLocation: http://{own}/b\r\nContent-Length: 0\r\n\r\n")).await;
+        })
+        .await;
+        let mut upstream = raw.config();
+        let gate = Gate::start(&upstream, Permitted::default()).await;
+        let as_told = format!("location: http://{}/b\r\n", raw.address);
+        assert!(gate.send(get("")).await.to_ascii_lowercase().contains(&as_told));
+        upstream.rewrite_location = true;
+        let gate = Gate::start(&upstream, Permitted::default()).await;
+        let answer = gate.send(get("")).await.to_ascii_lowercase();
+        assert!(answer.contains("location: https://api.example.com/b\r\n"), "{answer}");
+    });
+}

@@ -186,7 +186,14 @@ async fn answer(
         authorization: permitted.authorization,
         strips_method_override: true,
     };
-    let order = Order { upstream: 0, target: &target, timeout: permitted.timeout, max_body: permitted.max_body };
+    let order = Order {
+        upstream: 0,
+        target: &target,
+        timeout: permitted.timeout,
+        max_body: permitted.max_body,
+        stripped: None,
+        added: None,
+    };
     let facts = facts(&permitted, &request, peer);
     let request = request.map(Into::into);
     let outcome = match upstreams.prepare(&order, &effects, request, &facts) {
