@@ -15,10 +15,10 @@ pub enum Variables {
 
 /// The schema of files of this shape, as editors use it.
 pub fn json_schema(shape: &'static Shape, title: &str, variables: Variables) -> Value {
-    let mut definitions = Map::new();
+    let mut definitions = Definitions { variables, named: Vec::new(), made: Map::new() };
     if variables == Variables::Expanded {
         let variable = json!({"type": "string", "pattern": r"\$\{", "description": "A value from the environment."});
-        definitions.insert(VARIABLE.to_owned(), variable);
+        definitions.made.insert(VARIABLE.to_owned(), variable);
     }
     let root = schema(shape, &mut definitions);
     let mut out = Map::new();
@@ -27,27 +27,54 @@ pub fn json_schema(shape: &'static Shape, title: &str, variables: Variables) -> 
     if let Value::Object(root) = root {
         out.extend(root);
     }
-    out.insert("$defs".to_owned(), Value::Object(definitions));
+    out.insert("$defs".to_owned(), Value::Object(definitions.made));
     Value::Object(out)
 }
 
-/// The definition of a text with a variable: its being there says that scalars may have them.
+/// What the schema refers to: every declared map once, which is what recursion needs.
+struct Definitions {
+    variables: Variables,
+    /// Names given so far, by the address of the declaration: two may have the same title.
+    named: Vec<(usize, String)>,
+    made: Map<String, Value>,
+}
+
+impl Definitions {
+    /// A reference to the definition of a declaration, made the first time.
+    fn refer(&mut self, address: usize, title: &str, make: impl FnOnce(&mut Self) -> Value) -> Value {
+        let known = self.named.iter().find(|(known, _)| *known == address).map(|(_, name)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            let plain = title.replace(' ', "-");
+            let free = |name: &String| !self.made.contains_key(name);
+            let numbered = (2..).map(|number: usize| format!("{plain}-{number}"));
+            let name = std::iter::once(plain.clone()).chain(numbered).find(free).unwrap_or(plain.clone());
+            self.named.push((address, name.clone()));
+            self.made.insert(name.clone(), Value::Null);
+            let definition = make(self);
+            self.made.insert(name.clone(), definition);
+            name
+        });
+        json!({"$ref": format!("#/$defs/{name}")})
+    }
+}
+
+/// The name of the definition of a text with a variable.
 const VARIABLE: &str = "variable";
 
-fn schema(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
+fn schema(shape: &'static Shape, definitions: &mut Definitions) -> Value {
     let plain = plain(shape, definitions);
     let narrow = match shape {
         Shape::Format(format) => format.pattern.is_some_and(|pattern| pattern != "."),
         Shape::Keyword(_) | Shape::Bool | Shape::Int(..) | Shape::Size(..) | Shape::Duration(..) | Shape::Cidr => true,
         _ => false,
     };
-    if narrow && definitions.contains_key(VARIABLE) {
+    if narrow && definitions.variables == Variables::Expanded {
         return json!({"anyOf": [plain, {"$ref": format!("#/$defs/{VARIABLE}")}]});
     }
     plain
 }
 
-fn plain(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
+fn plain(shape: &'static Shape, definitions: &mut Definitions) -> Value {
     match shape {
         Shape::Any => json!({}),
         Shape::Text => json!({"type": "string"}),
@@ -71,8 +98,14 @@ fn plain(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             let item = schema(item, definitions);
             json!({"anyOf": [item.clone(), {"type": "array", "minItems": 1, "items": item}]})
         }
-        Shape::Map(fields) => defined(fields.title, definitions, |definitions| map(fields, definitions)),
-        Shape::Names(names) => defined(names.title, definitions, |definitions| keyed(names, definitions)),
+        Shape::Map(fields) => {
+            let address = std::ptr::from_ref(*fields).addr();
+            definitions.refer(address, fields.title, |definitions| map(fields, definitions))
+        }
+        Shape::Names(names) => {
+            let address = std::ptr::from_ref(*names).addr();
+            definitions.refer(address, names.title, |definitions| keyed(names, definitions))
+        }
         Shape::Union(alternatives) => {
             let all: Vec<_> = alternatives.iter().map(|each| schema(each, definitions)).collect();
             json!({"anyOf": all})
@@ -81,22 +114,7 @@ fn plain(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
     }
 }
 
-/// A reference to a definition, which is made the first time: declarations are recursive.
-fn defined(
-    title: &'static str,
-    definitions: &mut Map<String, Value>,
-    make: impl FnOnce(&mut Map<String, Value>) -> Value,
-) -> Value {
-    let name = title.replace(' ', "-");
-    if !definitions.contains_key(&name) {
-        definitions.insert(name.clone(), Value::Null);
-        let definition = make(definitions);
-        definitions.insert(name.clone(), definition);
-    }
-    json!({"$ref": format!("#/$defs/{name}")})
-}
-
-fn map(fields: &'static Fields, definitions: &mut Map<String, Value>) -> Value {
+fn map(fields: &'static Fields, definitions: &mut Definitions) -> Value {
     let mut properties = Map::new();
     for field in fields.fields {
         let mut property = schema(field.shape, definitions);
@@ -140,7 +158,7 @@ fn rule(rule: &Rule) -> Value {
     }
 }
 
-fn keyed(names: &'static Names, definitions: &mut Map<String, Value>) -> Value {
+fn keyed(names: &'static Names, definitions: &mut Definitions) -> Value {
     let mut key = Map::new();
     key.insert("description".to_owned(), json!(capitalised(names.key.what)));
     if let Some(pattern) = names.key.pattern {
@@ -157,4 +175,48 @@ fn keyed(names: &'static Names, definitions: &mut Map<String, Value>) -> Value {
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::shape::{Field, Fields, TEXT};
+    use super::*;
+
+    static TREE: Shape = Shape::Map(&Fields {
+        title: "tree node",
+        doc: "A tree.",
+        fields: &[
+            Field::required("name", &TEXT, "Its name."),
+            Field::optional("children", &Shape::List(&TREE), "Below it."),
+            Field::optional("other", &OTHER, "Something of the same title."),
+        ],
+        rules: &[Rule::AtMostOne(&["children", "other"])],
+    });
+    static OTHER: Shape = Shape::Map(&Fields {
+        title: "tree node",
+        doc: "No tree.",
+        fields: &[Field::optional("size", &Shape::Int(1, 3), "How many.")],
+        rules: &[],
+    });
+
+    #[test]
+    fn recursion_ends_in_a_reference_and_titles_may_repeat() {
+        let schema = json_schema(&TREE, "a tree", Variables::Literal);
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(schema["$ref"], "#/$defs/tree-node");
+        let node = &schema["$defs"]["tree-node"];
+        assert_eq!(node["properties"]["children"]["items"]["$ref"], "#/$defs/tree-node");
+        assert_eq!(node["properties"]["other"]["$ref"], "#/$defs/tree-node-2");
+        assert_eq!(node["required"], json!(["name"]));
+        assert_eq!(node["additionalProperties"], false);
+        assert!(node["patternProperties"]["^x-"].is_object());
+        assert_eq!(schema["$defs"]["tree-node-2"]["properties"]["size"]["maximum"], 3);
+    }
+
+    #[test]
+    fn variables_may_stand_where_a_number_belongs_only_in_files_that_have_them() {
+        let size = |variables| json_schema(&OTHER, "o", variables)["$defs"]["tree-node"]["properties"]["size"].clone();
+        assert_eq!(size(Variables::Literal)["type"], "integer");
+        assert_eq!(size(Variables::Expanded)["anyOf"][1]["$ref"], "#/$defs/variable");
+    }
 }

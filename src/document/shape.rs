@@ -74,7 +74,7 @@ pub struct Format {
 /// The keys of a map.
 #[derive(Debug)]
 pub struct Fields {
-    /// What the map is, for the JSON Schema: unique among all maps that one file can hold.
+    /// What the map is, in a word or two, for the JSON Schema.
     pub title: &'static str,
     /// What it is for, as sentences.
     pub doc: &'static str,
@@ -125,7 +125,7 @@ pub enum Rule {
 /// A map whose keys are names.
 #[derive(Debug)]
 pub struct Names {
-    /// What it maps, for the JSON Schema: unique among all maps that one file can hold.
+    /// What it maps, in a word or two, for the JSON Schema.
     pub title: &'static str,
     /// What a key may be.
     pub key: &'static Format,
