@@ -21,6 +21,7 @@ pub mod discovery;
 pub mod failure;
 pub mod fetch;
 pub mod flow;
+pub mod inspect;
 pub mod jose;
 pub mod json;
 pub mod jwk;

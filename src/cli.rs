@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod dev;
 mod health;
+mod issuers;
 mod reload;
 mod run;
 mod schema;
@@ -45,6 +46,8 @@ enum Verb {
     Dev(dev::Args),
     /// Load everything and print errors and warnings.
     Check(check::Args),
+    /// Print the issuers with presets spelled out, their key ids and ages.
+    Issuers(issuers::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
     Health(health::Args),
     /// Print the state of the running gateway.
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args, &common),
         Verb::Dev(args) => dev::run(&args, &common),
         Verb::Check(args) => check::run(&args, &common),
+        Verb::Issuers(args) => issuers::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),
         Verb::Reload(args) => reload::run(&args, &common),

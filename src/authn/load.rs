@@ -18,9 +18,6 @@ use crate::config::{self, Config, KeySource};
 use crate::diagnostic::Diagnostics;
 use crate::principal::IssuerId;
 
-/// Part of the URL of every issuer that dev mode embeds.
-const DEVELOPMENT_PATH: &str = "/.torwart-dev/";
-
 /// Builds the issuers of a configuration.
 pub(super) fn issuers(config: &Config, previous: Option<&Issuers>) -> Result<Issuers, Diagnostics> {
     let mut problems = Diagnostics::new();
@@ -32,9 +29,6 @@ pub(super) fn issuers(config: &Config, previous: Option<&Issuers>) -> Result<Iss
         };
         if config.issuers.iter().take(position).any(|earlier| earlier.issuer == issuer.issuer) {
             problems.general(format!("two issuers have the URL `{}`", issuer.issuer));
-        }
-        if issuer.issuer.contains(DEVELOPMENT_PATH) && !config.dev {
-            problems.general(format!("issuer `{}` exists in dev mode only: `{}`", issuer.name, issuer.issuer));
         }
         match issued(config, issuer, IssuerId(id), previous) {
             Ok(issued) => list.push(issued),

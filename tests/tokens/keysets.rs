@@ -338,8 +338,6 @@ fn urls_that_may_not_be_asked_are_load_errors() {
     };
     assert!(loopback(false).contains("is not `https`"));
     assert_eq!(loopback(true), "");
-    let development = refused(&|issuer| issuer.issuer = "https://x.example/.torwart-dev/shoen".to_owned());
-    assert!(development.contains("dev mode"), "{development}");
 }
 
 #[test]
