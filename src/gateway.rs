@@ -46,8 +46,11 @@ pub(crate) fn answer(
 ) -> impl Future<Output = Response<Answer>> + use<> {
     let mut exchange = Exchange::begin(worker, connection, pulse, &request);
     async move {
-        let outcome =
-            if exchange.redirects() { own::redirect(&exchange, request) } else { handle(&mut exchange, request).await };
+        let outcome = if exchange.redirects() {
+            own::redirect(&mut exchange, request)
+        } else {
+            handle(&mut exchange, request).await
+        };
         exchange.conclude(outcome)
     }
 }

@@ -10,6 +10,7 @@ mod listener;
 mod observer;
 pub mod process;
 pub(crate) mod pulse;
+pub(crate) mod stall;
 pub mod tls;
 mod wire;
 
@@ -29,12 +30,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Listener, Protocol};
+use crate::config::{Limits, Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry::metrics::{Level, ListenerMetrics};
+use crate::upstream;
 use census::{Census, Places};
 use pulse::Pulse;
+use wire::Counted;
 
 /// How long accepting pauses when the operating system has no more descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -177,7 +180,11 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
     worker.shared.drain.cancelled().await;
     worker.connections.close();
     let patience = worker.shared.snapshots.current().config.limits.drain;
-    if tokio::time::timeout(patience, worker.connections.wait()).await.is_err() {
+    let ended = async {
+        worker.connections.wait().await;
+        upstream::tunnels_ended().await;
+    };
+    if tokio::time::timeout(patience, ended).await.is_err() {
         tracing::warn!(connections = worker.connections.len(), "cutting off connections that did not end in time");
     }
 }
@@ -223,12 +230,9 @@ impl Worker {
             Err(limit) => return counters.refused.count(limit),
         };
         counters.accepted.one();
-        let held = (place, Level::enter(&counters));
-        let served = Box::pin(serve(Rc::clone(self), snapshot, stream, Arrival { peer, index, counters }));
-        self.connections.spawn_local(async move {
-            served.await;
-            drop(held);
-        });
+        let counted: Counted = Box::new((place, Level::enter(&counters)));
+        let arrival = Arrival { peer, index, counters, counted };
+        self.connections.spawn_local(Box::pin(serve(Rc::clone(self), snapshot, stream, arrival)));
     }
 }
 
@@ -238,10 +242,11 @@ struct Arrival {
     /// Position of its listener.
     index: usize,
     counters: Arc<ListenerMetrics>,
+    counted: Counted,
 }
 
 async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, arrival: Arrival) {
-    let Arrival { peer, index, counters } = arrival;
+    let Arrival { peer, index, counters, counted } = arrival;
     let Some(listener) = snapshot.config.listeners.get(index) else { return };
     // Without it small answers wait for acknowledgements; a socket that refuses works all the same.
     let _: io::Result<()> = stream.set_nodelay(true);
@@ -260,7 +265,10 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, a
             let Some(tls) = established(terminator, &stream) else { return };
             connection.tls = Some(tls);
             let Some(protocol) = negotiated(listener, &stream) else { return };
-            worker.speak(snapshot, stream, protocol, connection).await;
+            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counted));
+            // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
+            drop(snapshot);
+            spoken.await;
         }
         None if listener.tls.is_some() => {}
         None => {
@@ -268,29 +276,37 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, a
                 [Protocol::H2] => Protocol::H2,
                 _ => Protocol::Http1,
             };
-            worker.speak(snapshot, stream, protocol, connection).await;
+            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counted));
+            drop(snapshot);
+            spoken.await;
         }
     }
 }
 
 impl Worker {
-    async fn speak<T>(&self, snapshot: Arc<Snapshot>, stream: T, protocol: Protocol, connection: Connection)
+    /// Serves HTTP over an established stream.
+    fn speak<T>(
+        &self,
+        limits: &Limits,
+        stream: T,
+        protocol: Protocol,
+        (connection, counted): (Connection, Counted),
+    ) -> impl Future<Output = ()> + use<T>
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let pulse = Pulse::new();
         let connection = Arc::new(connection);
         let terms = connection::Terms {
-            limits: snapshot.config.limits.clone(),
+            limits: limits.clone(),
             pulse: Arc::clone(&pulse),
             drain: self.shared.drain.clone(),
             replace: replacement(&self.shared.snapshots, &connection),
+            counted,
         };
-        // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
-        drop(snapshot);
         let gateway = Rc::clone(&self.gateway);
         let answer = move |request| gateway::answer(&gateway, &connection, &pulse, request);
-        connection::serve(stream, protocol, terms, answer).await;
+        connection::serve(stream, protocol, terms, answer)
     }
 }
 

@@ -15,7 +15,9 @@ mod request_headers;
 mod response_headers;
 mod tunnel;
 
+use std::any::Any;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
@@ -81,6 +83,8 @@ pub struct Facts {
     pub drain: CancellationToken,
     /// What the request asks for, as [`asks_for_websocket`] told before the decision.
     pub purpose: Purpose,
+    /// What says that the client's connection is in use; a tunnel holds it until it ends.
+    pub in_use: Option<Rc<dyn Any>>,
 }
 
 /// `http` or `https`.
@@ -174,7 +178,7 @@ impl Upstreams {
             client_address_from: self.shared.client_address_from,
         };
         request_headers::rewrite(&mut head, facts, effects, &delivery, framing);
-        let opening = tunnel.map(|client| Opening::new(client, &mut head, facts.drain.clone())).transpose()?;
+        let opening = tunnel.map(|client| Opening::new(client, &mut head, facts)).transpose()?;
         let (body, progress) = match framing {
             Framing::None => (RequestBody::none(), None),
             Framing::Length(_) | Framing::Unknown => {

@@ -2,13 +2,16 @@
 //! snapshot, the connection's business.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::server::pulse::Busy;
+use crate::server::stall::Turn;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Recording;
 use crate::upstream::{ResponseBody, ResponseFault};
@@ -30,7 +33,9 @@ pub struct Answer {
     /// Nothing of the body is sent: `HEAD`, 204, 304.
     pub(super) bodiless: bool,
     pub(super) ended: bool,
-    pub(super) _busy: Busy,
+    /// Whose turn it is, for HTTP/2.
+    pub(super) turn: Turn,
+    pub(super) _busy: Rc<Busy>,
     pub(super) _snapshot: Arc<Snapshot>,
 }
 
@@ -40,6 +45,7 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
         let this = self.get_mut();
+        this.turn.set(None);
         let frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
@@ -47,6 +53,7 @@ impl Body for Answer {
         };
         match &frame {
             Some(Ok(frame)) => {
+                this.turn.set(Some(Instant::now()));
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.record.response_bytes = this.record.response_bytes.saturating_add(length as u64);
             }

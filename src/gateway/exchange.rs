@@ -1,5 +1,6 @@
 //! One request and what becomes of it: the facts that the straight line collects, and the record that it leaves.
 
+use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::policy::{Decision, Denial, Permit, Placed};
 use crate::response::{Circumstances, Refusal, asks_for_html, raw};
 use crate::server::pulse::{Busy, Pulse};
+use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
 use crate::telemetry::{Condition, Recording, RequestId, Step, Trace, UpstreamCall, Verdict};
@@ -46,7 +48,7 @@ pub(super) struct Exchange {
     explanation: Option<String>,
     number: u64,
     pulse: Arc<Pulse>,
-    busy: Busy,
+    busy: Rc<Busy>,
 }
 
 impl Exchange {
@@ -86,7 +88,7 @@ impl Exchange {
             record,
             number,
             pulse: Arc::clone(pulse),
-            busy,
+            busy: Rc::new(busy),
         }
     }
 
@@ -198,6 +200,7 @@ impl Exchange {
             valid_until: self.record.principal.as_ref().map(|principal| principal.valid_until()),
             drain: self.worker.drain.clone(),
             purpose,
+            in_use: Some(Rc::clone(&self.busy) as Rc<dyn Any>),
         })
     }
 
@@ -260,7 +263,15 @@ impl Exchange {
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
             );
         let Self { record, busy, snapshot, .. } = self;
-        response.map(|content| Answer { content, record, bodiless, ended: false, _busy: busy, _snapshot: snapshot })
+        response.map(|content| Answer {
+            content,
+            record,
+            bodiless,
+            ended: false,
+            turn: stall::turn(),
+            _busy: busy,
+            _snapshot: snapshot,
+        })
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {

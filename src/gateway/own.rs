@@ -30,18 +30,18 @@ pub(super) fn is_reserved(canonical: &str) -> bool {
 }
 
 /// The answer of a listener that only redirects: the same URL under `https`, on the port that `https` has.
-pub(super) fn redirect(exchange: &Exchange, request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
+pub(super) fn redirect(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
     let (head, _) = request.into_parts();
     exchange.check_regular()?;
     super::framing::check(&head, &exchange.snapshot.config.limits)?;
     let form = authority::form(&head, &exchange.connection, exchange.trusted)?;
     let authority = authority::authority(&head, &exchange.connection)?;
     if let Some(own) = answer(&head) {
-        return Ok(own.map(Content::Own));
+        return Ok(exchange.answered_by_the_gateway(own));
     }
     debug_assert_eq!(form, authority::Form::Path, "the other form was answered");
     let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let location = format!("https://{}{target}", authority.host());
     let location = HeaderValue::try_from(location).map_err(|_| Refusal::TargetForm)?;
-    Ok(response::redirect(location).map(Content::Own))
+    Ok(exchange.answered_by_the_gateway(response::redirect(location)))
 }

@@ -18,7 +18,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::{Phase, Pulse};
-use super::wire::{Replace, Wire};
+use super::stall;
+use super::wire::{Attached, Counted, Replace, Wire};
 use crate::config::{Limits, Protocol};
 use crate::gateway::Answer;
 
@@ -46,6 +47,8 @@ pub(super) struct Terms {
     pub(super) drain: CancellationToken,
     /// Makes the gateway's answer of an answer that hyper made (HTTP/1).
     pub(super) replace: Replace,
+    /// What counts the connection; lives as long as its bytes do, in a tunnel too.
+    pub(super) counted: Counted,
 }
 
 /// Serves HTTP until the connection ends. Errors of the client's making end it silently: whoever sent the request has
@@ -68,8 +71,8 @@ where
     F: Fn(Request<Incoming>) -> A + 'static,
     A: Future<Output = Response<Answer>> + 'static,
 {
-    let Terms { limits, pulse, drain, replace } = terms;
-    let wire = Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, replace);
+    let Terms { limits, pulse, drain, replace, counted } = terms;
+    let wire = Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, Attached { replace, counted });
     let service = service_fn(move |request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
@@ -126,7 +129,7 @@ where
     F: Fn(Request<Incoming>) -> A + 'static,
     A: Future<Output = Response<Answer>> + 'static,
 {
-    let Terms { limits, pulse, drain, .. } = terms;
+    let Terms { limits, pulse, drain, counted, .. } = terms;
     let service = service_fn(move |request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
@@ -155,10 +158,11 @@ where
         }
     })
     .await;
+    drop(counted);
 }
 
 fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+    let mut builder = http2::Builder::new(Local { patience: limits.body_idle_timeout });
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
@@ -186,13 +190,20 @@ fn header_list_size(limits: &Limits) -> u32 {
 
 /// Runs the streams of an HTTP/2 connection on the worker that accepted it.
 #[derive(Debug, Clone, Copy)]
-struct Local;
+struct Local {
+    /// How long a client may leave an answer where it is.
+    patience: Duration,
+}
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
+        let patience = self.patience;
+        tokio::task::spawn_local(stall::watched(
+            async move {
+                future.await;
+            },
+            patience,
+        ));
     }
 }
 

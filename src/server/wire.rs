@@ -2,6 +2,7 @@
 //! arrived, that a client stopped reading, and that an answer is hyper's own and not the gateway's. Those answers
 //! (400, 414 and 431 for heads that cannot be parsed) are replaced by answers of the gateway's form and recorded.
 
+use std::any::Any;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,12 +28,22 @@ const OWN_ANSWER: usize = 256;
 /// Turns the status of an answer that hyper made into the answer that is sent instead, and records it.
 pub(super) type Replace = Arc<dyn Fn(StatusCode) -> Bytes + Send + Sync>;
 
+/// What counts a connection for as long as it lives: its place among all, its listener's gauge.
+pub(super) type Counted = Box<dyn Any + Send>;
+
+/// What belongs to the stream beside its bytes.
+pub(super) struct Attached {
+    pub(super) replace: Replace,
+    #[expect(dead_code, reason = "held, not asked")]
+    pub(super) counted: Counted,
+}
+
 /// See the module's description.
 pub(super) struct Wire<T> {
     inner: T,
     pulse: Arc<Pulse>,
     observer: Observer,
-    replace: Replace,
+    attached: Attached,
     /// Bytes of a replaced answer that are not written yet.
     outgoing: Bytes,
     /// Longest time that a client may refuse to take any byte.
@@ -48,16 +59,16 @@ struct Linger {
 
 impl<T> Wire<T> {
     /// Wraps a stream that carries HTTP/1.
-    pub(super) fn new(inner: T, pulse: Arc<Pulse>, patience: Duration, replace: Replace) -> Self {
+    pub(super) fn new(inner: T, pulse: Arc<Pulse>, patience: Duration, attached: Attached) -> Self {
         let observer = Observer::new();
-        Self { inner, pulse, observer, replace, outgoing: Bytes::new(), patience, stalled: None, linger: None }
+        Self { inner, pulse, observer, attached, outgoing: Bytes::new(), patience, stalled: None, linger: None }
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Answers a client whose head did not arrive in time, and closes.
     pub(super) async fn refuse_slow(mut self) -> io::Result<()> {
-        self.outgoing = (self.replace)(StatusCode::REQUEST_TIMEOUT);
+        self.outgoing = (self.attached.replace)(StatusCode::REQUEST_TIMEOUT);
         self.pulse.end();
         tokio::io::AsyncWriteExt::shutdown(&mut self).await
     }
@@ -88,7 +99,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
             b"400" | b"414" | b"431" => StatusCode::from_bytes(digits).ok()?,
             _ => return None,
         };
-        Some((self.replace)(status))
+        Some((self.attached.replace)(status))
     }
 
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -26,6 +26,7 @@ pub(super) fn build(
     let (material, mut problems) = reader();
     let Some(Material { config, policies: sources }) = material else { return Err(problems) };
     problems.append(config.obstacles());
+    check_proxy_protocol(&config, &mut problems);
     if let Some(previous) = previous {
         check_listeners(&config, &previous.config, &mut problems);
     }
@@ -67,6 +68,15 @@ pub(super) fn build(
         terminators,
     };
     Ok((snapshot, problems))
+}
+
+/// Not spoken yet; to take such connections for ordinary ones would take the proxy for the client.
+fn check_proxy_protocol(config: &Config, problems: &mut Diagnostics) {
+    for listener in config.listeners.iter().filter(|listener| listener.proxy_protocol) {
+        problems
+            .general(format!("the listener `{}` cannot speak the PROXY protocol", listener.address))
+            .help("remove `proxy_protocol`; `client_address_from` reads the client's address from a header");
+    }
 }
 
 /// Sockets are bound once: their addresses cannot follow a reload (config.md, "Reload").

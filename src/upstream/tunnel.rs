@@ -1,8 +1,10 @@
 //! WebSocket tunnels: the opening handshake with the upstream, then bytes both ways until one side ends, the token does, or
 //! the drain begins.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::rc::Rc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
@@ -20,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Facts;
 use super::body::ResponseBody;
 use super::failure::{Failure, ProtocolFault};
 use super::request_headers::list;
@@ -53,12 +56,13 @@ pub(super) struct Opening {
     http2: bool,
     key: HeaderValue,
     drain: CancellationToken,
+    in_use: Option<Rc<dyn Any>>,
 }
 
 impl Opening {
     /// Turns a request for a WebSocket into the upstream's HTTP/1.1 handshake (RFC 6455 section 4.1). The headers
     /// have been rewritten already.
-    pub(super) fn new(client: OnUpgrade, head: &mut request::Parts, drain: CancellationToken) -> Result<Self, Failure> {
+    pub(super) fn new(client: OnUpgrade, head: &mut request::Parts, facts: &Facts) -> Result<Self, Failure> {
         let http2 = head.method == Method::CONNECT;
         if http2 {
             head.method = Method::GET;
@@ -69,7 +73,7 @@ impl Opening {
             head.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
         }
         let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
-        Ok(Self { client, http2, key, drain })
+        Ok(Self { client, http2, key, drain: facts.drain.clone(), in_use: facts.in_use.clone() })
     }
 
     /// Whether an answer without a tunnel can be passed on. Over HTTP/2 a success would mean that there is one.
@@ -96,13 +100,14 @@ impl Opening {
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         let end = End { at: ends_at, drain: self.drain };
-        let client = self.client;
+        let (client, in_use) = (self.client, self.in_use);
         OPEN.with(|open| {
             open.spawn_local(async move {
                 // A client that left instead of taking up its tunnel is no news.
                 if let Ok(Ok(client)) = timeout(TAKING_UP, client).await {
                     relay(TokioIo::new(client), TokioIo::new(upstream), &end).await;
                 }
+                drop(in_use);
             })
         });
         Ok(Response::from_parts(head, ResponseBody::empty()))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::support::http2::{Http2, Outcome};
 use crate::support::world::{ALICE, Gateway};
-use crate::support::{Client, World};
+use crate::support::{After, Client, World, upstream};
 
 type Fields<'f> = Vec<(&'f str, &'f [u8])>;
 
@@ -242,4 +242,77 @@ fn streams_are_judged_each_on_its_own() {
         assert_eq!(outcome.status, Some(if number % 2 == 0 { 200 } else { 401 }), "{number}: {outcome:?}");
     }
     assert_eq!(gateway.upstream.requests().len(), 10);
+}
+
+#[test]
+fn a_connection_that_says_nothing_is_told_to_go_and_closed() {
+    let gateway = World::new().limit("idle_timeout: 300ms").limit("header_timeout: 300ms").start();
+    let mut connection = connect(&gateway);
+    assert_eq!(connection.ask(&get("/open/a")).status, Some(200));
+    while !connection.closed {
+        connection.step();
+    }
+    assert!(connection.goaway.is_some());
+}
+
+#[test]
+fn a_connection_ends_after_its_number_of_requests() {
+    let gateway = World::new().limit("requests_per_connection: 3").start();
+    let mut connection = connect(&gateway);
+    for _ in 0..3 {
+        assert_eq!(connection.ask(&get("/open/a")).status, Some(200));
+    }
+    while !connection.closed {
+        connection.step();
+    }
+    assert!(connection.goaway.is_some());
+}
+
+#[test]
+fn a_drain_says_goaway_and_lets_running_streams_end_rfc_9113_section_6_8() {
+    let (begun, wait_begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let mut gateway = World::new()
+        .answering(Arc::new(move |_, stream| {
+            begun.send(()).expect("the test waits");
+            let _ = released.lock().expect("no panic").recv();
+            upstream::answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone")
+        }))
+        .start();
+    let mut connection = connect(&gateway);
+    let stream = connection.request(&get("/open/a"));
+    wait_begun.recv().expect("it reached the upstream");
+    let running = gateway.running();
+    let ended = std::thread::spawn(move || running.shutdown());
+    while connection.goaway.is_none() {
+        connection.step();
+    }
+    release.send(()).expect("the upstream waits");
+    let outcome = connection.outcome(stream);
+    assert_eq!((outcome.status, outcome.body.as_slice()), (Some(200), &b"done"[..]));
+    ended.join().expect("no panic");
+}
+
+#[test]
+fn a_stream_whose_client_takes_nothing_is_reset_and_the_others_go_on() {
+    let gateway = World::new()
+        .limit("body_idle_timeout: 300ms")
+        .answering(Arc::new(|request, stream| {
+            if request.target() == "/open/small" {
+                return upstream::answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+            upstream::answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
+            let piece = vec![b'a'; 64 * 1024];
+            while upstream::answer(stream, &piece) == After::Continue {}
+            After::Close
+        }))
+        .start();
+    let mut connection = connect(&gateway);
+    connection.take_nothing = true;
+    let stream = connection.request(&get("/open/large"));
+    let outcome = connection.outcome(stream);
+    assert!(outcome.reset.is_some(), "{:?} bytes", outcome.body.len());
+    assert!(outcome.body.len() <= 65_535, "no more than the window: {}", outcome.body.len());
+    assert_eq!(connection.ask(&get("/open/small")).status, Some(200));
 }

@@ -11,3 +11,4 @@ mod life;
 mod refusals;
 mod support;
 mod tls;
+mod tunnels;

@@ -9,5 +9,5 @@ pub mod upstream;
 pub mod world;
 
 pub use client::Client;
-pub use upstream::{After, Behaviour};
-pub use world::{Gateway, World};
+pub use upstream::After;
+pub use world::World;

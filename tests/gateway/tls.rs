@@ -148,3 +148,15 @@ fn bytes_that_are_no_tls_are_not_answered_as_http() {
     assert!(!rest.starts_with(b"HTTP"), "{}", rest.escape_ascii());
     gateway.upstream.assert_silent();
 }
+
+#[test]
+fn a_handshake_that_does_not_come_about_is_given_up() {
+    let gateway = World::new().limit("tls_handshake_timeout: 200ms").start();
+    let mut client = Client::plain(gateway.secure());
+    client.assert_closed();
+    let mut client = Client::plain(gateway.secure());
+    // The beginning of a ClientHello.
+    client.send([22, 3, 1, 1, 0]);
+    client.assert_closed();
+    assert_eq!(gateway.connections(), 0);
+}

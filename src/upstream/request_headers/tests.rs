@@ -51,6 +51,7 @@ fn facts(trusted: bool) -> Facts {
         valid_until: None,
         drain: CancellationToken::new(),
         purpose: Purpose::Exchange,
+        in_use: None,
     }
 }
 

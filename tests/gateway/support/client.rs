@@ -108,7 +108,8 @@ impl Client {
         Some((head[3], head[4], stream, self.bytes(length)?))
     }
 
-    fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+    /// Exactly so many bytes; `None` at the end.
+    pub fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.reader.buffer.len() < length {
             match self.reader.fill() {
                 Ok(true) => {}

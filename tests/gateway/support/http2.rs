@@ -35,13 +35,16 @@ pub struct Http2 {
     /// The last stream of a GOAWAY.
     pub goaway: Option<u32>,
     pub closed: bool,
+    /// Windows of streams are never opened again.
+    pub take_nothing: bool,
 }
 
 impl Http2 {
     /// Sends the preface and takes no interest in the settings.
     pub fn over(mut client: Client) -> Self {
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        let mut this = Self { client, next: 1, streams: BTreeMap::new(), goaway: None, closed: false };
+        let mut this =
+            Self { client, next: 1, streams: BTreeMap::new(), goaway: None, closed: false, take_nothing: false };
         // No table of fields, so that every block can be read on its own (RFC 7541 section 4.2).
         this.frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]);
         // What streams and the connection may send is not what these tests are about.
@@ -124,7 +127,7 @@ impl Http2 {
             }
             DATA => {
                 let length = u32::try_from(payload.len()).expect("short");
-                if length > 0 {
+                if length > 0 && !self.take_nothing {
                     self.frame(WINDOW_UPDATE, 0, stream, &length.to_be_bytes());
                 }
                 let found = self.streams.entry(stream).or_default();
@@ -230,5 +233,12 @@ impl Http2 {
             self.frame(kind, first | last, stream, piece);
         }
         self.outcome(stream)
+    }
+}
+
+impl Http2 {
+    /// What became of a stream so far.
+    pub fn so_far(&self, stream: u32) -> Outcome {
+        self.streams.get(&stream).cloned().unwrap_or_default()
     }
 }
