@@ -29,8 +29,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use self::announce::Shell;
@@ -78,9 +80,18 @@ pub struct Dev {
     _watch: Option<Watch>,
     scene: Arc<Scene>,
     shell: Shell,
-    ended: Option<oneshot::Receiver<io::Result<ExitStatus>>>,
-    stop: Option<oneshot::Sender<()>>,
+    ends: Receiver<End>,
+    stop: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
     side: Control,
+}
+
+/// Why dev mode ends.
+#[derive(Debug)]
+pub enum End {
+    /// Ctrl-C, or another signal that asks for it.
+    Signal,
+    /// The command behind `--` has ended.
+    Command(io::Result<ExitStatus>),
 }
 
 /// Why there is none.
@@ -147,6 +158,8 @@ impl Dev {
             Workspace::open(options.policies.as_deref(), options.written.clone(), &options.certs, environment)?;
         let key = Arc::new(workspace.signing_key()?);
         let side = Control::start()?;
+        let (tell, ends) = channel();
+        listen_to_signals(&side, tell.clone())?;
         let listeners = side.handle().block_on(provider_sockets(options.port))?;
         let origin = default_origin(port_of(&listeners)?);
         workspace.remember_origin(&origin)?;
@@ -156,7 +169,7 @@ impl Dev {
 
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
         probe(address)?;
-        let surround = Surround { origin, address, admin: admin_address(), endpoint };
+        let surround = Surround { origin, address, admin: admin_address(options.port), endpoint };
         let scene = Arc::new(Scene::new(workspace, surround, key, provider));
         let config = scene.first_config();
         log::install(&config.logging);
@@ -167,8 +180,8 @@ impl Dev {
             tracing::warn!(%error, "files are not watched: a change needs a restart");
         }
         let shell = shell(options, &scene, process.addresses().first().map_or(options.port, SocketAddr::port));
-        let (stop, ended) = beside.map(|beside| run_beside(beside, &side)).unzip();
-        Ok((Self { process, _watch: watch.ok(), scene, shell, ended, stop, side }, warnings))
+        let stop = beside.map(|beside| run_beside(beside, tell, &side));
+        Ok((Self { process, _watch: watch.ok(), scene, shell, ends, stop, side }, warnings))
     }
 
     /// What to print: where everything is and what to paste.
@@ -178,6 +191,7 @@ impl Dev {
             out.push('\n');
             out.push_str(&self.shell.example(&example));
         }
+        out.push_str("\nCtrl-C ends it.\n");
         out
     }
 
@@ -211,29 +225,37 @@ impl Dev {
         &self.scene.surround().origin
     }
 
-    /// Serves until a signal, or until the command behind `--` ends, whose status is told then.
-    ///
-    /// # Errors
-    /// The operating system refuses to tell signals.
-    pub fn wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.process.wait()?;
-        match self.ended.as_mut().map(oneshot::Receiver::try_recv) {
-            Some(Ok(status)) => status.map(Some),
-            // It still runs, or nobody asked for one.
-            Some(Err(_)) | None => Ok(None),
-        }
+    /// Serves until a signal, or until the command behind `--` ends.
+    pub fn wait(&self) -> End {
+        // An error means that nobody is left who could tell, which only happens when all is over.
+        self.ends.recv().unwrap_or(End::Signal)
     }
 
     /// Ends the command, then the gateway, then the rest.
     pub fn shutdown(mut self) {
-        if let Some((stop, ended)) = self.stop.take().zip(self.ended.take())
+        if let Some((stop, stopped)) = self.stop.take()
             && stop.send(()).is_ok()
         {
             // An error only means that the command has ended already.
-            let _ = self.side.handle().block_on(ended);
+            let _ = self.side.handle().block_on(stopped);
         }
         self.process.shutdown();
     }
+}
+
+/// From here on a signal ends dev mode in order. A closed terminal counts as one: nothing may be left behind.
+fn listen_to_signals(side: &Control, tell: Sender<End>) -> io::Result<()> {
+    let _context = side.handle().enter();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signal = signal(kind)?;
+        let tell = tell.clone();
+        side.handle().spawn(async move {
+            signal.recv().await;
+            // Nobody listens any more only when the process is about to end anyway.
+            let _ = tell.send(End::Signal);
+        });
+    }
+    Ok(())
 }
 
 /// The provider is the gateway's neighbour: the next port.
@@ -255,11 +277,11 @@ fn probe(address: SocketAddr) -> Result<(), DevError> {
     })
 }
 
-/// The usual port, where `torwart health` looks for it, or any.
-fn admin_address() -> AdminAddress {
+/// The usual port, where `torwart health` looks for it; any when it is taken, or when any is what was asked for.
+fn admin_address(gateway: u16) -> AdminAddress {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT));
-    let free = StdListener::bind(usual).is_ok();
-    AdminAddress::Tcp(if free { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) })
+    let wanted = gateway != 0 && StdListener::bind(usual).is_ok();
+    AdminAddress::Tcp(if wanted { usual } else { SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) })
 }
 
 /// Where requests go: to the URL, to the command's port, or to the echo. The command is started here, with the port
@@ -315,23 +337,21 @@ fn shell(options: &Options, scene: &Scene, port: u16) -> Shell {
     }
 }
 
-/// Watches over the command: when it ends, the process is told to end as by a signal; when the process ends first, the
-/// command is.
-fn run_beside(mut beside: Beside, side: &Control) -> (oneshot::Sender<()>, oneshot::Receiver<io::Result<ExitStatus>>) {
-    let (stop, stopped) = oneshot::channel();
-    let (tell, ended) = oneshot::channel();
+/// Watches over the command: tells when it ends, and ends it when asked to.
+fn run_beside(mut beside: Beside, tell: Sender<End>, side: &Control) -> (oneshot::Sender<()>, oneshot::Receiver<()>) {
+    let (stop, asked) = oneshot::channel();
+    let (done, stopped) = oneshot::channel();
     side.handle().spawn(async move {
         tokio::select! {
             status = beside.ended() => {
                 // Nobody listens any more only when the process is about to end anyway.
-                let _ = tell.send(status);
-                let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
-                return;
+                let _ = tell.send(End::Command(status));
             }
-            _ = stopped => {}
+            _ = asked => {
+                beside.stop().await;
+                let _ = done.send(());
+            }
         }
-        beside.stop().await;
-        drop(tell);
     });
-    (stop, ended)
+    (stop, stopped)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Common, Exit};
 use crate::dev::workspace::CERTS;
-use crate::dev::{Dev, DevError, Options, PORT};
+use crate::dev::{Dev, DevError, End, Options, PORT};
 
 /// Arguments of `torwart dev`.
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
         port: args.port,
         command: args.command.clone(),
     };
-    let mut dev = match Dev::start(&options) {
+    let dev = match Dev::start(&options) {
         Ok((dev, warnings)) => {
             common.report(&warnings);
             dev
@@ -51,16 +51,17 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
         }
     };
     common.print(&dev.announcement());
-    let waited = dev.wait();
+    let end = dev.wait();
     dev.shutdown();
-    match waited {
-        Ok(Some(status)) if !status.success() => {
+    match end {
+        End::Signal => Exit::Yes,
+        End::Command(Ok(status)) if status.success() => Exit::Yes,
+        End::Command(Ok(status)) => {
             common.note(&format!("the command ended with {status}"));
             Exit::No
         }
-        Ok(_) => Exit::Yes,
-        Err(error) => {
-            common.note(&format!("cannot be told of signals: {error}"));
+        End::Command(Err(error)) => {
+            common.note(&format!("nothing is known of the command's end: {error}"));
             Exit::NoAnswer
         }
     }

@@ -14,7 +14,7 @@ use super::persona::{Persona, Realm, TOKEN_SECONDS};
 use super::sketch::{RequestSketch, RouteSketch, Sketch};
 use crate::authn::{Failure, Issuers};
 use crate::clock::Timestamp;
-use crate::policy::{Caller, Decision, Denial, Head, Needs, PlaceError, Placed, Policies};
+use crate::policy::{Caller, Decision, Denial, Document, Head, Needs, PlaceError, Placed, Policies, Route};
 use crate::target::{Authority, Scheme};
 
 /// How many values of a persona's claims are tried in a route's captures.
@@ -113,20 +113,20 @@ impl Stage<'_> {
     async fn of_persona(&self, realm: &Realm, persona: &Persona) -> Vec<Example> {
         let claims = realm.access_claims(persona, self.now, TOKEN_SECONDS);
         let Ok(token) = self.key.sign(realm.token_type(), &claims) else { return Vec::new() };
-        let (mut allowed, mut refused): (Option<Example>, Option<Example>) = (None, None);
+        let (mut allowed, mut refused, mut anything) = (None, None, None);
         for wish in self.wishes(Some(persona)) {
             let Some(example) = self.example(&wish, Some(&persona.name), Some(&token)).await else { continue };
             match &example.outcome {
-                Outcome::Allowed if allowed.is_none() => allowed = Some(example),
+                Outcome::Allowed => allowed = allowed.or(Some(example)),
                 // A request of a test is meant to be seen; what was made up only shows that something is refused.
-                Outcome::Refused(refusal) if wish.from_test && refused.is_none() && refusal.status == 403 => {
-                    refused = Some(example);
+                Outcome::Refused(refusal) if wish.from_test && refusal.status == 403 => {
+                    refused = refused.or(Some(example));
                 }
-                Outcome::Refused(_) | Outcome::Observed(_) if allowed.is_none() && refused.is_none() => {
-                    refused = Some(example);
-                }
-                Outcome::Allowed | Outcome::Refused(_) | Outcome::Observed(_) => {}
+                Outcome::Refused(_) | Outcome::Observed(_) => anything = anything.or(Some(example)),
             }
+        }
+        if allowed.is_none() && refused.is_none() {
+            return anything.into_iter().collect();
         }
         allowed.into_iter().chain(refused).collect()
     }
@@ -151,15 +151,15 @@ impl Stage<'_> {
         let there = self.outcome(&local, token).await;
         let here = self.outcome(wish, token).await;
         match (there, here) {
-            (Some(outcome), None) => Some(local.with(persona, outcome)),
-            (Some(there), Some(here)) if there == here => Some(local.with(persona, there)),
-            (_, here) => here.map(|outcome| wish.with(persona, outcome)),
+            (Some((outcome, _)), None) => Some(local.with(persona, outcome)),
+            (Some(there), Some(here)) if there == here => Some(local.with(persona, there.0)),
+            (_, here) => here.map(|(outcome, _)| wish.with(persona, outcome)),
         }
     }
 
-    /// The straight line of the gateway without its connections. `None` for a request that cannot be pasted, and for
-    /// one to a host that nobody answers.
-    async fn outcome(&self, wish: &Wish, token: Option<&str>) -> Option<Outcome> {
+    /// The straight line of the gateway without its connections, and the policy and route that decided. `None` for a
+    /// request that cannot be pasted, and for one to a host that nobody answers.
+    async fn outcome(&self, wish: &Wish, token: Option<&str>) -> Option<(Outcome, Option<Decider>)> {
         let mut headers = HeaderMap::new();
         for (name, value) in &wish.headers {
             headers.append(HeaderName::try_from(name.as_str()).ok()?, HeaderValue::try_from(value.as_str()).ok()?);
@@ -172,18 +172,22 @@ impl Stage<'_> {
         let placed = match self.policies.place(&head) {
             Ok(placed) => placed,
             Err(PlaceError::UnknownHost) => return None,
-            Err(PlaceError::MethodRefused) => return Some(Outcome::refused(405, "method")),
+            Err(PlaceError::MethodRefused) => return Some((Outcome::refused(405, "method"), None)),
             Err(error @ (PlaceError::Target(_) | PlaceError::MethodOverride)) => {
-                return Some(Outcome::refused(400, error.to_string()));
+                return Some((Outcome::refused(400, error.to_string()), None));
             }
         };
+        let name = |(policy, route): (&Document, Option<&Route>)| {
+            (policy.name().to_owned(), route.map(|route| route.name().to_owned()))
+        };
+        let decider = placed.policy().map(|policy| name((policy, placed.route())));
         let principal = match placed.needs() {
             Needs::Nothing => None,
             Needs::Token(accepted) | Needs::TokenToTell(accepted) => {
                 match self.issuers.authenticate(&headers, accepted, None, self.now).await {
                     Ok(Some(principal)) => Some(principal),
-                    Ok(None) => return Some(unauthenticated(&placed, &Failure::Missing)),
-                    Err(failure) => return Some(unauthenticated(&placed, &failure)),
+                    Ok(None) => return Some((unauthenticated(&placed, &Failure::Missing), decider)),
+                    Err(failure) => return Some((unauthenticated(&placed, &failure), decider)),
                 }
             }
         };
@@ -193,11 +197,12 @@ impl Stage<'_> {
             certificate: None,
             now: self.now,
         };
-        Some(match placed.decide(&caller) {
+        let outcome = match placed.decide(&caller) {
             Decision::Allow(_) => Outcome::Allowed,
             Decision::Deny(denial) => Outcome::Refused(Refusal::of(&denial)),
             Decision::Observed(_, denial) => Outcome::Observed(Refusal::of(&denial)),
-        })
+        };
+        Some((outcome, decider))
     }
 }
 
@@ -230,6 +235,9 @@ impl Refusal {
         }
     }
 }
+
+/// Policy and route by name.
+type Decider = (String, Option<String>);
 
 /// A request to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
