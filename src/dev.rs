@@ -159,7 +159,7 @@ impl Dev {
         let key = Arc::new(workspace.signing_key()?);
         let side = Control::start()?;
         let (tell, ends) = channel();
-        listen_to_signals(&side, tell.clone())?;
+        listen_to_signals(&side, &tell)?;
         let listeners = side.handle().block_on(provider_sockets(options.port))?;
         let origin = default_origin(port_of(&listeners)?);
         workspace.remember_origin(&origin)?;
@@ -244,7 +244,7 @@ impl Dev {
 }
 
 /// From here on a signal ends dev mode in order. A closed terminal counts as one: nothing may be left behind.
-fn listen_to_signals(side: &Control, tell: Sender<End>) -> io::Result<()> {
+fn listen_to_signals(side: &Control, tell: &Sender<End>) -> io::Result<()> {
     let _context = side.handle().enter();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let mut signal = signal(kind)?;

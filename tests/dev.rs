@@ -1,6 +1,14 @@
 //! Dev mode as a user meets it: the program is started, what it prints is pasted into a shell, and what comes back is
 //! compared with what was announced.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on fails, in its helpers too"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -239,10 +247,10 @@ fn a_person_logs_in_through_the_page_and_the_token_is_accepted() {
     let token = discovery["token_endpoint"].as_str().unwrap();
     let form = "grant_type=authorization_code&client_id=app&redirect_uri=http%3A%2F%2Flocalhost%3A9%2Fback";
     let exchange = format!("curl -sS -d '{form}&code={code}&code_verifier={VERIFIER}' {token}");
-    let issued = dev.json(&exchange);
+    let answered = dev.json(&exchange);
     assert_eq!(dev.json(&exchange)["error"], "invalid_grant", "a code works once");
 
-    let bearer = issued["access_token"].as_str().unwrap();
+    let bearer = answered["access_token"].as_str().unwrap();
     let gateway = dev.told("gateway");
     let curl = "curl -sS --cacert certs/dev-ca.pem";
     let echoed = dev.json(&format!("{curl} -H 'Authorization: Bearer {bearer}' {gateway}/read"));
@@ -250,7 +258,7 @@ fn a_person_logs_in_through_the_page_and_the_token_is_accepted() {
     assert!(echoed["headers"].get("authorization").is_none());
 
     // The ID token of the same answer is no access token.
-    let identity = issued["id_token"].as_str().unwrap();
+    let identity = answered["id_token"].as_str().unwrap();
     let refused = dev.json(&format!("{curl} -H 'Authorization: Bearer {identity}' {gateway}/read"));
     assert_eq!(refused["status"], 401);
 }

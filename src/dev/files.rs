@@ -97,7 +97,8 @@ fn open(path: &Path, readers: Readers) -> io::Result<fs::File> {
 fn tighten(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let permissions = fs::metadata(path)?.permissions();
-    if permissions.mode() & 0o077 == 0 {
+    let others = 0o077;
+    if permissions.mode() & others == 0 {
         return Ok(());
     }
     fs::set_permissions(path, fs::Permissions::from_mode(Readers::Owner.mode()))

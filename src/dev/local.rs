@@ -25,7 +25,7 @@ pub struct Local {
 
 /// Adds `localhost` to every document that `compiles` in company of the others with it.
 pub fn add_localhost(documents: &[Arc<Source>], compiles: impl Fn(&[Arc<Source>]) -> bool) -> Local {
-    let added: Vec<Arc<Source>> = documents.iter().map(|source| with_localhost(source)).collect();
+    let added: Vec<Arc<Source>> = documents.iter().map(with_localhost).collect();
     // What is wrong with the documents themselves is to be shown with their own text.
     if !compiles(documents) {
         return Local { documents: documents.to_vec(), left_out: Vec::new(), compiles: false };

@@ -51,14 +51,12 @@ pub async fn echo(listeners: Vec<TcpListener>) {
 
 async fn ask(provider: &Provider, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => provider.answer(&Request::from_parts(head, body.to_bytes()), Timestamp::now()).map(Full::new),
-        Err(_) => {
-            let mut response = Response::new(Full::new(Bytes::from_static(b"the body is too large or broke off\n")));
-            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            response
-        }
+    if let Ok(body) = Limited::new(body, MAX_BODY).collect().await {
+        return provider.answer(&Request::from_parts(head, body.to_bytes()), Timestamp::now()).map(Full::new);
     }
+    let mut response = Response::new(Full::new(Bytes::from_static(b"the body is too large or broke off\n")));
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    response
 }
 
 async fn all<S, F>(listeners: Vec<TcpListener>, answer: S)

@@ -40,35 +40,34 @@ pub(super) fn invalid_client(description: impl Into<String>) -> OauthError {
     OauthError::new("invalid_client", description)
 }
 
-impl Context<'_> {
-    /// The client that shows itself by one method, and only one (RFC 6749 section 2.3).
-    pub(super) fn client(&self, request: &Request<Bytes>, form: &Form) -> Result<Client, OauthError> {
-        let in_header = basic(request)?;
-        let in_form = form.get("client_secret");
-        let (id, secret) = match (in_header, in_form) {
-            (Some(_), Some(_)) => return Err(invalid_request("two ways of client authentication at once")),
-            (Some((id, secret)), None) => {
-                if form.get("client_id").is_some_and(|other| other != id) {
-                    return Err(invalid_request("`client_id` differs from the one in the `Authorization` header"));
-                }
-                (id, Some(secret))
+/// The client that shows itself by one method, and only one (RFC 6749 section 2.3).
+pub(super) fn client(request: &Request<Bytes>, form: &Form) -> Result<Client, OauthError> {
+    let in_header = basic(request)?;
+    let in_form = form.get("client_secret");
+    let (id, secret) = match (in_header, in_form) {
+        (Some(_), Some(_)) => return Err(invalid_request("two ways of client authentication at once")),
+        (Some((id, secret)), None) => {
+            if form.get("client_id").is_some_and(|other| other != id) {
+                return Err(invalid_request("`client_id` differs from the one in the `Authorization` header"));
             }
-            (None, secret) => {
-                let id = form.get("client_id").ok_or_else(|| invalid_client("no client named"))?;
-                (id.to_owned(), secret.map(str::to_owned))
-            }
-        };
-        let right = |secret: &String| {
-            constant_time::verify_slices_are_equal(secret.as_bytes(), CLIENT_SECRET.as_bytes()).is_ok()
-        };
-        match secret {
-            Some(secret) if !right(&secret) => {
-                Err(invalid_client(format!("wrong client secret; every dev client's is `{CLIENT_SECRET}`")))
-            }
-            secret => Ok(Client { id, proved: secret.is_some() }),
+            (id, Some(secret))
         }
+        (None, secret) => {
+            let id = form.get("client_id").ok_or_else(|| invalid_client("no client named"))?;
+            (id.to_owned(), secret.map(str::to_owned))
+        }
+    };
+    let right =
+        |secret: &String| constant_time::verify_slices_are_equal(secret.as_bytes(), CLIENT_SECRET.as_bytes()).is_ok();
+    match secret {
+        Some(secret) if !right(&secret) => {
+            Err(invalid_client(format!("wrong client secret; every dev client's is `{CLIENT_SECRET}`")))
+        }
+        secret => Ok(Client { id, proved: secret.is_some() }),
     }
+}
 
+impl Context<'_> {
     /// The clients that some persona comes with.
     pub(super) fn known_clients(&self) -> String {
         let mut names: Vec<&str> = self.realm.personas.iter().filter_map(|persona| persona.client.as_deref()).collect();

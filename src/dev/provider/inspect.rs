@@ -5,7 +5,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, OauthError};
-use super::client::{form_of, invalid_client, invalid_request};
+use super::client::{client, form_of, invalid_client, invalid_request};
 use super::{CLIENT_SECRET, Context};
 use crate::config::Preset;
 use crate::dev::persona::{self, Persona, Realm};
@@ -72,7 +72,7 @@ impl Context<'_> {
     /// RFC 7662: any client that shows the secret may ask.
     pub(super) fn introspect(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, OauthError> {
         let form = form_of(request)?;
-        if !self.client(request, &form)?.proved {
+        if !client(request, &form)?.proved {
             return Err(invalid_client(format!("`client_secret` is missing; every dev client's is `{CLIENT_SECRET}`")));
         }
         let token = form.get("token").ok_or_else(|| invalid_request("`token` is missing"))?;

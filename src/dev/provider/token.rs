@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::answer::{self, OauthError};
-use super::client::{Client, form_of, invalid_client, invalid_request};
+use super::client::{Client, client, form_of, invalid_client, invalid_request};
 use super::form::Form;
 use super::grants::Grant;
 use super::{Context, inspect};
@@ -20,7 +20,7 @@ impl Context<'_> {
     /// Exchanges what the client shows for tokens.
     pub(super) fn token(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, OauthError> {
         let form = form_of(request)?;
-        let client = self.client(request, &form)?;
+        let client = client(request, &form)?;
         match form.get("grant_type") {
             Some("client_credentials") => self.client_credentials(&client, &form),
             Some("authorization_code") => self.authorization_code(&client, &form),
