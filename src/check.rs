@@ -7,6 +7,7 @@ use crate::authn::Issuers;
 use crate::cases;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind, Issuer, Preset, Upstream};
+use crate::dev::setup::ONLY_ISSUER;
 use crate::dev::sketch::Sketch;
 use crate::diagnostic::{Diagnostics, Source};
 use crate::document::Environment;
@@ -30,18 +31,28 @@ pub struct Findings {
     pub upstreams: usize,
 }
 
+/// How far a check goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Files of this machine alone.
+    Offline,
+    /// Also discovery and keys of every issuer, and a connection to every upstream.
+    Online,
+}
+
 /// Checks the configuration at `path` with everything it names.
-pub fn configuration(path: &Path, environment: &dyn Environment, now: Timestamp) -> Findings {
+pub fn configuration(path: &Path, environment: &dyn Environment, reach: Reach) -> Findings {
+    let now = Timestamp::now();
     let (draft, mut problems) = config::draft(path, environment);
     let Some(draft) = draft else { return Findings { problems, ..Findings::default() } };
     problems.append(config::inspect(&draft, now));
-    let sources = sources(&draft, &mut problems);
+    let (sources, tests) = sources(&draft, &mut problems);
     // Names that a broken configuration lacks would be missed in every policy: they are taken for granted there.
     let complete = !problems.has_errors();
-    let config = if complete { draft } else { sketched(draft, &sources) };
+    let config = if complete { draft } else { sketched(draft, &sources, &tests) };
     if complete {
         problems.append(config.obstacles());
-        problems.append(loaded(&config));
+        problems.append(loaded(&config, reach));
     }
     let mut findings = policies(&config, &sources, problems);
     (findings.issuers, findings.upstreams) = (config.issuers.len(), config.upstreams.len());
@@ -53,13 +64,13 @@ pub fn directory(path: PathBuf) -> Findings {
     let mut config = Config::empty(PathBuf::new());
     config.policies = path;
     let mut problems = Diagnostics::new();
-    let sources = sources(&config, &mut problems);
-    let config = sketched(config, &sources);
+    let (sources, tests) = sources(&config, &mut problems);
+    let config = sketched(config, &sources, &tests);
     policies(&config, &sources, problems)
 }
 
-/// The documents of the policy directory; its test files are checked by the way.
-fn sources(config: &Config, problems: &mut Diagnostics) -> Vec<Arc<Source>> {
+/// The documents of the policy directory and its test files, which are checked by the way.
+fn sources(config: &Config, problems: &mut Diagnostics) -> (Vec<Arc<Source>>, Vec<Arc<Source>>) {
     let at = config.files.iter().find(|file| file.kind == FileKind::Policies).map(|file| &file.place);
     let sources = config::documents(&config.policies, Documents::Policies, at, problems);
     if !problems.has_errors() && sources.is_empty() {
@@ -71,22 +82,59 @@ fn sources(config: &Config, problems: &mut Diagnostics) -> Vec<Arc<Source>> {
         problems.append(unreadable);
     }
     problems.append(cases::inspect(&tests));
-    sources
+    (sources, tests)
 }
 
 /// What only loading shows: keys that do not fit their certificates, keys that cannot be used.
-fn loaded(config: &Config) -> Diagnostics {
+fn loaded(config: &Config, reach: Reach) -> Diagnostics {
     let mut problems = Diagnostics::new();
     for listener in &config.listeners {
         if let Some(tls) = &listener.tls {
             Terminator::load(tls, &listener.protocols, &mut problems);
         }
     }
-    if let Err(found) = Issuers::load(config, None) {
-        problems.append(found);
+    let issuers = Issuers::load(config, None).map_err(|found| problems.append(found)).ok();
+    let (upstreams, found) = Upstreams::load(config);
+    problems.append(found);
+    if let (Reach::Online, Some(issuers), Some(upstreams)) = (reach, issuers, upstreams) {
+        problems.append(reached(config, &issuers, &upstreams));
     }
-    problems.append(Upstreams::load(config).1);
     problems
+}
+
+/// What the network says: issuers without keys, upstreams that refuse.
+fn reached(config: &Config, issuers: &Issuers, upstreams: &Upstreams) -> Diagnostics {
+    let mut problems = Diagnostics::new();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            problems.general(format!("the network cannot be asked: {fault}"));
+            return problems;
+        }
+    };
+    let connections = runtime.block_on(async {
+        issuers.refresh().await;
+        upstreams.reach().await
+    });
+    for state in issuers.states(Timestamp::now()) {
+        if let Some(fault) = state.last_error {
+            problems.general(format!("issuer `{}`: {fault}", state.name));
+        } else if !state.ready {
+            problems.general(format!("issuer `{}` has no keys", state.name));
+        }
+    }
+    for (upstream, connection) in config.upstreams.iter().zip(connections) {
+        if let Err(fault) = connection {
+            problems.general(format!("upstream `{}`: {}", upstream.name, chain(&fault)));
+        }
+    }
+    problems
+}
+
+/// An error with what it came from.
+fn chain(fault: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(fault.source(), |cause| cause.source()).map(ToString::to_string);
+    std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
 }
 
 fn policies(config: &Config, sources: &[Arc<Source>], mut problems: Diagnostics) -> Findings {
@@ -99,8 +147,11 @@ fn policies(config: &Config, sources: &[Arc<Source>], mut problems: Diagnostics)
 }
 
 /// The configuration with every issuer and upstream that the policies name, those it does not have as in dev mode.
-fn sketched(mut config: Config, sources: &[Arc<Source>]) -> Config {
-    let sketch = Sketch::of(sources, &[], &mut Diagnostics::new());
+fn sketched(mut config: Config, sources: &[Arc<Source>], tests: &[Arc<Source>]) -> Config {
+    let mut sketch = Sketch::of(sources, tests, &mut Diagnostics::new());
+    if sketch.issuers.is_empty() && config.issuers.is_empty() {
+        sketch.issuers.push(ONLY_ISSUER.to_owned());
+    }
     for name in sketch.issuers {
         if !config.issuers.iter().any(|issuer| *issuer.name == *name) {
             let preset = Preset::named(&name).unwrap_or(Preset::Rfc9068);

@@ -141,6 +141,20 @@ impl Upstreams {
         self.prepare(&order, &effects, request, facts)?.run().await
     }
 
+    /// Opens a connection to every upstream, TLS included, and closes it again. What came of each, in the order of the
+    /// configuration: for `torwart check --online`.
+    pub async fn reach(&self) -> Vec<Result<(), Failure>> {
+        let mut answers = Vec::new();
+        for Configured { upstream, .. } in &self.list {
+            let slot = upstream.capacity.slot(upstream).await;
+            answers.push(match slot {
+                Ok(slot) => connect::connect(upstream, slot).await.map(drop),
+                Err(failure) => Err(failure),
+            });
+        }
+        answers
+    }
+
     /// How many connections each upstream has open or is opening, over all workers, in the order of the configuration.
     pub fn connections(&self) -> impl Iterator<Item = usize> {
         let capacities = self.list.iter().map(|configured| &configured.upstream.capacity);

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use super::{Common, Exit, Format, NO_CONFIGURATION, ProcessEnvironment};
-use crate::check::{self, Findings};
-use crate::clock::Timestamp;
+use crate::check::{self, Findings, Reach};
 use crate::diagnostic::Severity;
 
 /// Arguments of `torwart check`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    /// Ask the network too: discovery and keys of every issuer, a connection to every upstream.
+    #[arg(long)]
+    online: bool,
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -17,13 +19,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let policies = Path::new("policies");
+    let reach = if args.online { Reach::Online } else { Reach::Offline };
     let findings = match common.config_path() {
         Some(path) => {
             if let Err(fault) = std::fs::File::open(&path) {
                 common.note(&format!("cannot read `{}`: {fault}", path.display()));
                 return Exit::NoAnswer;
             }
-            check::configuration(&path, &ProcessEnvironment, Timestamp::now())
+            check::configuration(&path, &ProcessEnvironment, reach)
         }
         None if policies.is_dir() => {
             common.note("no configuration file: issuers and upstreams are what the policies name, as in dev mode");

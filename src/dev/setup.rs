@@ -19,7 +19,7 @@ use crate::principal::{Flow, IssuerId};
 pub const PROVIDER_PORT: u16 = 8444;
 
 /// The name of the one issuer of policies that name none.
-const ONLY_ISSUER: &str = "dev";
+pub const ONLY_ISSUER: &str = "dev";
 
 /// A policy directory as it was read, and what `torwart.yaml` says about the names in it.
 #[derive(Debug)]

@@ -357,7 +357,7 @@ impl Capacity {
     }
 
     /// The right to open one connection; waits for it as long as connecting may take.
-    async fn slot(&self, upstream: &Upstream) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn slot(&self, upstream: &Upstream) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
         }
