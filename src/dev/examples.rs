@@ -2,10 +2,10 @@
 
 /// Every file with its text.
 pub const FILES: [(&str, &str); 6] = [
-    ("kusy-customers.yaml", include_str!("examples/kusy-customers.yaml")),
-    ("kusy-customers.test.yaml", include_str!("examples/kusy-customers.test.yaml")),
-    ("organizations.yaml", include_str!("examples/organizations.yaml")),
-    ("organizations.test.yaml", include_str!("examples/organizations.test.yaml")),
-    ("ameise.yaml", include_str!("examples/ameise.yaml")),
-    ("ameise.test.yaml", include_str!("examples/ameise.test.yaml")),
+    ("kusy-customers.yaml", include_str!("../../policies/kusy-customers.yaml")),
+    ("kusy-customers.test.yaml", include_str!("../../policies/kusy-customers.test.yaml")),
+    ("organizations.yaml", include_str!("../../policies/organizations.yaml")),
+    ("organizations.test.yaml", include_str!("../../policies/organizations.test.yaml")),
+    ("ameise.yaml", include_str!("../../policies/ameise.yaml")),
+    ("ameise.test.yaml", include_str!("../../policies/ameise.test.yaml")),
 ];

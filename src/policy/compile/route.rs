@@ -51,7 +51,7 @@ pub(super) fn routes_of(
         } else {
             named.insert(route.name.to_string(), place.clone());
         }
-        host_used |= names.host.as_ref().is_some_and(|host| names.used.contains(host) || !route.needs_token);
+        host_used |= names.host.as_ref().is_some_and(|host| names.used.contains(host));
         routes.push(RouteDraft { route: Arc::new(route), pattern, methods, place, document });
     }
     let needs_token = routes.iter().skip(first).any(|draft| draft.route.needs_token);
