@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The audit file cannot be opened.
-    #[error("the audit file `{path}` cannot be opened")]
+    #[error("the audit file `{path}` cannot be opened: {source}")]
     Audit {
         /// As configured.
         path: String,
@@ -46,7 +46,7 @@ pub enum TelemetryError {
         source: io::Error,
     },
     /// A writer cannot be started.
-    #[error("the thread that writes the access log cannot be started")]
+    #[error("the thread that writes the access log cannot be started: {0}")]
     Access(#[source] io::Error),
     /// Traces cannot be exported to the endpoint.
     #[error("traces cannot be exported: {0}")]

@@ -1,5 +1,7 @@
 //! The habits of the house that no compiler checks: who may import whom, sizes of files, what texts may not say.
 
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "what helps a test fails like a test")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

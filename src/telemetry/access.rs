@@ -24,7 +24,7 @@ pub(super) fn write_pretty(record: &Record, out: &mut Vec<u8>) {
     let mut text = format!("{}  INFO access: ", line.timestamp);
     let status = record.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
     let path = line.path.unwrap_or("-");
-    let host = line.host.unwrap_or("-");
+    let host = record.host.as_deref().unwrap_or("-");
     let millis = record.duration.as_secs_f64() * 1e3;
     // Writing to a `String` does not fail.
     let _ = write!(text, "{} {host}{path} {status} {millis:.1}ms", record.method);
@@ -56,6 +56,8 @@ struct Line<'r> {
     scheme: &'static str,
     #[serde(rename = "server.address", skip_serializing_if = "Option::is_none")]
     host: Option<&'r str>,
+    #[serde(rename = "server.port", skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
     #[serde(rename = "url.path", skip_serializing_if = "Option::is_none")]
     path: Option<&'r str>,
     #[serde(rename = "network.protocol.version")]
@@ -111,6 +113,7 @@ impl<'r> Line<'r> {
             Verdict::Own => (None, None),
         };
         let route = record.route.as_deref();
+        let authority = record.host.as_deref().map(host_and_port);
         Self {
             timestamp: json::time(record.time),
             level: "INFO",
@@ -118,7 +121,8 @@ impl<'r> Line<'r> {
             method,
             method_original: (method == "_OTHER").then(|| record.method.as_str()),
             scheme: if record.tls { "https" } else { "http" },
-            host: record.host.as_deref(),
+            host: authority.map(|(host, _)| host),
+            port: authority.and_then(|(_, port)| port),
             path: record.path.as_deref(),
             version: version(record.version),
             address: record.address,
@@ -144,6 +148,13 @@ impl<'r> Line<'r> {
             span_id: Hex(&record.trace.span_id).to_string(),
         }
     }
+}
+
+/// A canonical authority as `server.address` and `server.port`.
+pub(super) fn host_and_port(authority: &str) -> (&str, Option<u16>) {
+    // Without port an IPv6 address ends in its bracket.
+    let split = authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+    split.map_or((authority, None), |(host, port)| (host, Some(port)))
 }
 
 /// `network.protocol.version`.
@@ -205,6 +216,17 @@ mod tests {
             "request_id": "r-1", "trace_id": "01010101010101010101010101010101", "span_id": "0202020202020202",
         });
         assert_eq!(line, wanted);
+    }
+
+    #[test]
+    fn a_port_stands_apart_from_its_host() {
+        assert_eq!(host_and_port("api.example.com"), ("api.example.com", None));
+        assert_eq!(host_and_port("api.example.com:8443"), ("api.example.com", Some(8443)));
+        assert_eq!(host_and_port("[::1]"), ("[::1]", None));
+        assert_eq!(host_and_port("[::1]:80"), ("[::1]", Some(80)));
+        let record = Record { host: Some("localhost:1".into()), ..denied(&Metrics::default()) };
+        let line: Value = serde_json::from_str(&text(&record, write_json)).unwrap();
+        assert_eq!((&line["server.address"], &line["server.port"]), (&json!("localhost"), &json!(1)));
     }
 
     #[test]

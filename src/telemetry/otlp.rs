@@ -1,10 +1,11 @@
-//! Traces over OTLP/HTTP (OpenTelemetry Protocol 1.x, JSON encoding): one span per request, with children for the
+//! Traces over OTLP/HTTP (OpenTelemetry Protocol 1.x, binary encoding): one span per request, with children for the
 //! token, the decision and the upstream.
 //!
 //! Records wait in a bounded queue for a thread of their own; what a slow collector does not take is counted.
 
 mod post;
 mod spans;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -131,8 +132,7 @@ impl Thread {
             Err(error) => {
                 self.metrics.traces.failed.many(count);
                 if !std::mem::replace(&mut self.failing, true) {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, endpoint = %self.endpoint, "traces cannot be exported");
+                    tracing::warn!(%error, endpoint = %self.endpoint, "traces cannot be exported");
                 }
             }
         }

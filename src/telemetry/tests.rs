@@ -123,5 +123,6 @@ fn another_audit_file_comes_into_use_and_a_missing_directory_does_not() {
 fn an_audit_file_that_cannot_be_opened_is_an_error_that_names_it() {
     let logging = Logging { json: true, level: tracing::Level::WARN };
     let error = Telemetry::with(&logging, &audit(Path::new("/no/such/directory/audit"))).unwrap_err();
-    assert_eq!(error.to_string(), "the audit file `/no/such/directory/audit` cannot be opened");
+    let wanted = "the audit file `/no/such/directory/audit` cannot be opened: No such file or directory (os error 2)";
+    assert_eq!(error.to_string(), wanted);
 }

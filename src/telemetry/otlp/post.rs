@@ -35,19 +35,19 @@ pub enum EndpointError {
     #[error("`{0}` is no `http` or `https` URL of a collector")]
     Url(String),
     /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
+    #[error("TLS cannot be set up: {0}")]
     Tls(#[source] rustls::Error),
     /// No thread.
-    #[error("the thread that exports traces cannot be started")]
+    #[error("the thread that exports traces cannot be started: {0}")]
     Thread(#[source] io::Error),
 }
 
 /// Why a batch was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PostError {
-    #[error("cannot connect")]
+    #[error("cannot connect: {0}")]
     Connect(#[source] io::Error),
-    #[error("the connection broke")]
+    #[error("the connection broke: {0}")]
     Exchange(#[source] hyper::Error),
     #[error("the collector answered {status}")]
     Status { status: StatusCode, retry_after: Option<Duration> },
@@ -135,7 +135,7 @@ impl Endpoint {
         let mut sender = self.sender().await?;
         let request = Request::post(self.target.as_str())
             .header(HOST, self.authority.as_str())
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/x-protobuf")
             .header(USER_AGENT, concat!("torwart/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body))
             // Its parts were checked when the URL was read.

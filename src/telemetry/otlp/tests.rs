@@ -11,10 +11,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::telemetry::id::Hex;
 use crate::telemetry::record::tests::{SUBJECT, denied};
 use crate::telemetry::{Step, Trace, UpstreamCall, Verdict};
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Default)]
 struct Collector {
     answers: Mutex<Vec<(u16, Option<&'static str>)>>,
-    bodies: Mutex<Vec<Value>>,
+    bodies: Mutex<Vec<Bytes>>,
     connections: AtomicUsize,
 }
 
@@ -52,11 +52,11 @@ fn collector(answers: &[(u16, Option<&'static str>)]) -> (SocketAddr, Arc<Collec
 
 async fn collect(collector: Arc<Collector>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     assert_eq!(request.uri().path(), "/v1/traces");
-    assert_eq!(request.headers()["content-type"], "application/json");
+    assert_eq!(request.headers()["content-type"], "application/x-protobuf");
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let (status, retry) = collector.answers.lock().unwrap().pop().unwrap_or((200, None));
     if status == 200 {
-        collector.bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+        collector.bodies.lock().unwrap().push(body);
     }
     let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -93,13 +93,92 @@ fn record(metrics: &Metrics) -> Record {
     record
 }
 
-fn spans(body: &Value) -> Vec<Value> {
-    body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone()
+/// A message taken apart: the fields by number, in order.
+struct Read(Vec<(u64, Field)>);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Field {
+    Number(u64),
+    Bytes(Vec<u8>),
 }
 
-fn value(span: &Value, key: &str) -> Value {
-    let attributes = span["attributes"].as_array().unwrap();
-    attributes.iter().find(|attribute| attribute["key"] == key).map_or(Value::Null, |found| found["value"].clone())
+impl Read {
+    fn message(mut bytes: &[u8]) -> Self {
+        fn varint(bytes: &mut &[u8]) -> u64 {
+            let mut value = 0;
+            for shift in 0.. {
+                let (first, rest) = bytes.split_first().unwrap();
+                *bytes = rest;
+                value |= u64::from(first & 0x7f) << (7 * shift);
+                if first & 0x80 == 0 {
+                    break;
+                }
+            }
+            value
+        }
+        let mut fields = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let value = match key & 7 {
+                0 => Field::Number(varint(&mut bytes)),
+                1 => {
+                    let (number, rest) = bytes.split_first_chunk().unwrap();
+                    bytes = rest;
+                    Field::Number(u64::from_le_bytes(*number))
+                }
+                2 => {
+                    let length = usize::try_from(varint(&mut bytes)).unwrap();
+                    let (content, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    Field::Bytes(content.to_vec())
+                }
+                other => panic!("no field of spans has wire type {other}"),
+            };
+            fields.push((key >> 3, value));
+        }
+        Self(fields)
+    }
+
+    fn all(&self, field: u64) -> Vec<Vec<u8>> {
+        let found = self.0.iter().filter(|(number, _)| *number == field);
+        found
+            .map(|(_, value)| if let Field::Bytes(bytes) = value { bytes.clone() } else { panic!("a number") })
+            .collect()
+    }
+
+    fn bytes(&self, field: u64) -> Vec<u8> {
+        self.all(field).pop().unwrap_or_default()
+    }
+
+    fn number(&self, field: u64) -> Option<u64> {
+        self.0.iter().find_map(|(number, value)| match value {
+            Field::Number(value) if *number == field => Some(*value),
+            _ => None,
+        })
+    }
+
+    fn text(&self, field: u64) -> String {
+        String::from_utf8(self.bytes(field)).unwrap()
+    }
+
+    fn inside(&self, field: u64) -> Self {
+        Self::message(&self.bytes(field))
+    }
+
+    /// The value of an attribute, `field` of the message being the list.
+    fn attribute(&self, field: u64, key: &str) -> Option<Field> {
+        let pairs = self.all(field).into_iter().map(|pair| Self::message(&pair));
+        pairs.filter(|pair| pair.text(1) == key).map(|pair| pair.inside(2).0.pop().unwrap().1).next()
+    }
+}
+
+fn said(value: &str) -> Field {
+    Field::Bytes(value.as_bytes().to_vec())
+}
+
+fn spans(body: &[u8]) -> Vec<Read> {
+    let scoped = Read::message(body).inside(1).inside(2);
+    scoped.all(2).iter().map(|span| Read::message(span)).collect()
 }
 
 #[test]
@@ -112,27 +191,27 @@ fn a_request_is_a_span_with_children_for_token_decision_and_upstream() {
     exporter.finish(PATIENCE);
     assert_eq!(metrics.traces.written.value(), 1);
     let bodies = collector.bodies.lock().unwrap();
-    let service = &bodies[0]["resourceSpans"][0]["resource"]["attributes"][0];
-    assert_eq!(*service, json!({"key": "service.name", "value": {"stringValue": "torwart"}}));
+    let resource = Read::message(&bodies[0]).inside(1).inside(1);
+    assert_eq!(resource.attribute(1, "service.name"), Some(said("torwart")));
     let spans = spans(&bodies[0]);
-    let names: Vec<_> = spans.iter().map(|span| (span["name"].as_str().unwrap(), span["kind"].clone())).collect();
+    let names: Vec<_> = spans.iter().map(|span| (span.text(5), span.number(6).unwrap())).collect();
     let wanted = [("GET /customers/{customer}", 2), ("authenticate", 1), ("decide", 1), ("crm", 3)];
-    assert_eq!(names, wanted.map(|(name, kind)| (name, Value::from(kind))));
-    let [server, token, _, upstream] = &spans[..] else { panic!("{spans:?}") };
-    assert_eq!(server["traceId"], "01".repeat(16));
-    assert_eq!(server["parentSpanId"], "03".repeat(8));
-    assert!(spans[1..].iter().all(|span| span["parentSpanId"] == server["spanId"]));
-    assert!(spans.iter().all(|span| span["traceId"] == server["traceId"]));
+    assert_eq!(names, wanted.map(|(name, kind)| (name.to_owned(), kind)));
+    let [server, token, decision, upstream] = &spans[..] else { panic!("four spans") };
+    assert_eq!((server.bytes(1), server.bytes(2), server.bytes(4)), (vec![1; 16], vec![2; 8], vec![3; 8]));
+    assert!(spans[1..].iter().all(|span| span.bytes(4) == server.bytes(2)));
+    assert!(spans.iter().all(|span| span.bytes(1) == server.bytes(1)));
     // What the upstream was told is the span of the call, so that its own spans hang there.
-    assert_eq!(upstream["spanId"].as_str(), sent.split('-').nth(2));
-    assert_eq!(server["startTimeUnixNano"], "1795298400123000000");
-    assert_eq!(server["endTimeUnixNano"], "1795298400143000000");
-    assert_eq!(token["startTimeUnixNano"], "1795298400124000000");
-    assert_eq!(token["endTimeUnixNano"], "1795298400126000000");
-    assert_eq!(value(server, "http.response.status_code"), json!({"intValue": "200"}));
-    assert_eq!(value(server, "torwart.decision"), json!({"stringValue": "allow"}));
-    assert_eq!(server.get("status"), None);
-    assert_eq!(upstream["status"], json!({"code": 2}));
+    assert_eq!(Hex(&upstream.bytes(2)).to_string(), sent.split('-').nth(2).unwrap());
+    let times = |span: &Read| (span.number(7).unwrap(), span.number(8).unwrap());
+    assert_eq!(times(server), (1_795_298_400_123_000_000, 1_795_298_400_143_000_000));
+    assert_eq!(times(token), (1_795_298_400_124_000_000, 1_795_298_400_126_000_000));
+    assert_eq!(times(upstream), (1_795_298_400_128_000_000, 1_795_298_400_138_000_000));
+    assert_eq!(server.attribute(9, "http.response.status_code"), Some(Field::Number(200)));
+    assert_eq!(server.attribute(9, "torwart.decision"), Some(said("allow")));
+    assert_eq!(decision.attribute(9, "torwart.policy"), Some(said("crm")));
+    assert!(server.all(15).is_empty());
+    assert_eq!(upstream.inside(15).number(3), Some(2));
 }
 
 #[test]
@@ -141,8 +220,10 @@ fn spans_name_no_principal() {
     let (exporter, metrics) = exporter(address);
     exporter.push(Arc::new(record(&metrics)));
     exporter.finish(PATIENCE);
-    let text = Value::from(collector.bodies.lock().unwrap().clone()).to_string();
-    for secret in [SUBJECT, "contracts:read", "\"app\"", "t-1"] {
+    let bodies = collector.bodies.lock().unwrap();
+    let text = String::from_utf8_lossy(&bodies[0]);
+    assert!(text.contains("GET /customers/{customer}"));
+    for secret in [SUBJECT, "contracts:read", "t-1"] {
         assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
