@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::string_slice,
     clippy::indexing_slicing,
     reason = "what helps a test fails like a test"
@@ -42,12 +41,13 @@ const PURE: [&str; 2] = ["policy", "target"];
 const IMPURE: &str = r"\b(hyper|hyper_util|tokio|tokio_util|tokio_rustls|rustls|tracing|notify|socket2|arc_swap)::|\bstd::(fs|env|process|thread|io)\b|\b(File|TcpStream|UdpSocket|SystemTime|Instant|OffsetDateTime)\b|\bTimestamp::now\b|\bnow_utc\b";
 
 /// Lines of a file without its tests beyond which it does not fit in a head.
-const LONGEST: usize = 480;
+const LONGEST: usize = 450;
 
 /// Files that may be longer, each with the reason.
 const LONGER: &[(&str, usize, &str)] = &[
     ("src/config.rs", 620, "the typed configuration is one list of fields, read from top to bottom like its document"),
     ("src/config/shape.rs", 560, "the declaration of the configuration file, which is a table and no logic"),
+    ("src/policy/compile/require.rs", 540, "one function for each condition of the language, side by side"),
     ("src/response.rs", 560, "every refusal with its status, challenge and body is one table that is read as a whole"),
     ("src/upstream/request_headers.rs", 520, "what is removed and what is set instead has to be read side by side"),
 ];
