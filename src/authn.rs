@@ -38,7 +38,7 @@ pub mod state;
 pub use failure::{Failure, Fault, InvalidToken};
 
 use jose::{Header, Parts};
-use keeper::Keeper;
+use keeper::{Keeper, Renewal};
 use keyset::Verdict;
 use memory::{Hit, Memory};
 use rules::{Rules, check_in_force};
@@ -203,15 +203,17 @@ impl Issuers {
     async fn check_signature(&self, claimed: &Claimed<'_>, now: Timestamp) -> Result<u64, Failure> {
         let keeper = &claimed.issued.keeper;
         for _ in 0..MOST_LOOKS {
-            let look_again = match claimed.verdict(now) {
-                None if keeper.first().await => true,
+            match claimed.verdict(now) {
+                None if keeper.first().await => {}
                 None => return Err(claimed.unavailable()),
                 Some((Verdict::Valid, generation)) => return Ok(generation),
                 Some((Verdict::Invalid(fault), _)) => return Err(refused(&claimed.principal, fault)),
-                Some((Verdict::UnknownKey, _)) => keeper.renew(now).await,
-            };
-            if !look_again {
-                break;
+                Some((Verdict::UnknownKey, _)) => match keeper.renew(now).await {
+                    Renewal::Finished => {}
+                    Renewal::Braked => break,
+                    // Whether the key exists is not known, so neither is whether the token is bad.
+                    Renewal::Pending => return Err(claimed.unavailable()),
+                },
             }
         }
         let fault = if claimed.header.key_id.is_some() { Fault::UnknownKey } else { Fault::Signature };
@@ -323,3 +325,6 @@ pub struct MemoryState {
     /// Look-ups that did not.
     pub misses: u64,
 }
+
+#[cfg(test)]
+mod tests;

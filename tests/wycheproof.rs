@@ -4,6 +4,13 @@
 //! `shared`). Their payloads are no claim sets, so claims are not looked at; the key of a case makes the issuer's key
 //! set, exactly as if it had been published (or been a `secret_file`, when all its keys are secrets).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, in its helpers too, and one that does not run says so"
+)]
+
 use std::path::PathBuf;
 
 use serde_json::{Value, json};

@@ -104,6 +104,9 @@ pub fn authenticated_at(claims: &Claims) -> Option<Timestamp> {
 
 /// Refuses claims that only other kinds of JWT have: security event and logout tokens (`events`, RFC 8417 section 2.2),
 /// ID tokens (the hashes of OpenID Connect Core section 3.3.2.11 and Financial-grade API), and what says so itself.
+///
+/// # Errors
+/// [`Fault::Kind`].
 pub fn refuse_other_kinds(claims: &Claims) -> Result<(), Fault> {
     let marked = ["events", "at_hash", "c_hash", "s_hash"].iter().any(|name| present(claims, name).is_some());
     let says_so = ["typ", "token_use"].iter().filter_map(|name| present(claims, name)).any(names_other_kind);

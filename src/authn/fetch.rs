@@ -290,7 +290,7 @@ mod tests {
         };
         assert_eq!(of(&[]), None);
         assert_eq!(of(&["public"]), None);
-        assert_eq!(of(&["public, Max-Age=600, must-revalidate"]), Some(Duration::from_secs(600)));
+        assert_eq!(of(&["public, Max-Age=600, must-revalidate"]), Some(Duration::from_mins(10)));
         assert_eq!(of(&["max-age=60", "no-store"]), Some(Duration::ZERO));
         assert_eq!(of(&["max-age=x"]), None);
     }

@@ -82,6 +82,17 @@ struct Status {
     failures_in_a_row: u32,
 }
 
+/// What came of asking for newer keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// A fetch has ended, with or without keys: look again.
+    Finished,
+    /// There was a fetch for the same reason less than ten seconds ago, or there is nothing to fetch.
+    Braked,
+    /// The fetch takes longer than anyone should wait.
+    Pending,
+}
+
 /// What is known of an issuer's keys, apart from the keys.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
@@ -154,20 +165,21 @@ impl Keeper {
         self.held.load_full()
     }
 
-    /// Asks for newer keys because of a `kid` that nobody knows, and waits for them. `true`: a fetch has ended, look
-    /// again. `false`: there was one for the same reason less than ten seconds ago, or it takes too long.
-    ///
-    /// However many ask, one fetch is in flight; those who ask meanwhile wait for that one.
-    pub async fn renew(&self, now: Timestamp) -> bool {
+    /// Asks for newer keys because of a `kid` that nobody knows, and waits for them. However many ask, one fetch is in
+    /// flight; those who ask meanwhile wait for that one.
+    pub async fn renew(&self, now: Timestamp) -> Renewal {
         if self.source.is_none() {
-            return false;
+            return Renewal::Braked;
         }
         let mut finished = self.finished.subscribe();
         if !self.ask(now) {
-            return false;
+            return Renewal::Braked;
         }
         self.wake.notify_one();
-        matches!(timeout(LONGEST_WAIT, finished.changed()).await, Ok(Ok(())))
+        match timeout(LONGEST_WAIT, finished.changed()).await {
+            Ok(Ok(())) => Renewal::Finished,
+            Ok(Err(_)) | Err(_) => Renewal::Pending,
+        }
     }
 
     /// Whether a fetch is on its way, perhaps because of this question.

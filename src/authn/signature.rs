@@ -28,8 +28,12 @@ impl Kind {
     /// Whether the key can be used with the algorithm. A secret has to be as long as the hash (RFC 7518 section 3.2).
     pub fn fits(self, algorithm: Algorithm) -> bool {
         match algorithm {
-            Algorithm::Rs256 | Algorithm::Rs384 | Algorithm::Rs512 => self == Self::Rsa,
-            Algorithm::Ps256 | Algorithm::Ps384 | Algorithm::Ps512 => self == Self::Rsa,
+            Algorithm::Rs256
+            | Algorithm::Rs384
+            | Algorithm::Rs512
+            | Algorithm::Ps256
+            | Algorithm::Ps384
+            | Algorithm::Ps512 => self == Self::Rsa,
             Algorithm::Es256 => self == Self::P256,
             Algorithm::Es384 => self == Self::P384,
             Algorithm::EdDsa => self == Self::Ed25519,

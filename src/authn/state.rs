@@ -1,5 +1,6 @@
 //! Last good key sets on disk, so that they survive a restart while their issuer is down (`state.directory`).
 
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -34,7 +35,10 @@ impl Saved {
 /// Where the key set of an issuer is saved.
 pub fn file(directory: &Path, issuer: &str, origin: &str) -> PathBuf {
     let named = digest(&SHA256, format!("{issuer}\n{origin}").as_bytes());
-    let name: String = named.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = named.as_ref().iter().take(16).fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    });
     directory.join("keys").join(format!("{name}.json"))
 }
 

@@ -1,5 +1,7 @@
 //! `torwart issuers`: the issuers with presets spelled out, their key ids, and how old the keys are.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 
 use super::{Common, Exit, Format};
@@ -152,7 +154,7 @@ fn flow(rule: &FlowRule) -> Value {
 fn text(issuer: &Value) -> String {
     let mut text = format!("- name: {}\n", issuer.get("name").unwrap_or(&Value::Null));
     for (name, value) in issuer.as_object().into_iter().flatten().filter(|(name, _)| *name != "name") {
-        text.push_str(&format!("  {name}: {value}\n"));
+        let _ = writeln!(text, "  {name}: {value}");
     }
     text
 }

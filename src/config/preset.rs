@@ -158,7 +158,7 @@ fn ameise() -> Defaults {
     defaults.userinfo = Some(Userinfo {
         endpoint: None,
         claims: ["ameise/permissions", "broker", "client"].map(str::to_owned).to_vec(),
-        cache: Duration::from_secs(300),
+        cache: Duration::from_mins(5),
     });
     defaults
 }

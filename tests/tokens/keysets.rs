@@ -206,7 +206,7 @@ fn an_outage_leaves_known_keys_in_force_until_they_are_stale() {
     let server = Server::plain();
     server.provide(&server.origin(), &KEYS.jwks());
     let mut config = config(&server.origin());
-    config.issuers[0].keys_max_stale = Duration::from_secs(3600);
+    config.issuers[0].keys_max_stale = Duration::from_hours(1);
     let running = Running::start(&config);
     let now = Timestamp::now();
     let token = token_of(&KEYS, &server.origin(), "p256");

@@ -64,7 +64,7 @@ struct Fixture {
 impl Fixture {
     fn of(issuer: Arc<Issuer>) -> Self {
         let source: Arc<dyn Source> = Arc::<Issuer>::clone(&issuer);
-        let keeper = Keeper::fetching("shoen".into(), source, Duration::from_secs(600), None).with_clock(now);
+        let keeper = Keeper::fetching("shoen".into(), source, Duration::from_mins(10), None).with_clock(now);
         Self { issuer, keeper: Arc::new(keeper), stop: CancellationToken::new() }
     }
 
@@ -112,14 +112,14 @@ async fn a_short_max_age_is_five_minutes() {
 async fn a_thousand_unknown_kids_cause_one_fetch_in_ten_seconds() {
     let fixture = Fixture::driven(Issuer::new()).await;
     let start = now();
-    assert!(fixture.keeper.renew(start).await);
+    assert_eq!(fixture.keeper.renew(start).await, Renewal::Finished);
     for second in 0..10 {
         for _ in 0..100 {
-            assert!(!fixture.keeper.renew(start.plus(second)).await);
+            assert_eq!(fixture.keeper.renew(start.plus(second)).await, Renewal::Braked);
         }
     }
     assert_eq!(fixture.issuer.fetches(), 2);
-    assert!(fixture.keeper.renew(start.plus(10)).await);
+    assert_eq!(fixture.keeper.renew(start.plus(10)).await, Renewal::Finished);
     assert_eq!(fixture.issuer.fetches(), 3);
     sleep(Duration::from_secs(30)).await;
     assert_eq!(fixture.issuer.fetches(), 3, "nothing is left over");
@@ -133,15 +133,15 @@ async fn everyone_who_asks_meanwhile_waits_for_the_one_fetch_in_flight() {
         let keeper = Arc::clone(&fixture.keeper);
         waiting.spawn(async move { keeper.renew(now()).await });
     }
-    assert!(waiting.join_all().await.into_iter().all(|renewed| renewed));
+    assert!(waiting.join_all().await.into_iter().all(|renewed| renewed == Renewal::Finished));
     assert_eq!(fixture.issuer.fetches(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_set_back_does_not_hold_the_brake_for_good() {
     let fixture = Fixture::driven(Issuer::new()).await;
-    assert!(fixture.keeper.renew(now()).await);
-    assert!(fixture.keeper.renew(now().plus(-3600)).await);
+    assert_eq!(fixture.keeper.renew(now()).await, Renewal::Finished);
+    assert_eq!(fixture.keeper.renew(now().plus(-3600)).await, Renewal::Finished);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,7 +149,7 @@ async fn an_issuer_that_is_down_leaves_the_last_good_keys_in_force_until_they_ar
     let fixture = Fixture::driven(Issuer::new()).await;
     let fetched = fixture.keeper.last_good().unwrap().fetched_at;
     fixture.issuer.answer(Err("down".to_owned()));
-    sleep(Duration::from_secs(7200)).await;
+    sleep(Duration::from_hours(2)).await;
     assert!(fixture.issuer.fetches() > 5, "it goes on trying");
     assert_eq!(fixture.ids(), ["a"]);
     assert_eq!(fixture.keeper.report().last_error.as_deref(), Some("down"));
@@ -177,7 +177,7 @@ async fn without_any_key_the_issuer_is_tried_again_within_ten_seconds() {
     assert!(fixture.keeper.at(now()).is_none());
     let retry = fixture.keeper.retry_after();
     assert!((1..=11).contains(&retry), "{retry}");
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     let before = fixture.issuer.fetches();
     fixture.issuer.answer(Ok(published("a", 3600)));
     sleep(Duration::from_secs(11)).await;
@@ -201,11 +201,11 @@ async fn only_the_first_fetch_after_the_start_is_waited_for_without_keys() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_a_fetch_may_take() {
-    let fixture = Fixture::of(Issuer::slow(Duration::from_secs(3600)));
+    let fixture = Fixture::of(Issuer::slow(Duration::from_hours(1)));
     fixture.drive();
     let before = Instant::now();
     assert!(!fixture.keeper.first().await);
-    assert!(!fixture.keeper.renew(now()).await);
+    assert_eq!(fixture.keeper.renew(now()).await, Renewal::Pending);
     assert_eq!(before.elapsed(), LONGEST_WAIT * 2);
 }
 
@@ -220,7 +220,7 @@ async fn of_two_drivers_one_fetches_and_the_other_takes_over() {
     assert_eq!(fixture.issuer.fetches(), 2);
     // The first driver ends in the middle of its fetch; whoever waits for it is served by the second.
     fixture.stop.cancel();
-    assert!(waiting.await.unwrap());
+    assert_eq!(waiting.await.unwrap(), Renewal::Finished);
     assert_eq!(fixture.issuer.fetches(), 3);
     second.cancel();
     sleep(Duration::from_secs(10_000)).await;
@@ -231,10 +231,10 @@ async fn of_two_drivers_one_fetches_and_the_other_takes_over() {
 async fn equal_keys_keep_their_generation_and_other_keys_get_another() {
     let fixture = Fixture::driven(Issuer::new()).await;
     let first = fixture.keeper.generation(now());
-    assert!(fixture.keeper.renew(now()).await);
+    assert_eq!(fixture.keeper.renew(now()).await, Renewal::Finished);
     assert_eq!(fixture.keeper.generation(now()), first);
     fixture.issuer.answer(Ok(published("b", 3600)));
-    assert!(fixture.keeper.renew(now().plus(10)).await);
+    assert_eq!(fixture.keeper.renew(now().plus(10)).await, Renewal::Finished);
     assert_ne!(fixture.keeper.generation(now()), first);
 }
 
@@ -243,7 +243,7 @@ async fn keys_of_a_file_are_never_fetched_and_never_stale() {
     let set = KeySet::public(&published("a", 0).text).unwrap();
     let keeper = Arc::new(Keeper::fixed("shoen".into(), set, Timestamp(0)));
     Arc::clone(&keeper).drive(CancellationToken::new()).await;
-    assert!(!keeper.renew(now()).await);
+    assert_eq!(keeper.renew(now()).await, Renewal::Braked);
     assert!(!keeper.first().await);
     assert!(keeper.at(Timestamp(i64::MAX)).is_some());
 }

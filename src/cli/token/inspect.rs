@@ -1,5 +1,6 @@
 //! `torwart token inspect`: what a token says, and which check it fails.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -62,7 +63,7 @@ pub(in crate::cli) fn run(args: &Args, common: &Common) -> Exit {
 /// What says which issuers there are.
 enum Known {
     /// `torwart.yaml`, or dev mode for one of its tokens.
-    Configured(Config),
+    Configured(Box<Config>),
     /// Nothing does.
     Nothing,
     /// Something does and cannot be used; what is wrong has been said.
@@ -78,7 +79,7 @@ fn known_issuers(token: &str, common: &Common) -> Known {
     if common.config_path().is_none() {
         return Known::Nothing;
     }
-    common.load_config().map_or(Known::Unusable, Known::Configured)
+    common.load_config().map_or(Known::Unusable, |config| Known::Configured(Box::new(config)))
 }
 
 /// The issuers of dev mode, as they are where this command is called.
@@ -97,7 +98,7 @@ fn development(common: &Common) -> Known {
             let mut config = Config::empty(workspace.written.clone().unwrap_or_default());
             config.dev = true;
             config.issuers = ground.issuers(&origin, &workspace.key_set());
-            Known::Configured(config)
+            Known::Configured(Box::new(config))
         }
         Err(problems) => {
             common.report(&problems);
@@ -216,7 +217,7 @@ fn text_of(report: &Value) -> String {
         if let Some(members) = members.filter(|members| !members.is_empty()) {
             text.extend(["\n", section, "\n"]);
             for (name, value) in members {
-                text.push_str(&format!("  {name}: {value}\n"));
+                let _ = writeln!(text, "  {name}: {value}");
             }
         }
     }
