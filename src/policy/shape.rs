@@ -102,15 +102,12 @@ static METHOD: Shape = Shape::Format(&Format {
         if text == "*" {
             return Err("write `methods: \"*\"`, without a list".to_owned());
         }
-        if ["TRACE", "TRACK", "CONNECT"].contains(&text) {
-            return Err("TRACE, TRACK and CONNECT are always refused".to_owned());
-        }
         let upper = text.to_ascii_uppercase();
         let usual = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         if text != upper && usual.contains(&upper.as_str()) {
             return Err(format!("methods are case-sensitive: did you mean `{upper}`?"));
         }
-        http::Method::from_bytes(text.as_bytes()).map(drop).map_err(|_| "write a method such as `GET`".to_owned())
+        Ok(())
     },
 });
 

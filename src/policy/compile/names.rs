@@ -19,6 +19,8 @@ pub(super) struct Names {
     pub(super) partial_hosts: Vec<String>,
     /// Captures of the path, in order.
     pub(super) captures: Vec<String>,
+    /// The path cannot be read, which was reported: whatever is looked for may be in it.
+    pub(super) unreadable: bool,
     /// Types under `params`, by what they are written for.
     pub(super) types: Vec<(String, ValueType)>,
     /// Query parameters that are read.
@@ -166,6 +168,9 @@ impl Names {
         if self.partial_hosts.iter().any(|known| known == name) {
             let message = format!("not every host of this policy has the capture `{name}`");
             report.wrong(place.clone(), message, "give every entry of `hosts` the same capture, or move the route");
+            return None;
+        }
+        if self.unreadable {
             return None;
         }
         if !is_capture_name(name) {

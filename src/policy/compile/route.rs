@@ -88,6 +88,7 @@ impl Routes<'_> {
         let methods = map.get("methods").map(|methods| self.methods(methods));
         let mut names = Names::default();
         host_names(&self.draft.hosts, &mut names);
+        names.unreadable = pattern.is_none();
         if let Some(pattern) = &pattern {
             names.captures = pattern.captures().iter().map(|capture| capture.name.to_string()).collect();
         }
