@@ -314,3 +314,55 @@ pub fn nearest<'n>(wrong: &str, valid: impl IntoIterator<Item = &'n str>) -> Opt
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(text: &str, token: &str) -> Diagnostics {
+        let start = text.find(token).unwrap();
+        let source = Arc::new(Source { path: "/here/a.yaml".into(), text: text.to_owned() });
+        let mut problems = Diagnostics::new();
+        let place = Place { source, span: Span { start, end: start + token.len() } };
+        problems.error(place.clone(), "it is wrong").help("write another").related(place, "as here");
+        problems
+    }
+
+    #[test]
+    fn the_caret_stands_under_the_token_whatever_comes_before_it() {
+        let text = finding("x: 1\n\tä: [b, wörng] # c\n", "wörng").render();
+        let expected = "/here/a.yaml:2:9: error: it is wrong\n 2 |  ä: [b, wörng] # c\n   |         ^^^^^\n  \
+            = help: write another\n  = /here/a.yaml:2:9: as here\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_token_of_many_lines_is_underlined_on_its_first() {
+        let text = finding("a:\n  - b: 1\n    c: 2\n", "b: 1\n    c: 2").render();
+        assert!(text.contains(" 2 |   - b: 1\n   |     ^^^^\n"), "{text}");
+    }
+
+    #[test]
+    fn control_characters_never_reach_the_terminal() {
+        let mut problems = finding("a: \u{1b}[31mred\u{7}\u{9b}\r\n", "red");
+        problems.warn("\u{1b}]0;title\u{7}");
+        assert!(!problems.render().chars().any(|c| c.is_control() && c != '\n'), "{:?}", problems.render());
+    }
+
+    #[test]
+    fn paths_below_the_base_are_relative_and_colour_is_asked_for() {
+        let problems = finding("a: 1\n", "1");
+        let text = problems.render_in(Style::Plain, Some(Path::new("/here")));
+        assert!(text.starts_with("a.yaml:1:4: error"), "{text}");
+        let text = problems.render_in(Style::Coloured, None);
+        assert!(text.starts_with("/here/a.yaml:1:4: \u{1b}[1;31merror\u{1b}[0m"), "{text:?}");
+    }
+
+    #[test]
+    fn the_nearest_name_is_near() {
+        assert_eq!(nearest("listners", ["limits", "listeners"]), Some("listeners"));
+        assert_eq!(nearest("HTTP1", ["http1", "h2"]), Some("http1"));
+        assert_eq!(nearest("something", ["path", "methods"]), None);
+        assert_eq!(nearest("", ["a"]), Some("a"));
+    }
+}

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use torwart::config::{self, Documents};
-use torwart::diagnostic::Diagnostics;
+use torwart::diagnostic::{Diagnostics, Source};
 use torwart::document::read_file;
 use torwart::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::IssuerId;
@@ -145,5 +146,41 @@ fn errors_refuse_a_configuration() {
     for case in cases(&folder) {
         let (config, problems) = config::load(&folder.join(format!("{case}.yaml")), &Variables);
         assert_eq!(config.is_none(), problems.has_errors(), "{case}");
+    }
+}
+
+/// A `torwart.yaml` that uses most of the format.
+const EVERYTHING: &str = include_str!("config/everything.yaml");
+
+#[test]
+fn a_configuration_that_uses_everything_is_read() {
+    let path = folder("everything.yaml");
+    let (config, problems) = config::load(&path, &Variables);
+    assert!(problems.is_empty(), "{}", problems.render());
+    let config = config.unwrap();
+    assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (2, 3, 2));
+    assert_eq!(config.issuers[1].issuer, "https://auth.example.com/");
+    assert_eq!(config.files.len(), 15);
+}
+
+proptest! {
+    /// Whatever is done to a file, reading it ends with findings at places inside of it, and never with a crash.
+    #[test]
+    fn a_damaged_file_is_told_what_is_wrong_with_it(
+        cut in 0..EVERYTHING.len(),
+        length in 0..40_usize,
+        inserted in "(|: |- |\\[|\\]|\\{|\\}|,|\n|  |\"|'|\\$\\{|&a |\\*a|~|1|true|ä|x){0,3}",
+    ) {
+        let start = EVERYTHING.floor_char_boundary(cut);
+        let end = EVERYTHING.floor_char_boundary((start + length).min(EVERYTHING.len()));
+        let text = format!("{}{inserted}{}", &EVERYTHING[..start], &EVERYTHING[end..]);
+        let source = Arc::new(Source { path: "t.yaml".into(), text });
+        let (config, problems) = config::read(&source, Path::new("/"), &Variables);
+        prop_assert_eq!(config.is_none(), problems.has_errors());
+        for found in problems.iter() {
+            let place = found.place.as_ref().unwrap();
+            prop_assert!(source.text.get(place.span.start..place.span.end).is_some());
+            prop_assert!(!found.render().is_empty());
+        }
     }
 }

@@ -97,11 +97,13 @@ impl Reader<'_> {
             let Some(name) = node.text().filter(|name| (forms::HEADER.check)(name).is_ok()) else { continue };
             match name.to_ascii_lowercase().strip_prefix(&prefix) {
                 None => {
-                    let message = format!("`{name}` does not begin with the identity prefix `{}`", identity.prefix);
-                    self.error(node, message).help("remove it: other names are passed anyway");
+                    let shown = self.shown(node);
+                    self.error(node, format!("`{shown}` does not begin with the identity prefix"))
+                        .help("remove it: other names are passed anyway");
                 }
                 Some(rest) if IDENTITY_NAMES.contains(&rest) => {
-                    self.error(node, format!("the gateway sets `{name}` itself"))
+                    let shown = self.shown(node);
+                    self.error(node, format!("the gateway sets `{shown}` itself"))
                         .help("remove it: a client's own would be believed");
                 }
                 Some(_) => identity.pass.push(name.to_owned()),
@@ -128,12 +130,13 @@ impl Reader<'_> {
         if let (AdminAddress::Tcp(address), Some(node)) = (&admin.address, map.get("address"))
             && !super::unmapped(address.ip()).is_loopback()
         {
+            let shown = self.shown(node);
             if !guarded {
-                self.error(node, format!("the admin listener `{address}` is open to the network")).help(
+                self.error(node, format!("the admin listener `{shown}` is open to the network")).help(
                     "add `admin.token_file`, or `admin.tls` with `client_certificates: {mode: required, ca: FILE}`",
                 );
             } else if admin.tls.is_none() {
-                self.warning(node, format!("the admin token crosses the network in the clear to `{address}`"))
+                self.warning(node, format!("the admin token crosses the network in the clear to `{shown}`"))
                     .help("add `admin.tls`");
             }
         }
@@ -201,6 +204,12 @@ impl Reader<'_> {
     pub(super) fn warning(&mut self, node: &Node, message: impl Into<String>) -> &mut Diagnostic {
         let place = self.place(node.span);
         self.problems.warning(place, message)
+    }
+
+    /// A value as findings show it: what the file says, never what the environment holds.
+    pub(super) fn shown(&self, node: &Node) -> String {
+        let written = self.source.text.get(node.span.start..node.span.end);
+        if node.expanded { written } else { node.text().or(written) }.unwrap_or_default().to_owned()
     }
 
     pub(super) fn place(&self, span: Span) -> Place {

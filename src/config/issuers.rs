@@ -22,8 +22,9 @@ pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node]) -> Vec<Issuer> {
             if let Some(first) = seen.get(text) {
                 let first = reader.place(*first);
                 let what = if key == "name" { "name" } else { "URL" };
+                let shown = reader.shown(node);
                 reader
-                    .error(node, format!("two issuers have the {what} `{text}`"))
+                    .error(node, format!("two issuers have the {what} `{shown}`"))
                     .help(if key == "name" {
                         "give each its own"
                     } else {

@@ -19,7 +19,7 @@ pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node], proxies: bool) -> Ve
             Some(first) if listener.address.port() != 0 => {
                 let first = reader.place(*first);
                 reader
-                    .error_at(span, format!("two listeners have the address `{}`", listener.address))
+                    .error_at(span, "two listeners have the same address")
                     .help("give each its own")
                     .related(first, "the first is here");
             }
@@ -58,8 +58,9 @@ fn listener(reader: &mut Reader<'_>, map: &Mapping, proxies: bool) -> Option<(Li
     let says_secure = map.get("insecure").is_none_or(|node| node.bool() == Some(false));
     let bare = map.get("tls").is_none() && !listener.redirect_https && says_secure;
     if bare && !address.ip().is_loopback() {
+        let shown = reader.shown(node);
         reader
-            .error(node, format!("the listener `{address}` has no TLS: tokens would cross the network in the clear"))
+            .error(node, format!("the listener `{shown}` has no TLS: tokens would cross the network in the clear"))
             .help("add `tls`, or `redirect: https`, or `insecure: true` if something before it does TLS");
     }
     if let Some(entry) = map.get("insecure").filter(|_| listener.insecure && map.get("tls").is_some()) {
