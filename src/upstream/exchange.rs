@@ -9,6 +9,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{Method, Request, Response, StatusCode, Uri, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::{Progress, RequestBody, ResponseBody};
@@ -208,17 +209,31 @@ impl Exchange<'_> {
     }
 
     async fn run_http2(mut self, pool: &Rc<Pool>) -> Result<Response<ResponseBody>, Failure> {
+        let repeatable = self.is_repeatable();
         loop {
             let (connection, freshness) = pool.shared().await?;
+            let reused = freshness == Freshness::Used;
+            let spare = (reused && repeatable).then(|| copy(&self.request));
             let request = std::mem::replace(&mut self.request, Request::new(RequestBody::none()));
             let answer = connection.sender.clone().try_send_request(request);
             match self.wait(answer, None).await {
                 Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection)),
-                Attempt::Unsent(request, _) if freshness == Freshness::Used => {
+                Attempt::Unsent(request, _) if reused => {
                     pool.retire(&connection);
                     self.request = *request;
                 }
-                Attempt::Unsent(_, error) | Attempt::Lost(error) => return Err(self.lost(error)),
+                Attempt::Unsent(_, error) => return Err(self.lost(error)),
+                Attempt::Lost(error) => {
+                    // The stream may hear of the end before the connection does.
+                    yield_now().await;
+                    match spare {
+                        Some(spare) if connection.sender.is_closed() => {
+                            pool.retire(&connection);
+                            self.request = spare;
+                        }
+                        _ => return Err(self.lost(error)),
+                    }
+                }
                 Attempt::TimedOut => return Err(Failure::ResponseTimeout(self.timeout)),
                 Attempt::Flooded => return Err(Failure::Protocol(ProtocolFault::Interim)),
             }

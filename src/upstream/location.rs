@@ -63,7 +63,7 @@ impl Mapping {
     /// The path that the client has to ask for to reach this path of the upstream; `None`: this very one, or none.
     fn path(&self, path: &str) -> Option<String> {
         let rest = path.strip_prefix(self.added.as_str())?;
-        if !self.added.is_empty() && !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+        if !(self.added.is_empty() || rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
             return None;
         }
         let mapped = format!("{}{rest}", self.stripped);

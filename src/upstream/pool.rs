@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use smallvec::SmallVec;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -178,11 +179,24 @@ impl Pool {
 
     /// An idle connection that is still usable.
     pub(super) fn take(&self) -> Option<Http1> {
-        let now = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|waiting| !waiting.connection.sender.is_closed() && !self.is_expired(waiting, now));
-        let ready = idle.iter().rposition(|waiting| waiting.connection.sender.is_ready())?;
-        Some(idle.remove(ready).connection)
+        let now = Instant::now();
+        let mut busy: SmallVec<[Idle; 2]> = SmallVec::new();
+        let mut found = None;
+        while let Some(waiting) = idle.pop() {
+            let sender = &waiting.connection.sender;
+            if sender.is_closed() || self.is_expired(&waiting, now) {
+                continue;
+            }
+            if sender.is_ready() {
+                found = Some(waiting.connection);
+                break;
+            }
+            // Its response has been read, hyper's task has not yet seen so.
+            busy.push(waiting);
+        }
+        idle.extend(busy.into_iter().rev());
+        found
     }
 
     fn is_expired(&self, waiting: &Idle, now: Instant) -> bool {

@@ -259,3 +259,52 @@ fn a_broken_body_resets_only_its_own_stream() {
         assert_eq!(echo.connections.get(), 1);
     });
 }
+
+/// An upstream whose first connection ends when the second request arrives on it.
+async fn ending_on_second(connections: Rc<Cell<usize>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    spawn_local(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let first = connections.get() == 0;
+            connections.set(connections.get() + 1);
+            let (served, end) = (Rc::new(Cell::new(0)), Rc::new(tokio::sync::Notify::new()));
+            let ending = Rc::clone(&end);
+            let service = service_fn(move |_| {
+                served.set(served.get() + 1);
+                let (second, end) = (first && served.get() == 2, Rc::clone(&ending));
+                async move {
+                    if second {
+                        end.notify_one();
+                        std::future::pending::<()>().await;
+                    }
+                    Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+                }
+            });
+            spawn_local(async move {
+                let builder = hyper::server::conn::http2::Builder::new(Local);
+                tokio::select! {
+                    _ = builder.serve_connection(TokioIo::new(stream), service) => {}
+                    () = end.notified() => {}
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_idempotent_request_is_repeated_once_when_the_shared_connection_ends() {
+    run(async {
+        for (method, status) in [("GET", "200"), ("POST", "502")] {
+            let connections = Rc::new(Cell::new(0));
+            let address = ending_on_second(Rc::clone(&connections)).await;
+            let upstream = config::Upstream { protocol: Protocol::H2, ..upstream_at(address) };
+            let gate = Gate::start(&upstream, Permitted::default()).await;
+            assert_eq!(status_of(&gate.send(get("")).await), "200", "{:?}", gate.failures());
+            let second = get("").replace("GET", method);
+            assert_eq!(status_of(&gate.send(second).await), status, "{method} {:?}", gate.failures());
+        }
+    });
+}
