@@ -12,3 +12,4 @@ mod refusals;
 mod support;
 mod tls;
 mod tunnels;
+mod upstreams;

@@ -49,6 +49,7 @@ pub struct World {
     issuers: String,
     audit: String,
     workers: usize,
+    files: Vec<(String, String)>,
 }
 
 /// A running gateway and what surrounds it.
@@ -78,6 +79,7 @@ impl World {
             issuers: String::new(),
             audit: "{path: audit.log}".to_owned(),
             workers: 1,
+            files: Vec::new(),
         }
     }
 
@@ -129,6 +131,12 @@ impl World {
         self
     }
 
+    /// A file beside `torwart.yaml`.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// More than one worker.
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = count;
@@ -145,6 +153,9 @@ impl World {
         write(root, "ca.pem", &authority.pem());
         write(root, "keys.json", &issuer.key_set().to_string());
         std::fs::create_dir(root.join("policies")).expect("a directory");
+        for (name, text) in &self.files {
+            write(root, name, text);
+        }
         for (number, policy) in self.policies.iter().enumerate() {
             write(root, &format!("policies/{number}.yaml"), policy);
         }
