@@ -167,6 +167,9 @@ fn authorize(
     exchange.decided(&decision, || placed.values(&caller));
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok(permit),
-        Decision::Deny(denial) => Err(Refusal::Denied(Box::new(denial))),
+        Decision::Deny(denial) => {
+            exchange.explain(|| placed.explain(&caller).to_string());
+            Err(Refusal::Denied(Box::new(denial)))
+        }
     }
 }

@@ -425,7 +425,9 @@ fn problem(wording: &Wording, circumstances: &Circumstances<'_>) -> String {
         "instance": circumstances.request_id,
     });
     if let (Some(explanation), Some(members)) = (circumstances.explanation, body.as_object_mut()) {
-        members.insert("explanation".to_owned(), json!(explanation));
+        // Read by people, in a terminal: a line is a line.
+        members.insert("explanation".to_owned(), explanation.lines().collect());
+        return format!("{body:#}\n");
     }
     body.to_string()
 }

@@ -304,6 +304,20 @@ fn a_broken_policy_keeps_the_old_one_and_a_mended_one_takes_effect() {
 }
 
 #[test]
+fn a_refusal_says_why_condition_by_condition() {
+    let tests = OPEN_TESTS.replace("client_id: app, scope: read", "client_id: app, scope: other");
+    let dev = Dev::with(&[("policies/a.yaml", OPEN), ("policies/a.test.yaml", &tests)], &[]);
+    let alice = &dev.commands()[0];
+    assert_eq!(alice.expected, "403, scope, policies/a.yaml:7:45");
+    let problem = dev.json(&alice.command.replace("curl -i", "curl -sS"));
+    let explanation = problem["explanation"].as_array().unwrap();
+    let condition = explanation.iter().find(|line| line.as_str().unwrap().trim_start().starts_with("- ")).unwrap();
+    for part in ["scope: read", "scopes: other", "policies/a.yaml:7:"] {
+        assert!(condition.as_str().unwrap().contains(part), "{condition}");
+    }
+}
+
+#[test]
 fn a_persona_more_is_known_without_a_restart() {
     let dev = Dev::with(&[("policies/a.yaml", OPEN), ("policies/a.test.yaml", OPEN_TESTS)], &[]);
     let more = format!("{OPEN_TESTS}  late: {{issuer: kusy, sub: late, client_id: late, scope: read}}\n");

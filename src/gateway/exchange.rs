@@ -274,6 +274,13 @@ impl Exchange {
         })
     }
 
+    /// Says in the refusal why, in dev mode only: anywhere else it would tell strangers how to get in.
+    pub(super) fn explain(&mut self, why: impl FnOnce() -> String) {
+        if self.snapshot.config.dev {
+            self.explanation = Some(why());
+        }
+    }
+
     fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {
         if !matches!(self.record.verdict, Verdict::Allow | Verdict::Observed { .. }) {
             self.record.verdict = Verdict::Deny;
@@ -281,8 +288,8 @@ impl Exchange {
         } else {
             self.record.error = Some(refusal.slug());
         }
-        if self.snapshot.config.dev {
-            self.explanation = Some(refusal.explain());
+        if self.explanation.is_none() {
+            self.explain(|| refusal.explain());
         }
         refusal.answer(&Circumstances {
             request_id: &self.record.request_id.to_string(),

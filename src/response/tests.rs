@@ -103,3 +103,14 @@ fn an_answer_in_bytes_says_that_the_connection_ends() {
     assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{text}");
     assert!(text.contains("\r\nconnection: close\r\n\r\n{"), "{text}");
 }
+
+#[test]
+fn an_explanation_is_read_line_by_line_and_nobody_gets_one_unasked() {
+    let refusal = Refusal::Token(authn::Failure::Missing);
+    assert!(body(&refusal).get("explanation").is_none());
+    let explained = refusal.answer(&Circumstances { explanation: Some("deny: scope\n  - scope: a\n"), ..ANY });
+    let text = str::from_utf8(explained.body()).unwrap();
+    let lines = serde_json::json!(["deny: scope", "  - scope: a"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(text).unwrap()["explanation"], lines);
+    assert!(text.lines().count() > 5 && text.ends_with('\n'), "{text}");
+}
