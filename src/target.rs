@@ -166,6 +166,4 @@ pub fn split_absolute(target: &str) -> Option<(Scheme, &str, Cow<'_, str>)> {
 }
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;

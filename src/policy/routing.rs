@@ -290,6 +290,4 @@ impl fmt::Display for Misreading {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;

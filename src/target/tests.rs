@@ -1,3 +1,5 @@
+mod properties;
+
 use super::*;
 
 fn parse(text: &str) -> Result<Target<'_>, TargetError> {

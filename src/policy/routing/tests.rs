@@ -1,13 +1,15 @@
+mod model;
+
 use super::*;
 use crate::target::quirks::Server;
 
 /// A table written as `METHODS /pattern` lines; the number of a route is its position.
-pub(super) fn router(routes: &[(&str, Quirks)]) -> (Router, Vec<RouteConflict>) {
+fn router(routes: &[(&str, Quirks)]) -> (Router, Vec<RouteConflict>) {
     let entries = routes.iter().enumerate().map(|(index, (line, quirks))| entry(index, line, *quirks)).collect();
     Router::build(entries)
 }
 
-pub(super) fn entry(index: usize, line: &str, quirks: Quirks) -> RouteEntry {
+fn entry(index: usize, line: &str, quirks: Quirks) -> RouteEntry {
     let (listed, path) = line.split_once(' ').unwrap();
     let mut methods = MethodSet::default();
     if listed == "*" {
@@ -36,7 +38,7 @@ fn simple(routes: &[&str]) -> Router {
 }
 
 /// What a look-up says, in a word: the route's number, or the status.
-pub(super) fn ask(router: &Router, request: &str) -> String {
+fn ask(router: &Router, request: &str) -> String {
     let (method, path) = request.split_once(' ').unwrap_or(("GET", request));
     let rules = router.rules;
     let target = Target::parse(path, rules).unwrap();

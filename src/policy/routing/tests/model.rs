@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 use crate::target::fold::fold_letter;
 use crate::target::quirks::{Charset, EmptySegments};
 
@@ -356,7 +356,7 @@ fn folded(segment: &[Atom]) -> bool {
     segment.iter().all(|atom| if let Atom::Char(letter) = atom { fold_letter(*letter) == *letter } else { true })
 }
 
-/// What the model says of a request, in the words of `tests::ask`.
+/// What the model says of a request, in the words of `ask`.
 fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
     let rules = target.rules();
     let path = atoms(target.path(), rules.charset);
@@ -608,7 +608,7 @@ fn entries() -> impl Strategy<Value = Vec<RouteEntry>> {
     let route = (any, methods, quirks(), 0..8_u8);
     (proptest::collection::vec(route, 1..6), table()).prop_map(|(routes, table)| {
         let entry = |(index, (pattern, methods, quirks, kind)): (usize, (String, &str, Quirks, u8))| {
-            let mut entry = super::tests::entry(index, &format!("{methods} {pattern}"), with_table(quirks, table));
+            let mut entry = super::entry(index, &format!("{methods} {pattern}"), with_table(quirks, table));
             if kind == 0 {
                 entry.types = vec![Some(ValueType::Slug); entry.pattern.captures().len()];
             }
@@ -627,7 +627,7 @@ fn sound(mut entries: Vec<RouteEntry>, rules: PathRules) -> Vec<RouteEntry> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(config())]
 
     #[test]
     fn conflicts_are_those_of_the_model(entries in entries()) {
@@ -648,14 +648,15 @@ proptest! {
             let Ok(target) = Target::parse(path, rules) else { continue };
             for method in ["GET", "POST"] {
                 let expected = answer(&entries, method, &target);
-                let found = super::tests::ask(&router, &format!("{method} {path}"));
+                let found = super::ask(&router, &format!("{method} {path}"));
                 prop_assert_eq!(found, expected, "{} {} {:?}", method, path, entries);
             }
         }
     }
 }
 
-/// How many cases are tried; `PROPTEST_CASES` says otherwise.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+/// A case asks both routers several times, so a quarter of the usual number is tried.
+fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    ProptestConfig { cases: usual.cases / 4, ..usual }
 }

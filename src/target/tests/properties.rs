@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::*;
+use super::super::*;
 
 /// Canonical path and decoded segments, one rule of http.md after the other over the whole path.
 fn model(path: &str, rules: PathRules) -> Option<(String, Vec<String>)> {

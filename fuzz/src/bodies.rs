@@ -1,0 +1,259 @@
+//! What is done with an input, and what must hold of every input. Each body panics when something does not.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use torwart::authn::{bearer, claims, jose, json};
+use torwart::clock::Timestamp;
+use torwart::diagnostic::Source;
+use torwart::policy::{
+    Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
+};
+use torwart::principal::IssuerId;
+use torwart::target::method::{Override, overriding};
+use torwart::target::quirks::{Charset, EmptySegments, Quirks, Server};
+use torwart::target::{Authority, PathRules, Scheme, Target, fold, query as parameters, split_absolute};
+
+/// A request target: its canonical form is stable, and no path that some naive server reads as `/admin/...` is taken for a
+/// public one. The first byte chooses the rules.
+pub fn target(input: &[u8]) {
+    let Some((choice, input)) = input.split_first() else { return };
+    let text = String::from_utf8_lossy(input);
+    let _ = split_absolute(&text);
+    let _ = Authority::parse(&text, Scheme::Https).map(|authority| {
+        assert_eq!(Authority::parse(authority.as_str(), Scheme::Https).as_ref(), Ok(&authority));
+    });
+    let rules = PathRules {
+        empty_segments: [EmptySegments::Merge, EmptySegments::Keep, EmptySegments::Refuse][usize::from(choice % 3)],
+        charset: if choice & 0x80 == 0 { Charset::Utf8 } else { Charset::Latin1 },
+    };
+    let Ok(target) = Target::parse(&text, rules) else { return };
+    let again = Target::parse(target.path(), rules).expect("the canonical path is canonical");
+    assert_eq!(again.path(), target.path());
+    assert!(again.segments().eq(target.segments()));
+    assert!(target.path().bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\\"<>^`{|}".contains(&byte)));
+    assert_eq!(target.query(), text.split_once('?').map(|(_, query)| query));
+
+    let Some(path) = allowed(table(), &text) else { return };
+    let path = path.split('?').next().unwrap_or_default();
+    for server in [one_decoding, parameters_first, two_decodings, on_windows, raw] {
+        let read = server(path);
+        let mut segments = read.split('/').filter(|segment| !segment.is_empty());
+        assert!(!read.split('/').any(|segment| segment == "." || segment == ".."), "{path}: {read}");
+        assert_ne!(segments.next(), Some("admin"), "{path}: {read}");
+    }
+}
+
+/// A query: reading it never fails where it should not, and a bound parameter has the allowed value for every server.
+pub fn query(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    for parameter in parameters::parameters(&text) {
+        let decoded = parameters::decode(parameter.raw_name);
+        assert!(decoded.len() <= parameter.raw_name.len());
+        let folded = parameters::fold_name(parameter.raw_name);
+        assert!(!folded.contains(['.', ' ', '+', '\0']) && fold::is_folded(&folded), "{folded}");
+    }
+    if parameters::check_escapes(&text).is_ok() {
+        assert!(!parameters::decode(&text).contains(&0));
+    }
+    if overriding("GET", &HeaderMap::new(), Some(&text)) == Override::Absent {
+        assert!(php(&text).all(|(name, _)| name != "_method"));
+    }
+    if allowed(table(), &format!("/list?{text}")).is_some() {
+        // The first and the last of several, and what follows a semicolon, are all the allowed value.
+        for (name, value) in php(&text).chain(semicolons(&text)) {
+            assert!(name != "action" || value == "list", "{text}: {value}");
+        }
+    }
+}
+
+/// One `Authorization` header a line: a token comes out of exactly one Bearer line.
+pub fn authorization(input: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in input.split(|byte| *byte == b'\n').take(3) {
+        let Ok(value) = HeaderValue::from_bytes(line) else { return };
+        headers.append(AUTHORIZATION, value);
+    }
+    if let Ok(Some(token)) = bearer::token(&headers) {
+        assert_eq!(headers.len(), 1);
+        let line = headers[AUTHORIZATION].to_str().expect("what holds a token is ASCII");
+        assert!(line.to_ascii_lowercase().starts_with("bearer "), "{line}");
+        assert!(line.ends_with(token) && !token.is_empty() && !token.contains([' ', ',', '"']), "{line}");
+        let _ = jose::Parts::split(token);
+    }
+}
+
+/// A token, its header or its claims, whichever the input is.
+pub fn token(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input)
+        && let Ok(parts) = jose::Parts::split(text)
+    {
+        read_header(&parts.header);
+        read_claims(&parts.payload);
+        assert_eq!(text, format!("{}.{}", parts.signed, parts.signature));
+    }
+    read_header(input);
+    read_claims(input);
+}
+
+fn read_header(text: &[u8]) {
+    if let Ok(header) = jose::Header::read(text) {
+        let lax: serde_json::Value =
+            serde_json::from_slice(text).expect("a strict reader takes no more than a lax one");
+        assert_eq!(lax["alg"].as_str(), Some(jose::algorithm_name(header.algorithm)));
+        assert!(lax.get("crit").is_none());
+    }
+}
+
+fn read_claims(text: &[u8]) {
+    let Ok(object) = json::object(text) else { return };
+    let lax: serde_json::Value = serde_json::from_slice(text).expect("a strict reader takes no more than a lax one");
+    assert_eq!(lax, serde_json::Value::Object(object.clone()));
+    if let Ok(registered) = claims::Registered::read(&object) {
+        assert!((0..=claims::LATEST).contains(&registered.expires_at.0));
+    }
+    let _ = claims::refuse_other_kinds(&object);
+    let _ = claims::confirmation(&object);
+    let _ = claims::authenticated_at(&object);
+    for value in object.values() {
+        let _ = claims::scopes(value);
+        let _ = claims::strings(value);
+    }
+}
+
+/// A policy document: whatever compiles decides without failing, and nobody without token passes a route that needs one.
+pub fn policy_document(input: &[u8]) {
+    let (policies, problems) = compile(&String::from_utf8_lossy(input));
+    let _ = problems.render();
+    assert_eq!(policies.is_none(), problems.has_errors());
+    let Some(policies) = policies else { return };
+    let hosts: Vec<String> = policies.hosts().map(|host| host.replace(['*', '{', '}'], "x")).collect();
+    for host in &hosts {
+        let Ok(authority) = Authority::parse(host, Scheme::Https) else { continue };
+        for raw_target in ["/", "/a/b?x=1", "/A%2Fb;c/d.", "/admin/%2561"] {
+            let headers = HeaderMap::new();
+            let head = Head { method: "GET", authority: &authority, raw_target, headers: &headers };
+            let Ok(placed) = policies.place(&head) else { continue };
+            let decision = placed.decide(&nobody());
+            assert!(!matches!((placed.needs(), decision), (Needs::Token(_), Decision::Allow(_))), "{raw_target}");
+        }
+    }
+}
+
+fn nobody() -> Caller<'static> {
+    Caller { principal: None, address: None, certificate: None, now: Timestamp(1_800_000_000) }
+}
+
+fn compile(text: &str) -> (Option<Policies>, torwart::diagnostic::Diagnostics) {
+    let source = Arc::new(Source { path: PathBuf::from("policy.yaml"), text: text.to_owned() });
+    let upstream = |name: &str, quirks| UpstreamFacts { name: name.into(), quirks };
+    let issuer = |id, name: &str| IssuerFacts {
+        id: IssuerId(id),
+        name: name.into(),
+        tells_client_credentials: true,
+        permission_scope: None,
+    };
+    let surroundings = Surroundings {
+        issuers: vec![issuer(0, "one"), issuer(1, "two")],
+        upstreams: vec![upstream("api", Quirks::default()), upstream("tomcat", Server::Tomcat.quirks())],
+        identity: IdentityFacts::default(),
+        files: &|_: &Path| Ok("secret".to_owned()),
+    };
+    Policies::compile(&[source], &surroundings)
+}
+
+/// Anything but `/admin` is public, and `/list` only lists.
+fn table() -> &'static Policies {
+    static TABLE: OnceLock<Policies> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        let (policies, problems) = compile(concat!(
+            "version: 1\npolicy: table\nhosts: ['*']\nupstream: api\nissuers: [one]\nroutes:\n",
+            "  - {path: '/admin/{*rest}', methods: '*', require: {scope: admin}, unbound: [rest]}\n",
+            "  - {path: '/list', methods: [GET], require: {token: none, request: {query.action: list}}}\n",
+            "  - {path: '/{*rest}', methods: '*', require: public, unbound: [rest]}\n",
+        ));
+        let policies = policies.unwrap_or_else(|| panic!("{}", problems.render()));
+        for (target, passes) in
+            [("/shop", true), ("/list?action=list", true), ("/list?action=x", false), ("/admin", false)]
+        {
+            assert_eq!(allowed(&policies, target).is_some(), passes, "{target}");
+        }
+        policies
+    })
+}
+
+/// What is forwarded of a request without token, if anything.
+fn allowed(policies: &Policies, raw_target: &str) -> Option<String> {
+    let authority = Authority::parse("api.example.com", Scheme::Https).expect("a host");
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), HeaderValue::from_static("*/*"))]);
+    let head = Head { method: "GET", authority: &authority, raw_target, headers: &headers };
+    match policies.place(&head).ok()?.decide(&nobody()) {
+        Decision::Allow(permit) => Some(permit.path_and_query().as_str().to_owned()),
+        Decision::Deny(_) | Decision::Observed(..) => None,
+    }
+}
+
+fn percent_decoded(path: &str) -> String {
+    String::from_utf8_lossy(&parameters::decode(&path.replace('+', "%2B"))).into_owned()
+}
+
+fn without_parameters(path: &str) -> String {
+    path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect::<Vec<_>>().join("/")
+}
+
+fn raw(path: &str) -> String {
+    path.to_owned()
+}
+
+/// CGI and its kin: decoded once, slashes and all.
+fn one_decoding(path: &str) -> String {
+    percent_decoded(path)
+}
+
+/// Servlet containers: parameters go before decoding.
+fn parameters_first(path: &str) -> String {
+    percent_decoded(&without_parameters(path))
+}
+
+/// A front server that decodes, and an application that decodes again.
+fn two_decodings(path: &str) -> String {
+    without_parameters(&percent_decoded(&percent_decoded(path)).replace('\\', "/"))
+}
+
+/// A server on Windows: decoded, backslashes, no case, no trailing dots and spaces.
+fn on_windows(path: &str) -> String {
+    let path = percent_decoded(path).replace('\\', "/").to_lowercase();
+    let trimmed = |segment: &str| match segment.trim_end_matches(['.', ' ']) {
+        "" => segment.to_owned(),
+        trimmed => trimmed.to_owned(),
+    };
+    path.split('/').map(trimmed).collect::<Vec<_>>().join("/")
+}
+
+/// Parameters as PHP names them.
+fn php(query: &str) -> impl Iterator<Item = (String, String)> {
+    pairs(query.split('&')).map(|(name, value)| {
+        let name = name.trim_start_matches(' ');
+        let name = name.split('\0').next().unwrap_or_default();
+        let name = match name.find('[') {
+            Some(open) if name[open..].contains(']') => &name[..open],
+            _ => name,
+        };
+        (name.replace([' ', '.', '['], "_").to_lowercase(), value)
+    })
+}
+
+/// Parameters for servers that split at `;` as well.
+fn semicolons(query: &str) -> impl Iterator<Item = (String, String)> {
+    pairs(query.split(['&', ';']))
+}
+
+fn pairs<'q>(pieces: impl Iterator<Item = &'q str>) -> impl Iterator<Item = (String, String)> {
+    let text = |raw: &str| String::from_utf8_lossy(&parameters::decode(raw)).into_owned();
+    pieces.map(move |piece| {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        (text(name), text(value))
+    })
+}

@@ -1,0 +1,3 @@
+//! The fuzz targets. Their bodies are also run by `tests/fuzz_bounded.rs` on stable Rust.
+
+pub mod bodies;
