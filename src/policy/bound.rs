@@ -147,11 +147,6 @@ impl BoundHeaders {
         }
     }
 
-    /// Whether the route binds none.
-    pub(in crate::policy) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Checks that every server finds the bound headers where the policy does. Allocates nothing.
     ///
     /// # Errors

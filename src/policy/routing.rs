@@ -23,8 +23,8 @@ use crate::target::fold::is_folded;
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
 use crate::target::{PathRules, Target};
 
-pub(in crate::policy) use methods::{MethodError, MethodSet};
-pub(in crate::policy) use pattern::{Capture, PathPattern, PatternError};
+pub(in crate::policy) use methods::MethodSet;
+pub(in crate::policy) use pattern::PathPattern;
 pub(in crate::policy) use reading::{Fault, ReadingSet};
 
 use spelling::Spellings;
@@ -175,7 +175,7 @@ impl Router {
     /// The route for a request, decided by shape and then checked against every reading its upstream might make.
     pub(in crate::policy) fn lookup<'r, 't>(&'r self, method: &str, target: &'t Target<'_>) -> Lookup<'r, 't> {
         let written = View { text: target.text(), starts: target.starts() };
-        let reader = Reader { entries: &self.entries, spellings: &self.spellings, always: self.always, method };
+        let reader = Reader { entries: &self.entries, spellings: &self.spellings, method };
         let mut versions =
             (!self.is_plain(written)).then(|| Versions::new(written, &self.spellings, self.always, self.rules));
         let first = match versions.as_mut().map(Versions::matched) {
@@ -209,7 +209,7 @@ impl Router {
         }
         let checked = match versions {
             None => reader.check(written, 0, (terminal.entry, &raw), ReadingSet::default()),
-            Some(versions) => reader.check_all(versions, (terminal.entry, &raw)),
+            Some(versions) => reader.check_all(&versions, (terminal.entry, &raw)),
         };
         match checked {
             Ok(wavering) => {
@@ -228,13 +228,14 @@ impl Router {
         let patterns_stay =
             self.spellings.changing.kinds().all(|kind| matches!(kind, ReadingKind::Case | ReadingKind::TrailingSlash));
         patterns_stay && {
+            let ends_a_name = |byte: u8| matches!(byte, b'.' | b' ');
             let mut before = 0;
-            let mut plain = true;
-            for byte in view.text.bytes() {
-                plain &= !matches!(byte, 1..=3 | b';' | b'%') && !(byte == b'/' && matches!(before, b'.' | b' '));
+            let touched = view.text.bytes().any(|byte| {
+                let touched = matches!(byte, 1..=3 | b';' | b'%') || (byte == b'/' && ends_a_name(before));
                 before = byte;
-            }
-            plain && !matches!(before, b'.' | b' ')
+                touched
+            });
+            !touched && !ends_a_name(before)
         }
     }
 }

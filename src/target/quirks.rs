@@ -183,10 +183,6 @@ impl Server {
             // mapped (Servlet 6.0 section 3.5). `%2F` depends on `encodedSolidusHandling`, the trailing slash and case on
             // the framework (Spring's `PathPatternParser`).
             Self::Tomcat => quirks.path_parameters = Reading::Always,
-            // Neither Apache, nginx nor the SAPIs give `;` in a path a meaning, and routers of frameworks compare it as it
-            // is. Case and trailing dots depend on the file system, `%2F` on `AllowEncodedSlashes` and on whether
-            // PATH_INFO or REQUEST_URI is read.
-            Self::Php => quirks.path_parameters = Reading::Never,
             // PATH_INFO is what RFC 3875 section 4.1.5 says: percent-decoded by the server, so `%2F` is a slash there, while
             // frameworks that read REQUEST_URI or RAW_URI keep it: unknown. Zope and old WebOb applications give `;` a
             // meaning: unknown.
@@ -194,9 +190,14 @@ impl Server {
             // Node: Fastify up to version 4 splits the query at `;` (`useSemicolonDelimiter`), Express folds case and
             // ignores a trailing slash unless told otherwise, and `express.static` decodes `%2F`: all unknown.
             Self::Wsgi | Self::Node => {}
-            // `net/http`, chi, gorilla/mux, gin, echo and fasthttp leave `;` in paths alone. Fiber folds case and ignores a
-            // trailing slash by default, and whether `%2F` is a slash depends on who reads `URL.Path` and who `RawPath`.
-            Self::Go => quirks.path_parameters = Reading::Never,
+            // Neither Apache, nginx nor the SAPIs give `;` in a path a meaning, and routers of frameworks compare it as it
+            // is. Case and trailing dots depend on the file system, `%2F` on `AllowEncodedSlashes` and on whether
+            // PATH_INFO or REQUEST_URI is read.
+            //
+            // Go: `net/http`, chi, gorilla/mux, gin, echo and fasthttp leave `;` in paths alone. Fiber folds case and
+            // ignores a trailing slash by default, and whether `%2F` is a slash depends on who reads `URL.Path` and who
+            // `RawPath`.
+            Self::Php | Self::Go => quirks.path_parameters = Reading::Never,
         }
         quirks
     }

@@ -123,7 +123,6 @@ type First<'m, 't> = (usize, &'m [Cow<'t, str>]);
 pub(super) struct Reader<'r, 'm> {
     pub(super) entries: &'r [RouteEntry],
     pub(super) spellings: &'r Spellings,
-    pub(super) always: ReadingSet,
     pub(super) method: &'m str,
 }
 
@@ -166,7 +165,7 @@ impl<'r> Reader<'r, '_> {
     }
 
     /// Checks every version of a path; gives the captures that waver.
-    pub(super) fn check_all(&self, versions: Versions<'_>, first: First<'_, '_>) -> Result<u32, Misreading> {
+    pub(super) fn check_all(&self, versions: &Versions<'_>, first: First<'_, '_>) -> Result<u32, Misreading> {
         let Some(entry) = self.entries.get(first.0) else { return Ok(0) };
         let mut wavering = 0;
         for version in versions.all(&entry.quirks)? {

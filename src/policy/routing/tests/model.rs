@@ -1,10 +1,13 @@
 //! A slow, obvious router: every combination of readings in every order, on the request and on every pattern anew, and
 //! matching by trying every pattern. The real one must agree with it.
 
+#![expect(clippy::string_slice, reason = "positions are counted in the same text")]
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use proptest::prelude::*;
 
+use super::super::pattern::{Shape, shape};
 use super::super::*;
 use crate::target::fold::fold_letter;
 use crate::target::quirks::{Charset, EmptySegments};
@@ -78,35 +81,7 @@ fn see(way: Way, path: &Segments, rules: PathRules) -> Option<Segments> {
         let split = |at: &dyn Fn(&Atom) -> bool| segment.split(at).map(<[Atom]>::to_vec).collect::<Segments>();
         let new = match way {
             Way::Decode => vec![decode(segment, rules.charset)?],
-            Way::DecodeSplit => {
-                let before: usize = segment.iter().filter(|atom| matches!(atom, Atom::Kept('/' | '\\'))).count();
-                if before == 0 {
-                    decode_once(segment, rules.charset)?
-                        .split(|atom| matches!(atom, Atom::Kept('/' | '\\')))
-                        .map(|piece| respell(piece.to_vec()))
-                        .collect()
-                } else {
-                    // What was kept from the first decoding stays: decode around it, piece by piece.
-                    let mut pieces: Segments = vec![Vec::new()];
-                    let mut rest: &[Atom] = segment;
-                    loop {
-                        let at = rest.iter().position(|atom| matches!(atom, Atom::Kept('/' | '\\')));
-                        let (run, kept) = at.map_or((rest, None), |at| (&rest[..at], Some(rest[at])));
-                        let run = decode_once(&run.to_vec(), rules.charset)?;
-                        for atom in run {
-                            if matches!(atom, Atom::Kept('/' | '\\')) {
-                                pieces.push(Vec::new());
-                            } else {
-                                pieces.last_mut().unwrap().push(atom);
-                            }
-                        }
-                        let Some(kept) = kept else { break };
-                        pieces.last_mut().unwrap().push(kept);
-                        rest = &rest[at.unwrap() + 1..];
-                    }
-                    pieces.into_iter().map(respell).collect()
-                }
-            }
+            Way::DecodeSplit => decode_and_split(segment, rules.charset)?,
             Way::Slash => split(&|atom| matches!(atom, Atom::Kept('/' | '\\'))),
             Way::OnlySlash => split(&|atom| *atom == Atom::Kept('/')),
             Way::OnlyBackslash => split(&|atom| *atom == Atom::Kept('\\')),
@@ -156,7 +131,28 @@ fn ordinary(segment: &[Atom]) -> Segment {
 }
 
 fn decode(segment: &Segment, charset: Charset) -> Option<Segment> {
-    decode_once(segment, charset).map(respell)
+    decode_once(segment, charset).map(|decoded| respell(&decoded))
+}
+
+/// What a second decoding makes separates; what was kept from the first stays, so decode around it, piece by piece.
+fn decode_and_split(segment: &[Atom], charset: Charset) -> Option<Segments> {
+    let separates = |atom: &Atom| matches!(atom, Atom::Kept('/' | '\\'));
+    let mut pieces: Segments = vec![Vec::new()];
+    let mut rest = segment;
+    loop {
+        let at = rest.iter().position(separates);
+        for atom in decode_once(&rest[..at.unwrap_or(rest.len())].to_vec(), charset)? {
+            if separates(&atom) {
+                pieces.push(Vec::new());
+            } else {
+                pieces.last_mut()?.push(atom);
+            }
+        }
+        let Some(at) = at else { break };
+        pieces.last_mut()?.push(rest[at]);
+        rest = &rest[at + 1..];
+    }
+    Some(pieces.iter().map(|piece| respell(piece)).collect())
 }
 
 /// Escapes become what they spell, slashes and backslashes kept ones.
@@ -167,7 +163,7 @@ fn decode_once(segment: &Segment, charset: Charset) -> Option<Segment> {
     while index <= segment.len() {
         let byte = match segment.get(index..index + 3) {
             Some([Atom::Char('%'), Atom::Char(high), Atom::Char(low)]) => {
-                high.to_digit(16).zip(low.to_digit(16)).map(|(high, low)| (high * 16 + low) as u8)
+                high.to_digit(16).zip(low.to_digit(16)).and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
             }
             _ => None,
         };
@@ -197,9 +193,9 @@ fn decode_once(segment: &Segment, charset: Charset) -> Option<Segment> {
 }
 
 /// Text that spells an escape which stays encoded is that escape.
-fn respell(segment: Segment) -> Segment {
+fn respell(segment: &[Atom]) -> Segment {
     let mut spelt = Segment::new();
-    let mut rest = segment.as_slice();
+    let mut rest = segment;
     while let Some(first) = rest.first() {
         let triple: String = rest.iter().take(3).map(|atom| if let Atom::Char(c) = atom { *c } else { '\0' }).collect();
         let kept = match triple.to_ascii_uppercase().as_str() {
@@ -214,9 +210,30 @@ fn respell(segment: Segment) -> Segment {
     spelt
 }
 
-/// Segments of a canonical path or of a pattern.
+/// Segments of a pattern.
+fn pattern_atoms(pattern: &PathPattern) -> Segments {
+    let plain = |text: &str| -> Segment {
+        let atom = |letter| match letter {
+            '\u{1}' => Atom::Kept('/'),
+            '\u{2}' => Atom::Kept('\\'),
+            '\u{3}' => Atom::Kept(';'),
+            letter => Atom::Char(letter),
+        };
+        text.chars().map(atom).collect()
+    };
+    let segment = |segment: &String| match shape(segment) {
+        Shape::Literal(text) => plain(text),
+        Shape::Mixed { prefix, capture, suffix } => {
+            [plain(prefix), vec![Atom::Hole(usize::from(capture))], plain(suffix)].concat()
+        }
+        Shape::Capture(capture) => vec![Atom::Hole(usize::from(capture))],
+        Shape::Rest(capture) => vec![Atom::Rest(usize::from(capture))],
+    };
+    pattern.segments().iter().map(segment).collect()
+}
+
+/// Segments of a canonical path.
 fn atoms(path: &str, charset: Charset) -> Segments {
-    let mut names = 0;
     let mut segments = Segments::new();
     for written in path.split('/').skip(1) {
         let mut segment = Segment::new();
@@ -235,17 +252,9 @@ fn atoms(path: &str, charset: Charset) -> Segments {
                 continue;
             }
             flush(&mut bytes, charset, &mut segment);
-            if rest.starts_with('{') {
-                let end = rest.find('}').unwrap();
-                segment.push(if rest.starts_with("{*") { Atom::Rest(names) } else { Atom::Hole(names) });
-                names += 1;
-                rest = &rest[end + 1..];
-            } else if let Some(letter) = rest.chars().next() {
-                segment.push(Atom::Char(letter));
-                rest = &rest[letter.len_utf8()..];
-            } else {
-                break;
-            }
+            let Some(letter) = rest.chars().next() else { break };
+            segment.push(Atom::Char(letter));
+            rest = &rest[letter.len_utf8()..];
         }
         segments.push(segment);
     }
@@ -360,7 +369,7 @@ fn folded(segment: &[Atom]) -> bool {
 fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
     let rules = target.rules();
     let path = atoms(target.path(), rules.charset);
-    let patterns: Vec<_> = entries.iter().map(|entry| Some(atoms(entry.pattern.text(), Charset::Utf8))).collect();
+    let patterns: Vec<_> = entries.iter().map(|entry| Some(pattern_atoms(&entry.pattern))).collect();
     let always: BTreeSet<ReadingKind> = ReadingKind::ALL
         .into_iter()
         .filter(|kind| entries.iter().any(|entry| entry.quirks.reading(*kind) == Reading::Always))
@@ -377,7 +386,10 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
         let patterns: Vec<_> = first_patterns.iter().map(|pattern| see(Way::Fold, pattern.as_ref()?, rules)).collect();
         let found = best(&patterns, &see(Way::Fold, &first, rules).unwrap());
         // Folding changes no lengths in characters, so the captures are where they were.
-        found.into_iter().map(|(index, captures)| (index, unfold(&patterns[index], &first, captures))).collect()
+        found
+            .into_iter()
+            .map(|(index, captures)| (index, unfold(patterns[index].as_ref(), &first, &captures)))
+            .collect()
     } else {
         best(&first_patterns, &first)
     };
@@ -386,17 +398,14 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
     }
     let Some((index, captures)) = matched.iter().find(|(index, _)| entries[*index].methods.contains(method)) else {
         let mut all = MethodSet::default();
-        matched.iter().for_each(|(index, _)| all.extend(&entries[*index].methods));
+        for (index, _) in &matched {
+            all.extend(&entries[*index].methods);
+        }
         return format!("405 {}", all.names().collect::<Vec<_>>().join(", "));
     };
     let entry = &entries[*index];
-    for (number, kind) in entry.types.iter().enumerate() {
-        if let (Some(kind), Some(value)) = (kind, captures.get(&number))
-            && !value.is_empty()
-            && !kind.fits(&written(value))
-        {
-            return "404 misfit".to_owned();
-        }
+    if misfits(entry, captures) {
+        return "404 misfit".to_owned();
     }
     let mut seen = HashSet::new();
     if everything((path, patterns, BTreeSet::new()), &entry.quirks, rules, &mut seen).is_none() {
@@ -425,15 +434,23 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
             entry.quirks.case == Reading::Unknown && entry.types[number] != Some(ValueType::Uuid) && !folded(&value);
         let wavers = if values[&number].len() > 1 || folds { "~" } else { "" };
         let value = if value.is_empty() { "-".to_owned() } else { written(&value) };
-        said += &format!(" {}{wavers}={value}", capture.name);
+        said += &[" ", &capture.name, wavers, "=", &value].concat();
     }
     said
 }
 
+/// Whether a capture's value is not of its type.
+fn misfits(entry: &RouteEntry, captures: &Captures) -> bool {
+    entry.types.iter().enumerate().any(|(number, kind)| match (kind, captures.get(&number)) {
+        (Some(kind), Some(value)) => !value.is_empty() && !kind.fits(&written(value)),
+        _ => false,
+    })
+}
+
 /// The captures of a folded match in the path's own letters.
-fn unfold(pattern: &Option<Segments>, path: &Segments, captures: Captures) -> Captures {
+fn unfold(pattern: Option<&Segments>, path: &Segments, captures: &Captures) -> Captures {
     let mut own = Captures::new();
-    for (index, segment) in pattern.iter().flatten().enumerate() {
+    for (index, segment) in pattern.into_iter().flatten().enumerate() {
         for (at, atom) in segment.iter().enumerate() {
             match atom {
                 Atom::Hole(number) => {
@@ -451,7 +468,7 @@ fn unfold(pattern: &Option<Segments>, path: &Segments, captures: Captures) -> Ca
 
 /// Pairs of routes that are one shape where they must not be.
 fn conflicting(entries: &[RouteEntry], rules: PathRules) -> BTreeSet<(u32, u32)> {
-    let patterns: Vec<_> = entries.iter().map(|entry| Some(atoms(entry.pattern.text(), Charset::Utf8))).collect();
+    let patterns: Vec<_> = entries.iter().map(|entry| Some(pattern_atoms(&entry.pattern))).collect();
     let always: BTreeSet<ReadingKind> = ReadingKind::ALL
         .into_iter()
         .filter(|kind| entries.iter().any(|entry| entry.quirks.reading(*kind) == Reading::Always))
@@ -585,13 +602,13 @@ fn pattern() -> impl Strategy<Value = String> {
     (proptest::collection::vec(part, 1..4), 0..4_u8).prop_map(move |(parts, tail)| {
         let mut path = String::new();
         for (index, (kind, one, other)) in parts.iter().enumerate() {
-            path += "/";
+            let (open, name, close) = ("{", names[index], "}");
             path += &match kind {
-                0 | 1 => format!("{{{}}}", names[index]),
-                2 => format!("{one}{{{}}}", names[index]),
-                3 => format!("{{{}}}{other}", names[index]),
-                4 => format!("{one}{{{}}}{other}", names[index]),
-                _ => (*one).to_owned(),
+                0 | 1 => ["/", open, name, close].concat(),
+                2 => ["/", one, open, name, close].concat(),
+                3 => ["/", open, name, close, other].concat(),
+                4 => ["/", one, open, name, close, other].concat(),
+                _ => ["/", one].concat(),
             };
         }
         match tail {
@@ -635,7 +652,7 @@ proptest! {
         let expected = conflicting(&entries, rules);
         let (_, conflicts) = Router::build(entries.clone());
         let found: BTreeSet<_> = conflicts.iter().map(|conflict| (conflict.first.0, conflict.second.0)).collect();
-        prop_assert_eq!(found, expected, "{:?}", entries.iter().map(|entry| entry.pattern.text()).collect::<Vec<_>>());
+        prop_assert_eq!(found, expected, "{:?}", entries.iter().map(|entry| &entry.pattern).collect::<Vec<_>>());
     }
 
     #[test]
