@@ -308,6 +308,9 @@ impl Thread {
                 (wishes.keep, wishes.finish)
             };
             if keep == Keep::No || finish {
+                if finish {
+                    tracing::error!(%error, lost = self.batch.lines.len(), "records are lost");
+                }
                 counts.failed.many(self.batch.lines.len() as u64);
                 self.batch.lines.clear();
                 self.batch.bytes.clear();
