@@ -123,6 +123,7 @@ fn draft<'d>(
         own: None,
         token: true,
         observes,
+        asks_permissions: false,
         rules: (&quirks).into(),
         surroundings,
         names: &mut captured,

@@ -168,3 +168,27 @@ impl Test {
         }
     }
 }
+
+impl Condition {
+    /// Whether it asks, at any depth, for permissions.
+    pub(in crate::policy) fn asks_permissions(&self) -> bool {
+        match &self.test {
+            Test::Permission(_) => true,
+            Test::AllOf(parts) | Test::AnyOf(parts) => parts.iter().any(Self::asks_permissions),
+            Test::Not(part) => part.asks_permissions(),
+            Test::Organization(_)
+            | Test::Subject(_)
+            | Test::Client(_)
+            | Test::Claim(..)
+            | Test::Request(..)
+            | Test::Scope(_)
+            | Test::Flow(_)
+            | Test::Global(_)
+            | Test::Issuer(..)
+            | Test::Acr(_)
+            | Test::MaxAge(_)
+            | Test::Network(_)
+            | Test::Certificate(..) => false,
+        }
+    }
+}

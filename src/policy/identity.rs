@@ -33,7 +33,7 @@ pub enum IdentityField {
     Flow,
     /// `X-Auth-Scopes`, separated by spaces.
     Scopes,
-    /// `X-Auth-Permissions`, separated by commas; absent when unknown.
+    /// `X-Auth-Permissions`, separated by commas; absent when unknown, and where nobody asked for them.
     Permissions,
     /// `X-Auth-Global`, always.
     Global,

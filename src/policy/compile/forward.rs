@@ -50,6 +50,8 @@ pub(super) struct Forwarding<'c> {
     pub(super) token: bool,
     /// Whether `Authorization` is passed on because the route only observes.
     pub(super) observes: bool,
+    /// Whether the route asks for permissions.
+    pub(super) asks_permissions: bool,
     /// How paths are canonicalised.
     pub(super) rules: PathRules,
     /// The rest of the configuration.
@@ -127,7 +129,8 @@ impl Forwarding<'_> {
     fn identity(&self) -> Box<[(IdentityField, HeaderName)]> {
         let node = self.get("identity_headers");
         let wanted = |word: &str| match node.map(|node| (node.text(), node)) {
-            None | Some((Some("all"), _)) => true,
+            // Where permissions come from userinfo they are known only if asked for; those of a token are told alike.
+            None | Some((Some("all"), _)) => word != "permissions" || self.asks_permissions,
             Some((Some(_), _)) => false,
             Some((None, node)) => node.list().iter().any(|item| item.text() == Some(word)),
         };

@@ -106,6 +106,7 @@ impl Routes<'_> {
             own: map.map("forward"),
             token: needs_token,
             observes,
+            asks_permissions: conditions.iter().any(Condition::asks_permissions),
             rules: (&self.draft.document.quirks).into(),
             surroundings: self.surroundings,
             names: &mut names,
