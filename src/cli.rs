@@ -1,8 +1,8 @@
 //! The command line (cli.md): one file per verb under `cli/`, no logic of its own.
 //!
-//! A verb is a module with `Args` (clap) and `run(&Args, &Common) -> Exit`, a variant of [`Verb`] and an arm in
-//! [`main`]. Results go to stdout through [`Common::print`], everything else to stderr through [`Common::note`] and
-//! [`Common::report`]; nothing else writes to either.
+//! A verb is a module with `Args` (clap) and `run(&Args, &Common) -> Exit`, a variant of `Verb` and an arm in
+//! [`main`]. Results go to stdout through `Common::print`, everything else to stderr through `Common::note` and
+//! `Common::report`; nothing else writes to either.
 
 mod check;
 mod completions;

@@ -1,5 +1,7 @@
 //! The shipped program from outside: exit codes, what goes to stdout and what to stderr (cli.md).
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -49,14 +51,14 @@ upstreams:
   crm: {endpoints: ["http://127.0.0.1:9000"]}
 "#;
 
-const POLICY: &str = r#"
+const POLICY: &str = r"
 version: 1
 policy: crm
 hosts: [api.example.com]
 upstream: crm
 routes:
   - {path: /contracts, methods: [GET], require: {scope: contracts:read}}
-"#;
+";
 
 #[test]
 fn a_valid_configuration_is_exit_0() {

@@ -4,7 +4,10 @@
 //! `tests/config/policy/NAME/`) are policies; `NAME.expected` beside it holds what is printed about it. With
 //! `TORWART_EXPECT=write` the expectations are written instead of compared: read the difference before committing it.
 
+#![expect(clippy::unwrap_used, clippy::string_slice, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +70,7 @@ fn compare(folder: &Path, said: impl Fn(&Path) -> Diagnostics) -> usize {
         if std::env::var_os("TORWART_EXPECT").is_some_and(|value| value == "write") {
             fs::write(&expected, &text).unwrap();
         } else if fs::read_to_string(&expected).unwrap_or_default() != text {
-            differences.push_str(&format!("--- {case}: expected otherwise than\n{text}\n"));
+            let _ = writeln!(differences, "--- {case}: expected otherwise than\n{text}");
         }
     }
     assert!(differences.is_empty(), "{differences}");
