@@ -28,7 +28,7 @@ use crate::response::Refusal;
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
 use crate::telemetry::RefusedToken;
-use crate::upstream::{ClientBody, Purpose};
+use crate::upstream::{self, ClientBody, Purpose};
 
 /// What all requests of one worker thread share.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ pub(crate) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, st
 /// One request's way, in the numbered order of http.md.
 async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
     let snapshot = Arc::clone(&exchange.snapshot);
-    let purpose = exchange.purpose(&request);
+    let websocket = upstream::asks_for_websocket(&request);
+    let purpose = if websocket { Purpose::WebSocket } else { Purpose::Exchange };
     let (mut head, body) = request.into_parts();
 
     // 2: what hyper let pass although it is not framed, sized or written the way it should be.

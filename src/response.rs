@@ -4,7 +4,9 @@
 //! Bodies are `application/problem+json` (RFC 9457); who names `text/html` in `Accept` gets a page of the same content.
 //! `detail` never tells which claim or value decided: the audit record does, under the same id.
 
+mod challenge;
 mod page;
+mod wording;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,8 +15,9 @@ use serde_json::json;
 
 use crate::authn;
 use crate::policy::{Cause, Denial, PlaceError};
-use crate::target::{AuthorityError, TargetError};
+use crate::target::AuthorityError;
 use crate::upstream;
+use wording::Wording;
 
 /// Methods that `OPTIONS *` and refusals of methods that nobody may use name.
 const ORDINARY_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -74,15 +77,6 @@ pub struct Circumstances<'c> {
     pub explanation: Option<&'c str>,
 }
 
-/// The part of a refusal that is the same for every request.
-struct Wording {
-    status: StatusCode,
-    /// The stable code in `type`.
-    slug: &'static str,
-    title: &'static str,
-    detail: &'static str,
-}
-
 impl Refusal {
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
@@ -105,11 +99,24 @@ impl Refusal {
     /// Whether nothing that follows on an HTTP/1 connection may be read.
     pub fn closes(&self) -> bool {
         match self {
-            Self::Framing(_) | Self::Fields | Self::TargetTooLong | Self::Expectation | Self::SlowHead => true,
-            Self::Host(_) | Self::Authority(_) | Self::TargetForm | Self::BodyTooLarge => true,
-            Self::Place(PlaceError::MethodRefused) => true,
-            Self::NotCovered | Self::Place(_) | Self::Reserved | Self::Token(_) | Self::Denied(_) => false,
-            Self::Unrecordable | Self::Upstream(_) | Self::Inconsistent => false,
+            Self::Framing(_)
+            | Self::Fields
+            | Self::TargetTooLong
+            | Self::Expectation
+            | Self::SlowHead
+            | Self::Host(_)
+            | Self::Authority(_)
+            | Self::TargetForm
+            | Self::BodyTooLarge
+            | Self::Place(PlaceError::MethodRefused) => true,
+            Self::NotCovered
+            | Self::Place(_)
+            | Self::Reserved
+            | Self::Token(_)
+            | Self::Denied(_)
+            | Self::Unrecordable
+            | Self::Upstream(_)
+            | Self::Inconsistent => false,
         }
     }
 
@@ -158,48 +165,8 @@ impl Refusal {
         response
     }
 
-    /// Status, code and words of every refusal. Exhaustive: a new way to fail does not compile without them.
     fn wording(&self) -> Wording {
-        match self {
-            Self::Framing(detail) => Wording::new(400, "malformed", "Bad Request", detail),
-            Self::Fields => Wording::new(
-                431,
-                "headers-too-large",
-                "Request Header Fields Too Large",
-                "the header fields are too many or too long",
-            ),
-            Self::TargetTooLong => {
-                Wording::new(414, "target-too-long", "URI Too Long", "the request target is too long")
-            }
-            Self::Expectation => Wording::new(
-                417,
-                "expectation-failed",
-                "Expectation Failed",
-                "the only expectation that can be met is `100-continue`",
-            ),
-            Self::SlowHead => {
-                Wording::new(408, "request-timeout", "Request Timeout", "the request did not arrive in time")
-            }
-            Self::Host(detail) => Wording::new(400, "invalid-host", "Bad Request", detail),
-            Self::Authority(error) => Wording::new(400, error.slug(), "Bad Request", "the host is not valid"),
-            Self::TargetForm => Wording::new(
-                400,
-                "invalid-target",
-                "Bad Request",
-                "the form of the request target does not belong to the method",
-            ),
-            Self::NotCovered => misdirected("the certificate of this connection does not cover the host"),
-            Self::Place(error) => place(error),
-            Self::Reserved => not_found(),
-            Self::Token(failure) => token(failure),
-            Self::Denied(denial) => denied(denial.cause()),
-            Self::BodyTooLarge => body_too_large(),
-            Self::Unrecordable => {
-                Wording::new(503, "audit-unavailable", "Service Unavailable", "the request cannot be recorded")
-            }
-            Self::Upstream(failure) => upstream(failure),
-            Self::Inconsistent => internal(),
-        }
+        wording::of(self)
     }
 
     /// RFC 6750 section 3, RFC 9470 section 3.
@@ -211,7 +178,7 @@ impl Refusal {
                 authn::Failure::Invalid(_) => format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
                 authn::Failure::Unavailable { .. } => return None,
             },
-            Self::Denied(denial) => challenge_of(denial.cause(), realm)?,
+            Self::Denied(denial) => challenge::of(denial.cause(), realm)?,
             _ => return None,
         };
         HeaderValue::try_from(text).ok()
@@ -237,161 +204,6 @@ impl Refusal {
     }
 }
 
-impl Wording {
-    fn new(status: u16, slug: &'static str, title: &'static str, detail: &'static str) -> Self {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, slug, title, detail }
-    }
-}
-
-fn misdirected(detail: &'static str) -> Wording {
-    Wording::new(421, "misdirected", "Misdirected Request", detail)
-}
-
-fn not_found() -> Wording {
-    Wording::new(404, "no-route", "Not Found", "nothing is here")
-}
-
-fn body_too_large() -> Wording {
-    Wording::new(413, "body-too-large", "Content Too Large", "the request body is too large")
-}
-
-fn internal() -> Wording {
-    Wording::new(500, "internal", "Internal Server Error", "the gateway made a mistake")
-}
-
-fn place(error: &PlaceError) -> Wording {
-    match error {
-        PlaceError::UnknownHost => misdirected("nothing is served under this host"),
-        PlaceError::Target(error) => target(*error),
-        PlaceError::MethodOverride => Wording::new(
-            400,
-            "method-override",
-            "Bad Request",
-            "the request names a second method beside the one of its first line",
-        ),
-        PlaceError::MethodRefused => Wording::new(405, "method", "Method Not Allowed", "the method is never forwarded"),
-    }
-}
-
-fn target(error: TargetError) -> Wording {
-    Wording::new(400, error.slug(), "Bad Request", "the request target has no single meaning")
-}
-
-fn token(failure: &authn::Failure) -> Wording {
-    match failure {
-        authn::Failure::ManyHeaders => {
-            Wording::new(400, "invalid-request", "Bad Request", "there is more than one `Authorization` header")
-        }
-        authn::Failure::Missing => Wording::new(401, "token-required", "Unauthorized", "an access token is needed"),
-        authn::Failure::Invalid(_) => {
-            Wording::new(401, "invalid-token", "Unauthorized", "the access token is not accepted")
-        }
-        authn::Failure::Unavailable { .. } => Wording::new(
-            503,
-            "issuer-unavailable",
-            "Service Unavailable",
-            "access tokens cannot be checked at the moment",
-        ),
-    }
-}
-
-fn denied(cause: &Cause) -> Wording {
-    match cause {
-        Cause::AmbiguousPath => {
-            Wording::new(400, "ambiguous-path", "Bad Request", "the path has more than one meaning")
-        }
-        Cause::AmbiguousParameter => Wording::new(
-            400,
-            "ambiguous-parameter",
-            "Bad Request",
-            "a parameter is written in a way that has more than one meaning",
-        ),
-        Cause::AmbiguousHeader => Wording::new(
-            400,
-            "ambiguous-header",
-            "Bad Request",
-            "a header is written in a way that has more than one meaning",
-        ),
-        Cause::ValueType => {
-            Wording::new(400, "value-type", "Bad Request", "a value of the request does not have its type")
-        }
-        Cause::Unauthenticated => token(&authn::Failure::Missing),
-        Cause::StepUp(_) => Wording::new(
-            401,
-            "insufficient-user-authentication",
-            "Unauthorized",
-            "a stronger or more recent login is needed",
-        ),
-        Cause::InsufficientScope { .. } => {
-            Wording::new(403, "insufficient-scope", "Forbidden", "the access token does not grant enough")
-        }
-        Cause::Forbidden(_) => Wording::new(403, "forbidden", "Forbidden", "this is not allowed"),
-        Cause::NotFound => not_found(),
-        Cause::MethodNotAllowed { .. } => {
-            Wording::new(405, "method", "Method Not Allowed", "the method is not allowed here")
-        }
-    }
-}
-
-fn challenge_of(cause: &Cause, realm: &str) -> Option<String> {
-    match cause {
-        Cause::Unauthenticated => Some(format!("Bearer realm=\"{realm}\"")),
-        Cause::StepUp(wanted) => {
-            let mut text = format!("Bearer realm=\"{realm}\", error=\"insufficient_user_authentication\"");
-            if !wanted.acr_values.is_empty() {
-                text.push_str(", acr_values=\"");
-                text.push_str(&quoted(&wanted.acr_values));
-                text.push('"');
-            }
-            if let Some(seconds) = wanted.max_age {
-                text.push_str(&format!(", max_age=\"{seconds}\""));
-            }
-            Some(text)
-        }
-        Cause::InsufficientScope { scopes, .. } => {
-            Some(format!("Bearer realm=\"{realm}\", error=\"insufficient_scope\", scope=\"{}\"", quoted(scopes)))
-        }
-        Cause::AmbiguousPath
-        | Cause::AmbiguousParameter
-        | Cause::AmbiguousHeader
-        | Cause::ValueType
-        | Cause::Forbidden(_)
-        | Cause::NotFound
-        | Cause::MethodNotAllowed { .. } => None,
-    }
-}
-
-fn upstream(failure: &upstream::Failure) -> Wording {
-    use upstream::Failure;
-    match failure {
-        Failure::Unreachable(_)
-        | Failure::Unresolved(_)
-        | Failure::Tls(_)
-        | Failure::Protocol(_)
-        | Failure::Closed(_) => {
-            Wording::new(502, "bad-gateway", "Bad Gateway", "the server behind the gateway gave no usable answer")
-        }
-        Failure::Saturated(_) => {
-            Wording::new(503, "overloaded", "Service Unavailable", "the server behind the gateway is busy")
-        }
-        Failure::ConnectTimeout(_) | Failure::ResponseTimeout(_) => Wording::new(
-            504,
-            "gateway-timeout",
-            "Gateway Timeout",
-            "the server behind the gateway did not answer in time",
-        ),
-        Failure::RequestTooLarge(_) => body_too_large(),
-        Failure::RequestIdle(_) => {
-            Wording::new(408, "request-timeout", "Request Timeout", "the request body did not arrive in time")
-        }
-        Failure::RequestBroken => {
-            Wording::new(400, "malformed", "Bad Request", "the request body is malformed or incomplete")
-        }
-        Failure::Unwritable => internal(),
-    }
-}
-
 /// An error with everything that caused it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -402,18 +214,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// RFC 9110 section 5.6.4: what may not stand in a quoted string is escaped, or left out where it never may.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars().filter(|character| matches!(character, ' '..='~')) {
-        if matches!(character, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-    out
 }
 
 fn problem(wording: &Wording, circumstances: &Circumstances<'_>) -> String {
@@ -438,7 +238,7 @@ pub fn asks_for_html(headers: &HeaderMap) -> bool {
     fields.flat_map(|field| field.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
         let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/html"));
-        named && !parts.any(|parameter| is_nought(parameter))
+        named && !parts.any(is_nought)
     })
 }
 

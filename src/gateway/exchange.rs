@@ -92,11 +92,6 @@ impl Exchange {
         }
     }
 
-    /// What the request asks for beside an answer.
-    pub(super) fn purpose(&self, request: &Request<Incoming>) -> Purpose {
-        if upstream::asks_for_websocket(request) { Purpose::WebSocket } else { Purpose::Exchange }
-    }
-
     /// Whether the listener only redirects.
     pub(super) fn redirects(&self) -> bool {
         self.snapshot.config.listeners.get(self.connection.listener).is_none_or(|listener| listener.redirect_https)
@@ -282,11 +277,11 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Response<Bytes> {
-        if !matches!(self.record.verdict, Verdict::Allow | Verdict::Observed { .. }) {
+        if matches!(self.record.verdict, Verdict::Allow | Verdict::Observed { .. }) {
+            self.record.error = Some(refusal.slug());
+        } else {
             self.record.verdict = Verdict::Deny;
             self.record.reason = Some(refusal.reason());
-        } else {
-            self.record.error = Some(refusal.slug());
         }
         if self.explanation.is_none() {
             self.explain(|| refusal.explain());

@@ -214,9 +214,10 @@ mod tests {
 
     #[test]
     fn every_size_has_its_limit() {
-        assert_eq!(http1(&[("x", &[b'a'; LONGEST_FIELD])]), 431);
-        assert_eq!(http1(&[("x", &[b'a'; LONGEST_FIELD - 1])]), 200);
-        assert_eq!(http1(&[("x", &[b'a'; 20_000]), ("y", &[b'a'; 20_000])]), 431);
+        let long = vec![b'a'; LONGEST_FIELD];
+        assert_eq!(http1(&[("x", &long)]), 431);
+        assert_eq!(http1(&[("x", &long[1..])]), 200);
+        assert_eq!(http1(&[("x", &long[..20_000]), ("y", &long[..20_000])]), 431);
         let many: Vec<(&str, &[u8])> = (0..101).map(|_| ("x", &b"a"[..])).collect();
         assert_eq!(http1(&many), 431);
         assert_eq!(http1(&many[..100]), 200);

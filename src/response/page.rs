@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
 
-use super::{Circumstances, Wording};
+use super::Circumstances;
+use super::wording::Wording;
 
 /// The page's bytes. Everything that is not ours is escaped.
 pub(super) fn render(wording: &Wording, circumstances: &Circumstances<'_>) -> String {

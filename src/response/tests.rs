@@ -44,21 +44,21 @@ fn challenges_carry_an_error_only_for_a_token_that_was_sent_rfc_6750_section_3_1
 fn what_policy_misses_is_named_in_the_challenge_and_nowhere_else() {
     let step_up = Cause::StepUp(crate::policy::StepUp { acr_values: "gold \"x\"".to_owned(), max_age: Some(900) });
     assert_eq!(
-        challenge_of(&step_up, "crm").unwrap(),
+        challenge::of(&step_up, "crm").unwrap(),
         "Bearer realm=\"crm\", error=\"insufficient_user_authentication\", acr_values=\"gold \\\"x\\\"\", max_age=\"900\""
     );
     let scopes = Cause::InsufficientScope { reason: crate::policy::Reason::Scope, scopes: "a b".to_owned() };
     assert_eq!(
-        challenge_of(&scopes, "crm").unwrap(),
+        challenge::of(&scopes, "crm").unwrap(),
         "Bearer realm=\"crm\", error=\"insufficient_scope\", scope=\"a b\""
     );
-    assert_eq!(challenge_of(&Cause::Forbidden(crate::policy::Reason::Subject), "crm"), None);
-    assert_eq!(denied(&Cause::Forbidden(crate::policy::Reason::Subject)).slug, "forbidden");
+    assert_eq!(challenge::of(&Cause::Forbidden(crate::policy::Reason::Subject), "crm"), None);
+    assert_eq!(wording::denied(&Cause::Forbidden(crate::policy::Reason::Subject)).slug, "forbidden");
 }
 
 #[test]
 fn a_quoted_string_never_ends_early_nor_adds_a_line() {
-    assert_eq!(quoted("a\"b\\c\r\nd\u{e9}"), "a\\\"b\\\\cd");
+    assert_eq!(challenge::quoted("a\"b\\c\r\nd\u{e9}"), "a\\\"b\\\\cd");
 }
 
 #[test]

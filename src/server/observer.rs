@@ -90,16 +90,12 @@ impl Observer {
                 };
                 (true, bytes.get(taken..).unwrap_or_default())
             }
-            _ => match memchr::memchr(b'\n', bytes) {
-                Some(end) => {
-                    self.keep(bytes.get(..end).unwrap_or_default());
-                    (self.line_ended(), bytes.get(end + 1..).unwrap_or_default())
-                }
-                None => {
-                    self.keep(bytes);
-                    (true, &[])
-                }
-            },
+            _ => {
+                let end = memchr::memchr(b'\n', bytes);
+                self.keep(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default());
+                let regular = end.is_none() || self.line_ended();
+                (regular, end.and_then(|end| bytes.get(end + 1..)).unwrap_or_default())
+            }
         }
     }
 

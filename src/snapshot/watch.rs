@@ -32,13 +32,13 @@ impl Drop for Watch {
 pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<Watch, notify::Error> {
     let changed = Arc::new(Notify::new());
     let events = Arc::clone(&changed);
-    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let eyes = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         // Looking at a file is no change, or looking would never end.
         if !event.is_ok_and(|event| event.kind.is_access()) {
             events.notify_one();
         }
     })?;
-    let mut watched = Watched { watcher, directories: BTreeSet::new() };
+    let mut watched = Watched { watcher: eyes, directories: BTreeSet::new() };
     watched.follow(&snapshots.current());
     let seen = contents(&snapshots.current());
     let task = snapshots.control.spawn(run(Arc::downgrade(snapshots), changed, watched, seen));

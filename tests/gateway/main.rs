@@ -3,13 +3,23 @@
 //! Each test gives a world (gateway, recording upstream, issuer, certificates, all made on the spot), sends bytes, and
 //! says what must have arrived, above all what must not.
 
+#[cfg(test)]
 mod admission;
+#[cfg(test)]
 mod http1;
+#[cfg(test)]
 mod http2;
+#[cfg(test)]
 mod invariants;
+#[cfg(test)]
 mod life;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
 mod tunnels;
+#[cfg(test)]
 mod upstreams;

@@ -1,13 +1,13 @@
 //! What the tests share.
 
-pub mod authority;
-pub mod client;
-pub mod http2;
-pub mod message;
-pub mod tokens;
-pub mod upstream;
-pub mod world;
+pub(crate) mod authority;
+pub(crate) mod client;
+pub(crate) mod http2;
+pub(crate) mod message;
+pub(crate) mod tokens;
+pub(crate) mod upstream;
+pub(crate) mod world;
 
-pub use client::Client;
-pub use upstream::After;
-pub use world::World;
+pub(crate) use client::Client;
+pub(crate) use upstream::After;
+pub(crate) use world::World;

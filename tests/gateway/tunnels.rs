@@ -1,4 +1,4 @@
-//! WebSockets through the gateway (RFC 6455, RFC 8441): decided like any request, counted as long as they live, ended
+//! Tunnels of `WebSocket` through the gateway (RFC 6455, RFC 8441): decided like any request, counted as long as they live, ended
 //! by the drain.
 
 use std::io::{Read, Write};

@@ -8,20 +8,20 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
 /// See the module's description.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate of the authority with its key, both PEM.
-pub struct Leaf {
-    pub certificate: String,
-    pub key: String,
+pub(crate) struct Leaf {
+    pub(crate) certificate: String,
+    pub(crate) key: String,
     der: CertificateDer<'static>,
     key_der: Vec<u8>,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -29,7 +29,7 @@ impl Authority {
     }
 
     /// A certificate for these names.
-    pub fn leaf(&self, names: &[&str]) -> Leaf {
+    pub(crate) fn leaf(&self, names: &[&str]) -> Leaf {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.subject_alt_names = names
@@ -49,17 +49,17 @@ impl Authority {
     }
 
     /// The authority's own certificate, PEM.
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         self.issuer.pem()
     }
 
     /// A client that trusts the authority, speaks these protocols and shows this certificate.
-    pub fn client(&self, alpn: &[&str], shown: Option<&Leaf>) -> ClientConfig {
+    pub(crate) fn client(&self, alpn: &[&str], shown: Option<&Leaf>) -> ClientConfig {
         self.client_with(alpn, shown, rustls::DEFAULT_VERSIONS)
     }
 
     /// The same with these versions of TLS.
-    pub fn client_with(
+    pub(crate) fn client_with(
         &self,
         alpn: &[&str],
         shown: Option<&Leaf>,
@@ -88,7 +88,7 @@ impl Authority {
 
 impl Leaf {
     /// Writes both halves below `directory` as `NAME.pem` and `NAME.key`.
-    pub fn write(&self, directory: &Path, name: &str) {
+    pub(crate) fn write(&self, directory: &Path, name: &str) {
         std::fs::write(directory.join(format!("{name}.pem")), &self.certificate).expect("a file");
         std::fs::write(directory.join(format!("{name}.key")), &self.key).expect("a file");
     }

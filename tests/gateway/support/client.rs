@@ -14,17 +14,17 @@ use super::message::{Bodies, Message, Reader};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection to the gateway.
-pub struct Client {
+pub(crate) struct Client {
     reader: Reader<Box<dyn Stream>>,
 }
 
 /// Any byte stream.
-pub trait Stream: Read + Write + Send {}
+pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 impl Client {
     /// Without TLS.
-    pub fn plain(address: SocketAddr) -> Self {
+    pub(crate) fn plain(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
@@ -32,7 +32,7 @@ impl Client {
     }
 
     /// With TLS; the handshake is complete when this returns.
-    pub fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+    pub(crate) fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -45,34 +45,34 @@ impl Client {
     }
 
     /// Sends bytes.
-    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.try_send(bytes).expect("the gateway reads");
         self
     }
 
     /// Sends bytes to a gateway that may have closed.
-    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.reader.inner.write_all(bytes.as_ref())?;
         self.reader.inner.flush()
     }
 
     /// The next response.
-    pub fn receive(&mut self) -> Message {
+    pub(crate) fn receive(&mut self) -> Message {
         self.try_receive().expect("a response").expect("a response before the end")
     }
 
     /// The next response, if the connection brings one.
-    pub fn try_receive(&mut self) -> io::Result<Option<Message>> {
+    pub(crate) fn try_receive(&mut self) -> io::Result<Option<Message>> {
         self.reader.message(Bodies::UntilClose)
     }
 
     /// The next response, which answers a `HEAD`.
-    pub fn receive_head(&mut self) -> Message {
+    pub(crate) fn receive_head(&mut self) -> Message {
         self.reader.message(Bodies::Never).expect("a response").expect("a response before the end")
     }
 
     /// Reads until the gateway closes; what came must be nothing.
-    pub fn assert_closed(&mut self) {
+    pub(crate) fn assert_closed(&mut self) {
         let mut rest = std::mem::take(&mut self.reader.buffer);
         loop {
             match self.reader.fill() {
@@ -88,20 +88,20 @@ impl Client {
     }
 
     /// Whatever comes until the gateway closes, as raw bytes.
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.reader.fill().unwrap_or(false) {}
         std::mem::take(&mut self.reader.buffer)
     }
 
     /// One request, one response.
-    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(request).receive()
     }
 }
 
 impl Client {
     /// The next HTTP/2 frame: type, flags, stream, payload. `None` at the end.
-    pub fn frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
+    pub(crate) fn frame(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let head = self.bytes(9)?;
         let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
         let stream = u32::from_be_bytes(head[5..9].try_into().ok()?);
@@ -109,13 +109,12 @@ impl Client {
     }
 
     /// Exactly so many bytes; `None` at the end.
-    pub fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(crate) fn bytes(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.reader.buffer.len() < length {
             match self.reader.fill() {
                 Ok(true) => {}
-                Ok(false) => return None,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("the gateway says nothing"),
-                Err(_) => return None,
+                Ok(false) | Err(_) => return None,
             }
         }
         Some(self.reader.buffer.drain(..length).collect())

@@ -18,30 +18,30 @@ const END_HEADERS: u8 = 4;
 
 /// What became of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// `:status`; `None` if the stream was reset before there was one.
-    pub status: Option<u16>,
-    pub body: Vec<u8>,
+    pub(crate) status: Option<u16>,
+    pub(crate) body: Vec<u8>,
     /// The code of a reset.
-    pub reset: Option<u32>,
-    pub ended: bool,
+    pub(crate) reset: Option<u32>,
+    pub(crate) ended: bool,
 }
 
 /// A connection.
-pub struct Http2 {
+pub(crate) struct Http2 {
     client: Client,
     next: u32,
     streams: BTreeMap<u32, Outcome>,
     /// The last stream of a GOAWAY.
-    pub goaway: Option<u32>,
-    pub closed: bool,
+    pub(crate) goaway: Option<u32>,
+    pub(crate) closed: bool,
     /// Windows of streams are never opened again.
-    pub take_nothing: bool,
+    pub(crate) take_nothing: bool,
 }
 
 impl Http2 {
     /// Sends the preface and takes no interest in the settings.
-    pub fn over(mut client: Client) -> Self {
+    pub(crate) fn over(mut client: Client) -> Self {
         client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
         let mut this =
             Self { client, next: 1, streams: BTreeMap::new(), goaway: None, closed: false, take_nothing: false };
@@ -53,7 +53,7 @@ impl Http2 {
     }
 
     /// Writes any frame.
-    pub fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    pub(crate) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = u32::try_from(payload.len()).expect("short").to_be_bytes()[1..].to_vec();
         frame.extend_from_slice(&[kind, flags]);
         frame.extend_from_slice(&stream.to_be_bytes());
@@ -63,12 +63,12 @@ impl Http2 {
     }
 
     /// Begins a stream with exactly these fields.
-    pub fn begin(&mut self, fields: &[(&str, &[u8])]) -> u32 {
+    pub(crate) fn begin(&mut self, fields: &[(&str, &[u8])]) -> u32 {
         self.headers(fields, 0)
     }
 
     /// Sends a whole request without a body.
-    pub fn request(&mut self, fields: &[(&str, &[u8])]) -> u32 {
+    pub(crate) fn request(&mut self, fields: &[(&str, &[u8])]) -> u32 {
         self.headers(fields, END_STREAM)
     }
 
@@ -80,22 +80,22 @@ impl Http2 {
     }
 
     /// Sends a piece of a body.
-    pub fn data(&mut self, stream: u32, bytes: &[u8], last: bool) {
+    pub(crate) fn data(&mut self, stream: u32, bytes: &[u8], last: bool) {
         self.frame(DATA, if last { END_STREAM } else { 0 }, stream, bytes);
     }
 
     /// Sends trailers.
-    pub fn trailers(&mut self, stream: u32, fields: &[(&str, &[u8])]) {
+    pub(crate) fn trailers(&mut self, stream: u32, fields: &[(&str, &[u8])]) {
         self.frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(fields));
     }
 
     /// Resets a stream with `CANCEL`.
-    pub fn cancel(&mut self, stream: u32) {
+    pub(crate) fn cancel(&mut self, stream: u32) {
         self.frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
     }
 
     /// Waits for the end of a stream.
-    pub fn outcome(&mut self, stream: u32) -> Outcome {
+    pub(crate) fn outcome(&mut self, stream: u32) -> Outcome {
         loop {
             let found = self.streams.entry(stream).or_default();
             if found.ended || self.closed {
@@ -106,13 +106,13 @@ impl Http2 {
     }
 
     /// One request without a body, and its outcome.
-    pub fn ask(&mut self, fields: &[(&str, &[u8])]) -> Outcome {
+    pub(crate) fn ask(&mut self, fields: &[(&str, &[u8])]) -> Outcome {
         let stream = self.request(fields);
         self.outcome(stream)
     }
 
     /// Reads one frame.
-    pub fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let Some((kind, flags, stream, payload)) = self.client.frame() else {
             self.closed = true;
             return;
@@ -221,7 +221,7 @@ fn unhuffman(bytes: &[u8]) -> Vec<u8> {
 
 impl Http2 {
     /// A request whose block takes several frames.
-    pub fn ask_in_pieces(&mut self, fields: &[(&str, &[u8])]) -> Outcome {
+    pub(crate) fn ask_in_pieces(&mut self, fields: &[(&str, &[u8])]) -> Outcome {
         const CONTINUATION: u8 = 9;
         let block = block(fields);
         let stream = self.next;
@@ -238,7 +238,7 @@ impl Http2 {
 
 impl Http2 {
     /// What became of a stream so far.
-    pub fn so_far(&self, stream: u32) -> Outcome {
+    pub(crate) fn so_far(&self, stream: u32) -> Outcome {
         self.streams.get(&stream).cloned().unwrap_or_default()
     }
 }

@@ -5,38 +5,38 @@ use std::io::{self, Read};
 
 /// A message as it came over the wire.
 #[derive(Debug, Clone, Default)]
-pub struct Message {
+pub(crate) struct Message {
     /// Request line or status line.
-    pub start: String,
+    pub(crate) start: String,
     /// Fields in order, names as written.
-    pub fields: Vec<(String, String)>,
+    pub(crate) fields: Vec<(String, String)>,
     /// The body, chunks joined.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// Trailer fields in order.
-    pub trailers: Vec<(String, String)>,
+    pub(crate) trailers: Vec<(String, String)>,
 }
 
 impl Message {
     /// Every value of a field, without regard to the case of its name.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let named = self.fields.iter().filter(|(found, _)| found.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str()).collect()
     }
 
     /// The only value of a field.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
         assert!(all.len() < 2, "several `{name}`: {all:?}");
         all.first().copied()
     }
 
     /// The status of a response.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.start.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{:?}", self.start))
     }
 
     /// Method, target and version of a request.
-    pub fn request_line(&self) -> (&str, &str, &str) {
+    pub(crate) fn request_line(&self) -> (&str, &str, &str) {
         let mut parts = self.start.split(' ');
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(method), Some(target), Some(version), None) => (method, target, version),
@@ -45,32 +45,32 @@ impl Message {
     }
 
     /// The target of a request.
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.request_line().1
     }
 
     /// The body as text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("text")
     }
 
     /// The body as JSON.
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.text()))
     }
 }
 
 /// Reads messages off a stream and keeps what came beyond.
 #[derive(Debug)]
-pub struct Reader<R> {
-    pub inner: R,
+pub(crate) struct Reader<R> {
+    pub(crate) inner: R,
     /// Bytes read and not used.
-    pub buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
 }
 
 /// How a body ends when nothing in the head says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bodies {
+pub(crate) enum Bodies {
     /// Requests: there is none.
     None,
     /// Responses: with the connection.
@@ -80,12 +80,12 @@ pub enum Bodies {
 }
 
 impl<R: Read> Reader<R> {
-    pub fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self { inner, buffer: Vec::new() }
     }
 
     /// The next message; `Ok(None)` when the stream ends before one begins.
-    pub fn message(&mut self, bodies: Bodies) -> io::Result<Option<Message>> {
+    pub(crate) fn message(&mut self, bodies: Bodies) -> io::Result<Option<Message>> {
         if self.buffer.is_empty() && !self.fill()? {
             return Ok(None);
         }
@@ -117,7 +117,7 @@ impl<R: Read> Reader<R> {
                     }
                     let mut chunk = self.exactly(size)?;
                     message.body.append(&mut chunk);
-                    if self.line()? != "" {
+                    if !self.line()?.is_empty() {
                         return Err(odd("no line end behind a chunk"));
                     }
                 }
@@ -171,7 +171,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// Reads more; `false` at the end.
-    pub fn fill(&mut self) -> io::Result<bool> {
+    pub(crate) fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 16 * 1024];
         let length = self.inner.read(&mut piece)?;
         self.buffer.extend_from_slice(&piece[..length]);

@@ -9,30 +9,30 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 /// The issuer's name for itself.
-pub const ISSUER: &str = "https://issuer.test";
+pub(crate) const ISSUER: &str = "https://issuer.test";
 /// Who its tokens are for.
-pub const AUDIENCE: &str = "https://api.test";
+pub(crate) const AUDIENCE: &str = "https://api.test";
 
 /// See the module's description.
-pub struct Issuer {
+pub(crate) struct Issuer {
     key: EcdsaKeyPair,
 }
 
 impl Issuer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
         Self { key }
     }
 
     /// The key set that the gateway is given.
-    pub fn key_set(&self) -> Value {
+    pub(crate) fn key_set(&self) -> Value {
         let point = self.key.public_key().as_ref();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..65]));
         json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "k1", "x": x, "y": y}]})
     }
 
     /// A token with these claims on top of what every token has.
-    pub fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let mut all = json!({"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "client_id": "app",
             "iat": now - 5, "exp": now + 300});

@@ -11,7 +11,7 @@ use super::message::{Bodies, Message, Reader};
 
 /// What becomes of the connection after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// The next request is read.
     Continue,
     /// It is closed.
@@ -19,12 +19,12 @@ pub enum After {
 }
 
 /// How requests are answered.
-pub type Behaviour = Arc<dyn Fn(&Message, &mut TcpStream) -> After + Send + Sync>;
+pub(crate) type Behaviour = Arc<dyn Fn(&Message, &mut TcpStream) -> After + Send + Sync>;
 
 /// See the module's description.
 #[derive(Debug)]
-pub struct Upstream {
-    pub address: SocketAddr,
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
 }
 
@@ -37,7 +37,7 @@ struct Seen {
 }
 
 /// Answers 200 and names what was asked for.
-pub fn plain() -> Behaviour {
+pub(crate) fn plain() -> Behaviour {
     Arc::new(|request, stream| {
         let (method, target, _) = request.request_line();
         let body = format!("{method} {target}");
@@ -48,7 +48,7 @@ pub fn plain() -> Behaviour {
 }
 
 /// Always answers with the same bytes.
-pub fn fixed(bytes: &'static [u8], after: After) -> Behaviour {
+pub(crate) fn fixed(bytes: &'static [u8], after: After) -> Behaviour {
     Arc::new(move |_, stream| {
         answer(stream, bytes);
         after
@@ -56,12 +56,12 @@ pub fn fixed(bytes: &'static [u8], after: After) -> Behaviour {
 }
 
 /// Writes an answer and goes on.
-pub fn answer(stream: &mut TcpStream, bytes: &[u8]) -> After {
+pub(crate) fn answer(stream: &mut TcpStream, bytes: &[u8]) -> After {
     if stream.write_all(bytes).is_ok() { After::Continue } else { After::Close }
 }
 
 impl Upstream {
-    pub fn start(behaviour: Behaviour) -> Self {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen::default());
@@ -77,44 +77,44 @@ impl Upstream {
     }
 
     /// Everything that was received as a whole request, in order.
-    pub fn requests(&self) -> Vec<Message> {
+    pub(crate) fn requests(&self) -> Vec<Message> {
         self.seen.requests.lock().expect("no panic").clone()
     }
 
     /// The only request.
-    pub fn only(&self) -> Message {
+    pub(crate) fn only(&self) -> Message {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:#?}");
         requests.remove(0)
     }
 
     /// Nothing must have arrived: no request, no byte, and what came was framed the one right way.
-    pub fn assert_silent(&self) {
+    pub(crate) fn assert_silent(&self) {
         assert_eq!(self.requests().len(), 0, "{:#?}", self.requests());
         assert_eq!(self.seen.bytes.load(Ordering::SeqCst), 0, "bytes arrived");
         self.assert_sound();
     }
 
     /// Nothing odd must have arrived.
-    pub fn assert_sound(&self) {
+    pub(crate) fn assert_sound(&self) {
         let faults = self.seen.faults.lock().expect("no panic");
         assert!(faults.is_empty(), "{faults:#?}");
     }
 
     /// What did not read as a request.
-    pub fn faults(&self) -> Vec<String> {
+    pub(crate) fn faults(&self) -> Vec<String> {
         self.seen.faults.lock().expect("no panic").clone()
     }
 
     /// Connections taken so far.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 }
 
 fn serve(stream: TcpStream, seen: &Arc<Seen>, behaviour: &Behaviour) {
     stream.set_nodelay(true).expect("a socket");
-    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+    stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a socket");
     let Ok(counted) = stream.try_clone() else { return };
     let mut reader = Reader::new(Counted { inner: counted, seen: Arc::clone(seen) });
     let mut stream = stream;

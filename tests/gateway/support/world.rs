@@ -18,12 +18,12 @@ use super::tokens::{AUDIENCE, ISSUER, Issuer};
 use super::upstream::{self, Behaviour, Upstream};
 
 /// The customer whose tokens [`Gateway::alice`] makes.
-pub const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+pub(crate) const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
 /// Somebody else.
-pub const BOB: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
+pub(crate) const BOB: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
 
 /// The policy that most tests ask.
-pub const POLICY: &str = r#"
+pub(crate) const POLICY: &str = r#"
 version: 1
 policy: api
 hosts: [api.test, "127.0.0.1"]
@@ -39,7 +39,7 @@ routes:
 "#;
 
 /// What a world is made of. Everything has a default.
-pub struct World {
+pub(crate) struct World {
     behaviour: Behaviour,
     policies: Vec<String>,
     listeners: String,
@@ -53,12 +53,12 @@ pub struct World {
 }
 
 /// A running gateway and what surrounds it.
-pub struct Gateway {
-    pub upstream: Upstream,
-    pub issuer: Issuer,
-    pub authority: Authority,
-    pub directory: TempDir,
-    pub snapshots: Arc<Snapshots>,
+pub(crate) struct Gateway {
+    pub(crate) upstream: Upstream,
+    pub(crate) issuer: Issuer,
+    pub(crate) authority: Authority,
+    pub(crate) directory: TempDir,
+    pub(crate) snapshots: Arc<Snapshots>,
     running: Option<Running>,
     addresses: Vec<SocketAddr>,
     telemetry: Arc<Telemetry>,
@@ -66,7 +66,7 @@ pub struct Gateway {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             behaviour: upstream::plain(),
             policies: vec![POLICY.to_owned()],
@@ -84,49 +84,49 @@ impl World {
     }
 
     /// How the upstream answers.
-    pub fn answering(mut self, behaviour: Behaviour) -> Self {
+    pub(crate) fn answering(mut self, behaviour: Behaviour) -> Self {
         self.behaviour = behaviour;
         self
     }
 
     /// Other policies than the usual one.
-    pub fn policies(mut self, policies: &[&str]) -> Self {
+    pub(crate) fn policies(mut self, policies: &[&str]) -> Self {
         self.policies = policies.iter().map(|text| (*text).to_owned()).collect();
         self
     }
 
     /// Other listeners than one without and one with TLS.
-    pub fn listeners(mut self, yaml: &str) -> Self {
+    pub(crate) fn listeners(mut self, yaml: &str) -> Self {
         yaml.clone_into(&mut self.listeners);
         self
     }
 
     /// An entry of `limits`.
-    pub fn limit(mut self, entry: &str) -> Self {
+    pub(crate) fn limit(mut self, entry: &str) -> Self {
         let _ = writeln!(self.limits, "  {entry}");
         self
     }
 
     /// More of `torwart.yaml`.
-    pub fn with(mut self, yaml: &str) -> Self {
+    pub(crate) fn with(mut self, yaml: &str) -> Self {
         let _ = writeln!(self.more, "{yaml}");
         self
     }
 
     /// More keys of the upstream.
-    pub fn upstream(mut self, yaml: &str) -> Self {
+    pub(crate) fn upstream(mut self, yaml: &str) -> Self {
         self.upstream = format!(", {yaml}");
         self
     }
 
     /// Another issuer.
-    pub fn issuer(mut self, yaml: &str) -> Self {
+    pub(crate) fn issuer(mut self, yaml: &str) -> Self {
         self.issuers.push_str(yaml);
         self
     }
 
     /// Other audit records than in `audit.log`.
-    pub fn audit(mut self, yaml: &str) -> Self {
+    pub(crate) fn audit(mut self, yaml: &str) -> Self {
         yaml.clone_into(&mut self.audit);
         self
     }
@@ -138,12 +138,12 @@ impl World {
     }
 
     /// More than one worker.
-    pub fn workers(mut self, count: usize) -> Self {
+    pub(crate) fn workers(mut self, count: usize) -> Self {
         self.workers = count;
         self
     }
 
-    pub fn start(self) -> Gateway {
+    pub(crate) fn start(self) -> Gateway {
         let upstream = Upstream::start(Arc::clone(&self.behaviour));
         let (issuer, authority) = (Issuer::new(), Authority::new());
         let directory = tempfile::tempdir().expect("a directory");
@@ -197,48 +197,43 @@ impl World {
 
 impl Gateway {
     /// The listener without TLS.
-    pub fn plain(&self) -> SocketAddr {
+    pub(crate) fn plain(&self) -> SocketAddr {
         self.addresses[0]
     }
 
     /// The listener with TLS.
-    pub fn secure(&self) -> SocketAddr {
+    pub(crate) fn secure(&self) -> SocketAddr {
         self.addresses[1]
     }
 
-    /// The listener at this position.
-    pub fn address(&self, position: usize) -> SocketAddr {
-        self.addresses[position]
-    }
-
     /// A connection without TLS.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::plain(self.plain())
     }
 
     /// A connection with TLS that speaks HTTP/1.1.
-    pub fn tls_client(&self, name: &str) -> Client {
+    pub(crate) fn tls_client(&self, name: &str) -> Client {
         let config = Arc::new(self.authority.client(&["http/1.1"], None));
         Client::tls(self.secure(), config, name).expect("a handshake")
     }
 
     /// Client connections that are open.
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.running.as_ref().map_or(0, Running::connections)
     }
 
     /// A token of Alice's that may read her customers.
-    pub fn alice(&self) -> String {
+    pub(crate) fn alice(&self) -> String {
         self.issuer.token(&json!({"sub": ALICE, "scope": "customers:read"}))
     }
 
     /// A token with these claims.
-    pub fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.issuer.token(claims)
     }
 
     /// Waits until the gateway has ended and returns every audit record.
-    pub fn records(&mut self) -> Vec<Value> {
+    pub(crate) fn records(&mut self) -> Vec<Value> {
         if let Some(running) = self.running.take() {
             running.shutdown();
         }
@@ -248,17 +243,17 @@ impl Gateway {
     }
 
     /// Takes the running server, to end it.
-    pub fn running(&mut self) -> Running {
+    pub(crate) fn running(&mut self) -> Running {
         self.running.take().expect("it runs")
     }
 
     /// Writes a file beside `torwart.yaml`.
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         write(self.directory.path(), name, text);
     }
 
     /// Changes `torwart.yaml`.
-    pub fn edit(&self, from: &str, to: &str) {
+    pub(crate) fn edit(&self, from: &str, to: &str) {
         let path = self.directory.path().join("torwart.yaml");
         let text = std::fs::read_to_string(&path).expect("a file");
         assert!(text.contains(from), "{text}");
