@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Common, Exit, NO_CONFIGURATION, ProcessEnvironment};
+use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
 use crate::diagnostic::Diagnostics;
 use crate::server::process::{Process, ProcessError};
@@ -82,6 +83,11 @@ fn reader(path: PathBuf) -> Reader {
 fn read(path: &Path) -> (Option<Material>, Diagnostics) {
     let (config, mut problems) = config::load(path, &ProcessEnvironment);
     let Some(config) = config else { return (None, problems) };
+    // Says where the file is named that is missing or cannot be used; loading it would only say which.
+    problems.append(config::inspect(&config, Timestamp::now()));
+    if problems.has_errors() {
+        return (None, problems);
+    }
     let named = config.files.iter().find(|used| used.kind == FileKind::Policies).map(|used| &used.place);
     let policies = config::documents(&config.policies, Documents::Policies, named, &mut problems);
     (Some(Material { config, policies }), problems)

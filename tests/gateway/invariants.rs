@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::World;
+use crate::support::http2::Http2;
 use crate::support::world::{ALICE, BOB, Gateway};
+use crate::support::{Client, World};
 
 /// Pieces of which requests are made that mean harm, next to ones that mean none.
 fn target() -> impl Strategy<Value = String> {
@@ -244,6 +245,68 @@ fn whatever_is_cut_or_changed_in_a_good_request_nothing_of_it_is_read_as_another
             Ok(())
         })
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn whatever_fields_a_stream_has_the_upstream_sees_only_what_was_allowed() {
+    let gateway = World::new().start();
+    let token = format!("Bearer {}", gateway.alice());
+    let config = std::sync::Arc::new(gateway.authority.client(&["h2"], None));
+    let field = prop_oneof![
+        Just(("host", "evil.test")),
+        Just(("host", "api.test")),
+        Just((":authority", "evil.test")),
+        Just((":path", "/admin/x")),
+        Just((":method", "DELETE")),
+        Just(("connection", "x-auth-subject")),
+        Just(("transfer-encoding", "chunked")),
+        Just(("content-length", "3")),
+        Just(("te", "trailers")),
+        Just(("x-auth-subject", "root")),
+        Just(("x_auth_subject", "root")),
+        Just(("cookie", "a=b")),
+        Just(("cookie", "c=d")),
+        Just(("x-a", " root")),
+        Just(("x-http-method-override", "DELETE")),
+        Just(("authorization", "Basic root")),
+        Just(("x-forwarded-for", "root")),
+        Just(("expect", "100-continue")),
+    ];
+    let attempt = (
+        target(),
+        prop_oneof![4 => Just("GET"), 1 => Just("POST"), 1 => Just("CONNECT"), 1 => Just("get"), 1 => Just("TRACE")],
+        prop_oneof![4 => Just(Some("api.test")), 1 => Just(None), 1 => Just(Some("evil.test")), 1 => Just(Some("a@api.test"))],
+        any::<bool>(),
+        prop::collection::vec(field, 0..4),
+    );
+    let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
+    runner
+        .run(&attempt, |(target, method, authority, alice, fields)| {
+            let before = gateway.upstream.requests().len();
+            let mut all: Vec<(&str, &[u8])> = vec![(":method", method.as_bytes()), (":scheme", b"https")];
+            all.extend(authority.map(|authority| (":authority", authority.as_bytes())));
+            all.push((":path", target.as_bytes()));
+            if alice {
+                all.push(("authorization", token.as_bytes()));
+            }
+            all.extend(fields.iter().map(|(name, value)| (*name, value.as_bytes())));
+            let client =
+                Client::tls(gateway.secure(), std::sync::Arc::clone(&config), "api.test").expect("a handshake");
+            let outcome = Http2::over(client).ask(&all);
+            let seen = gateway.upstream.requests().split_off(before);
+            prop_assert!(seen.len() <= usize::from(outcome.status == Some(200)), "{outcome:?}: {all:?}");
+            for request in &seen {
+                let own = format!("/customers/{ALICE}");
+                let path = request.target().split('?').next().unwrap_or_default();
+                let allowed = path == own || path == "/me" || path == "/open" || path.starts_with("/open/");
+                prop_assert!(allowed && request.all("host") == ["api.test"], "{request:?}: {all:?}");
+                let roots = request.fields.iter().filter(|(_, value)| value.contains("root") && value != "Basic root");
+                prop_assert_eq!(roots.count(), 0, "{:?}: {:?}", request, all);
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+    gateway.upstream.assert_sound();
 }
 
 #[test]
