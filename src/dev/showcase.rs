@@ -114,7 +114,7 @@ impl Stage<'_> {
         let claims = realm.access_claims(persona, self.now, TOKEN_SECONDS);
         let Ok(token) = self.key.sign(realm.token_type(), &claims) else { return Vec::new() };
         let (mut allowed, mut refused, mut anything) = (None, None, None);
-        for wish in self.wishes(Some(persona)) {
+        for wish in self.wishes(Some((realm, persona))) {
             let Some(example) = self.example(&wish, Some(&persona.name), Some(&token)).await else { continue };
             match &example.outcome {
                 Outcome::Allowed => allowed = allowed.or(Some(example)),
@@ -132,12 +132,16 @@ impl Stage<'_> {
     }
 
     /// Requests to try: those of tests first, then one of every route and value.
-    fn wishes(&self, persona: Option<&Persona>) -> Vec<Wish> {
-        let name = persona.map(|persona| persona.name.as_str());
+    fn wishes(&self, persona: Option<(&Realm, &Persona)>) -> Vec<Wish> {
+        let name = persona.map(|(_, persona)| persona.name.as_str());
         let tested = self.sketch.requests.iter().filter(|request| request.persona.as_deref() == name);
         let mut wishes: Vec<Wish> = tested.filter_map(Wish::tested).collect();
-        let values = persona.map(texts).unwrap_or_default();
-        for route in &self.sketch.routes {
+        let values = persona.map(|(_, persona)| texts(persona)).unwrap_or_default();
+        let accepted = |route: &&RouteSketch| {
+            let issuer = persona.map(|(realm, _)| &*realm.issuer.name);
+            issuer.is_none_or(|name| route.issuers.is_empty() || route.issuers.iter().any(|one| one == name))
+        };
+        for route in self.sketch.routes.iter().filter(accepted) {
             wishes.extend(Wish::made_up(route, &values));
         }
         // Reading is what one pastes first.
@@ -182,6 +186,8 @@ impl Stage<'_> {
         };
         let decider = placed.policy().map(|policy| name((policy, placed.route())));
         let principal = match placed.needs() {
+            // A token is no matter there: nothing to show.
+            Needs::Nothing if token.is_some() && !wish.from_test => return None,
             Needs::Nothing => None,
             Needs::Token(accepted) | Needs::TokenToTell(accepted) => {
                 match self.issuers.authenticate(&headers, accepted, None, self.now).await {
@@ -354,6 +360,7 @@ mod tests {
         RouteSketch {
             hosts: vec!["{tenant}.example.com".to_owned()],
             path: path.to_owned(),
+            issuers: Vec::new(),
             methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             params: [("c".to_owned(), "uuid".to_owned()), ("n".to_owned(), "int".to_owned())].into(),
         }

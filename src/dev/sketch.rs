@@ -34,6 +34,8 @@ pub struct RouteSketch {
     pub hosts: Vec<String>,
     /// Base path and path.
     pub path: String,
+    /// Names of issuers whose tokens count; none: any.
+    pub issuers: Vec<String>,
     /// Methods as listed; `*` alone for any.
     pub methods: Vec<String>,
     /// Types of captures, where they are named by one word.
@@ -100,10 +102,12 @@ impl Sketch {
         for route in map.list("routes").iter().filter_map(Node::map) {
             add(&mut self.issuers, texts(route.one_or_many("issuers")));
             let Some(path) = route.text("path") else { continue };
+            let own = if route.get("issuers").is_some() { route } else { map };
             let params = route.map("params").into_iter().flat_map(Mapping::entries);
             self.routes.push(RouteSketch {
                 hosts: hosts.clone(),
                 path: format!("{base}/{}", path.trim_start_matches('/')),
+                issuers: texts(own.one_or_many("issuers")),
                 methods: texts(route.one_or_many("methods")),
                 params: params
                     .filter_map(|entry| Some((entry.key.text.clone(), entry.value.text()?.to_owned())))
@@ -219,6 +223,7 @@ routes:
         assert_eq!(sketch.upstreams, ["crm"]);
         assert_eq!(sketch.routes[0].path, "/crm/customers/{customer}");
         assert_eq!(sketch.routes[0].params["customer"], "uuid");
+        assert_eq!((&*sketch.routes[0].issuers, sketch.routes[1].issuers.len()), (&["shoen".to_owned()][..], 2));
         assert_eq!((&*sketch.routes[1].path, &*sketch.routes[1].methods), ("/crm/open", &["*".to_owned()][..]));
     }
 
