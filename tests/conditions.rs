@@ -1,6 +1,8 @@
 //! The condition language twice: as the engine compiles it, and as policy.md tells it, evaluated slowly over the document
 //! as written. Random policies, principals and requests have to come to the same decision for the same reason.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,9 +13,7 @@ use proptest::sample::select;
 use serde_json::{Map, Value, json};
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
-use torwart::policy::{
-    Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts,
-};
+use torwart::policy::{Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::{ClaimPath, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::{Quirks, Reading};
 use torwart::target::{Authority, Scheme};
@@ -105,7 +105,8 @@ mod reference {
     }
 
     /// "A map and `all_of`: false if one is false, else unknown if one is unknown, else true."
-    fn all(parts: Vec<Truth>) -> Truth {
+    fn all(parts: impl IntoIterator<Item = Truth>) -> Truth {
+        let parts: Vec<_> = parts.into_iter().collect();
         if parts.contains(&Some(false)) {
             Some(false)
         } else if parts.contains(&None) {
@@ -116,7 +117,8 @@ mod reference {
     }
 
     /// "`any_of`: true if one is true, else unknown if one is, else false."
-    fn any(parts: Vec<Truth>) -> Truth {
+    fn any(parts: impl IntoIterator<Item = Truth>) -> Truth {
+        let parts: Vec<_> = parts.into_iter().collect();
         if parts.contains(&Some(true)) {
             Some(true)
         } else if parts.contains(&None) {
@@ -128,31 +130,29 @@ mod reference {
 
     fn map(value: &Value, mode: Option<&Value>, world: &World, under_not: bool) -> Truth {
         let entries = value.as_object().unwrap();
-        all(entries.iter().map(|(key, value)| entry(key, value, mode, world, under_not)).collect())
+        all(entries.iter().map(|(key, value)| entry(key, value, mode, world, under_not)))
     }
 
     fn entry(key: &str, value: &Value, mode: Option<&Value>, world: &World, under_not: bool) -> Truth {
         match key {
-            "all_of" => all(list(value).iter().map(|part| map(part, mode, world, under_not)).collect()),
-            "any_of" => any(list(value).iter().map(|part| map(part, mode, world, under_not)).collect()),
+            "all_of" => all(list(value).iter().map(|part| map(part, mode, world, under_not))),
+            "any_of" => any(list(value).iter().map(|part| map(part, mode, world, under_not))),
             "not" => map(value, None, world, true).map(|truth| !truth),
             "claim" => {
                 let tests = value.as_object().unwrap().iter();
-                all(tests
-                    .map(|(name, test)| {
-                        let spared = mode.is_some_and(|mode| is_spared("claim", test, mode, world));
-                        if spared { Some(true) } else { claim(name, test, world) }
-                    })
-                    .collect())
+                all(tests.map(|(name, test)| {
+                    let spared = mode.is_some_and(|mode| is_spared("claim", test, mode, world));
+                    if spared { Some(true) } else { claim(name, test, world) }
+                }))
             }
-            "request" => all(value.as_object().unwrap().iter().map(|(name, test)| request(name, test, world)).collect()),
+            "request" => all(value.as_object().unwrap().iter().map(|(name, test)| request(name, test, world))),
             _ if mode.is_some_and(|mode| is_spared(key, value, mode, world)) => Some(true),
             "scope" if world.scopes.is_empty() => None,
             "scope" => Some(set(value, &world.scopes)),
             "permission" => world.permissions.as_ref().map(|held| set(value, held)),
             "organization" => organization(value, world, under_not),
-            "subject" => any(one_or_many(value).iter().map(|one| subject(one, world)).collect()),
-            "client" => any(one_or_many(value).iter().map(|one| client(one, world)).collect()),
+            "subject" => any(one_or_many(value).iter().map(|one| subject(one, world))),
+            "client" => any(one_or_many(value).iter().map(|one| client(one, world))),
             "flow" if world.flow == "unknown" => None,
             "flow" => Some(value == world.flow),
             "global" => match world.global {
@@ -164,8 +164,7 @@ mod reference {
                 .as_object()
                 .unwrap()
                 .iter()
-                .map(|(key, value)| if key == "acr" { acr(value, world) } else { max_age(value, world) })
-                .collect()),
+                .map(|(key, value)| if key == "acr" { acr(value, world) } else { max_age(value, world) })),
             "network" => {
                 let address = world.address?.to_canonical();
                 let inside = |net: &Value| net.as_str().unwrap().parse::<ipnet::IpNet>().unwrap().contains(&address);
@@ -173,7 +172,7 @@ mod reference {
             }
             "certificate" => {
                 let tests = value.as_object().unwrap().iter();
-                all(tests.map(|(kind, names)| certificate(kind, names, world)).collect())
+                all(tests.map(|(kind, names)| certificate(kind, names, world)))
             }
             other => panic!("no condition `{other}`"),
         }
@@ -181,11 +180,13 @@ mod reference {
 
     /// Whether a condition is not asked of this token: policy.md, "Bypass for client credentials".
     fn is_spared(key: &str, value: &Value, mode: &Value, world: &World) -> bool {
-        let named = match mode {
+        let applies = match mode {
             Value::String(word) => word == "bypass",
             Value::Object(map) => {
                 let client = world.client.as_deref();
-                client.is_some_and(|client| list(&map["bypass"]).iter().any(|name| texts_equal(name.as_str().unwrap(), client)))
+                client.is_some_and(|client| {
+                    list(&map["bypass"]).iter().any(|name| texts_equal(name.as_str().unwrap(), client))
+                })
             }
             _ => false,
         };
@@ -193,7 +194,7 @@ mod reference {
             Some(lift) => list(lift).iter().any(|kind| kind == key),
             None => matches!(key, "subject" | "claim") && value.to_string().contains('{') && has_template(value),
         };
-        world.flow == "client_credentials" && named && kind
+        world.flow == "client_credentials" && applies && kind
     }
 
     fn has_template(value: &Value) -> bool {
@@ -236,7 +237,7 @@ mod reference {
     /// "No value: unknown. Several values: every one must satisfy the condition."
     fn every(name: &str, world: &World, test: impl Fn(&str) -> Truth) -> Truth {
         let values = values(name, world);
-        if values.is_empty() { None } else { all(values.iter().map(|value| test(value)).collect()) }
+        if values.is_empty() { None } else { all(values.iter().map(|value| test(value))) }
     }
 
     fn texts_equal(left: &str, right: &str) -> bool {
@@ -256,7 +257,7 @@ mod reference {
             held => Some(held.iter().flatten().any(|one| texts_equal(one, org))),
         };
         let of = |text: &Value| every(template(text.as_str().unwrap()).unwrap(), world, member);
-        any(vec![global, all(templates.iter().map(of).collect())])
+        any(vec![global, all(templates.iter().map(of))])
     }
 
     fn subject(value: &Value, world: &World) -> Truth {
@@ -298,7 +299,11 @@ mod reference {
         if kind == "subject" {
             return Some(names == subject.as_str());
         }
-        if dns.is_empty() { None } else { Some(list(names).iter().any(|name| dns.iter().any(|one| name == one.as_str()))) }
+        if dns.is_empty() {
+            None
+        } else {
+            Some(list(names).iter().any(|name| dns.iter().any(|one| name == one.as_str())))
+        }
     }
 
     fn claim(name: &str, test: &Value, world: &World) -> Truth {
@@ -311,10 +316,10 @@ mod reference {
         let folds = name == "c";
         match test.as_str() {
             "equals" => equals(found, value, folds, world),
-            "one_of" => any(list(value).iter().map(|one| equals(found, one, folds, world)).collect()),
+            "one_of" => any(list(value).iter().map(|one| equals(found, one, folds, world))),
             "contains" => match (value.get("all_of"), value.get("any_of")) {
-                (Some(several), _) => all(list(several).iter().map(|one| contains(found, one, folds, world)).collect()),
-                (_, Some(several)) => any(list(several).iter().map(|one| contains(found, one, folds, world)).collect()),
+                (Some(several), _) => all(list(several).iter().map(|one| contains(found, one, folds, world))),
+                (_, Some(several)) => any(list(several).iter().map(|one| contains(found, one, folds, world))),
                 _ => contains(found, value, folds, world),
             },
             other => panic!("no test `{other}`"),
@@ -332,8 +337,8 @@ mod reference {
     fn contains(found: &Value, wanted: &Value, folds: bool, world: &World) -> Truth {
         let items = found.as_array()?;
         match wanted.as_str().and_then(template) {
-            Some(name) => every(name, world, |text| any(items.iter().map(|item| like_text(item, text, folds, world)).collect())),
-            None => any(items.iter().map(|item| like_literal(item, wanted, folds, world)).collect()),
+            Some(name) => every(name, world, |text| any(items.iter().map(|item| like_text(item, text, folds, world)))),
+            None => any(items.iter().map(|item| like_literal(item, wanted, folds, world))),
         }
     }
 
@@ -434,7 +439,8 @@ fn leaf() -> BoxedStrategy<(&'static str, Value)> {
         select(vec![json!("user"), json!("client_credentials")]).prop_map(|value| ("flow", value)),
         any::<bool>().prop_map(|value| ("global", json!(value))),
         one_or_some(select(vec![json!("shoen"), json!("partner")])).prop_map(|value| ("issuer", value)),
-        prop::collection::btree_map(select(vec!["c", "d"]), claim_test(), 1..3).prop_map(|value| ("claim", json!(value))),
+        prop::collection::btree_map(select(vec!["c", "d"]), claim_test(), 1..3)
+            .prop_map(|value| ("claim", json!(value))),
         authentication.prop_filter_map("nothing asked", |(acr, age)| {
             let mut map = Map::new();
             acr.map(|acr| map.insert("acr".to_owned(), acr));
@@ -544,7 +550,8 @@ fn world() -> impl Strategy<Value = World> {
         prop::option::of(select(vec!["1", "2", "3"]).prop_map(str::to_owned)),
         prop::option::of(select(vec![-31, -30, 0, 10, 11, 61])),
     );
-    let addresses: Vec<IpAddr> = ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.1", "2001:db8::1"].map(|a| a.parse().unwrap()).into();
+    let addresses: Vec<IpAddr> =
+        ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.1", "2001:db8::1"].map(|a| a.parse().unwrap()).into();
     let certificate = (
         prop::sample::subsequence(vec!["d1".to_owned(), "d3".to_owned()], 0..=2),
         select(vec!["CN=a", "CN=b"]).prop_map(str::to_owned),
@@ -642,7 +649,9 @@ fn decide(policies: &Policies, world: &World) -> Option<&'static str> {
     let one = |name: &str| world.values[name].first().cloned().unwrap_or_default();
     let query: Vec<_> = ["q", "r"]
         .iter()
-        .flat_map(|name| world.values[format!("query.{name}").as_str()].iter().map(move |value| format!("{name}={value}")))
+        .flat_map(|name| {
+            world.values[format!("query.{name}").as_str()].iter().map(move |value| format!("{name}={value}"))
+        })
         .collect();
     let target = format!("/{}/{}?{}", one("x"), one("rest"), query.join("&"));
     let mut headers = HeaderMap::new();

@@ -187,12 +187,11 @@ fn issuers(list: &[Node], source: &Arc<Source>, surroundings: &Surroundings<'_>,
     let mut ids: Vec<IssuerId> = Vec::new();
     for node in list {
         let Some(name) = node.text() else { continue };
-        match surroundings.issuers.iter().find(|issuer| *issuer.name == *name) {
-            Some(issuer) => ids.push(issuer.id),
-            None => {
-                let known = surroundings.issuers.iter().map(|issuer| &*issuer.name);
-                report.unknown(at(source, node.span), "issuer", name, known);
-            }
+        if let Some(issuer) = surroundings.issuers.iter().find(|issuer| *issuer.name == *name) {
+            ids.push(issuer.id);
+        } else {
+            let known = surroundings.issuers.iter().map(|issuer| &*issuer.name);
+            report.unknown(at(source, node.span), "issuer", name, known);
         }
     }
     IssuerSet::new(ids)

@@ -51,7 +51,7 @@ pub struct Lifted {
 pub enum AuthorizationHeader {
     /// Removed whatever its scheme: the route needs a token.
     Strip,
-    /// Removed when its scheme is Bearer or DPoP: the route needs no token.
+    /// Removed when its scheme is `Bearer` or `DPoP`: the route needs no token.
     StripTokens,
     /// Passed on: `forward.authorization: keep`, or the document observes.
     Keep,

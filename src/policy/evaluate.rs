@@ -165,16 +165,16 @@ impl WordSet {
     }
 }
 
-impl<'q> Question<'q> {
+impl Question<'_> {
     /// Applies a test to every value of a template: no value is unknown, of several all must pass. Under `not`, a
     /// capture that another reading of the path changes is unknown.
-    fn every(&self, template: &Template, stance: Stance, mut test: impl FnMut(&str) -> Truth) -> Truth {
+    fn every(&self, template: &Template, stance: Stance, mut ask: impl FnMut(&str) -> Truth) -> Truth {
         if stance == Stance::Negated && self.differs(template) {
             return Truth::Unknown;
         }
         let mut values = 0_usize;
         let truth = Truth::all(self.texts(template).inspect(|_| values += 1).map(|text| match text {
-            Some(text) => test(text),
+            Some(text) => ask(text),
             None => Truth::Unknown,
         }));
         if values == 0 { Truth::Unknown } else { truth }

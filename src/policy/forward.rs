@@ -230,17 +230,13 @@ impl Effects {
                 return Err(refused());
             }
         } else {
-            return self.unchanged_target(path, query);
+            return Self::unchanged_target(path, query);
         }
         join(sent, query)
     }
 
     /// Path and query as they are.
-    pub(in crate::policy) fn unchanged_target(
-        &self,
-        path: &str,
-        query: Option<&str>,
-    ) -> Result<PathAndQuery, Unforwardable> {
+    pub(in crate::policy) fn unchanged_target(path: &str, query: Option<&str>) -> Result<PathAndQuery, Unforwardable> {
         let mut sent = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
         sent.push_str(path);
         join(sent, query)

@@ -41,10 +41,9 @@ impl Placed<'_> {
         let to_tell = || if self.table.needs_token { Needs::TokenToTell(&self.table.issuers) } else { Needs::Nothing };
         match &self.outcome {
             Outcome::Route(route, _) if route.needs_token => Needs::Token(&route.issuers),
-            Outcome::Route(..) => Needs::Nothing,
             // 400 comes before 401 (http.md, step 4); who only observes wants to see the token all the same.
             Outcome::Ambiguous { .. } if self.observes() => to_tell(),
-            Outcome::Ambiguous { .. } => Needs::Nothing,
+            Outcome::Route(..) | Outcome::Ambiguous { .. } => Needs::Nothing,
             Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => to_tell(),
         }
     }
@@ -216,7 +215,7 @@ impl Placed<'_> {
         let question = Question { captures, query: &query, headers: self.head.headers, caller };
         let (path, query) = (self.target.path(), self.target.query());
         let path_and_query =
-            effects.plain_target(path, query).or_else(|_| document.effects.unchanged_target(path, query)).ok()?;
+            effects.plain_target(path, query).or_else(|_| Effects::unchanged_target(path, query)).ok()?;
         let facts = &self.policies.identity;
         Some(Permit {
             document: Arc::clone(document),

@@ -316,7 +316,7 @@ static FORWARD: Shape = Shape::Map(&Fields {
         Field::optional("assertion", &BOOL, "A signed JWT of the principal."),
         Field::optional(
             "timeout",
-            &Shape::Duration(Duration::from_millis(1), Duration::from_secs(86_400)),
+            &Shape::Duration(Duration::from_millis(1), Duration::from_hours(24)),
             "Time to the response head.",
         ),
         Field::optional("max_body", &SIZE, "Bytes that a request body may have."),

@@ -76,8 +76,10 @@ impl ValueType {
 impl PartialEq for ValueType {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Uuid, Self::Uuid) | (Self::Int, Self::Int) | (Self::Slug, Self::Slug) => true,
-            (Self::Alnum(_), Self::Alnum(_)) => true,
+            (Self::Uuid, Self::Uuid)
+            | (Self::Int, Self::Int)
+            | (Self::Slug, Self::Slug)
+            | (Self::Alnum(_), Self::Alnum(_)) => true,
             (Self::Regex { written, .. }, Self::Regex { written: other, .. }) => written == other,
             (Self::List { separator, of }, Self::List { separator: other, of: others }) => {
                 separator == other && of == others

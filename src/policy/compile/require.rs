@@ -219,17 +219,13 @@ impl Conditions<'_> {
         let mut names: Vec<Box<str>> = Vec::new();
         for item in node.one_or_many() {
             let name = item.text()?;
-            match self.issuers.iter().find(|issuer| *issuer.name == *name) {
-                Some(issuer) => {
-                    ids.push(issuer.id);
-                    names.push(name.into());
-                }
-                None => {
-                    let known = self.issuers.iter().map(|issuer| &*issuer.name);
-                    self.report.unknown(at(self.source, item.span), "issuer", name, known);
-                    return None;
-                }
-            }
+            let Some(issuer) = self.issuers.iter().find(|issuer| *issuer.name == *name) else {
+                let known = self.issuers.iter().map(|issuer| &*issuer.name);
+                self.report.unknown(at(self.source, item.span), "issuer", name, known);
+                return None;
+            };
+            ids.push(issuer.id);
+            names.push(name.into());
         }
         (!ids.is_empty()).then(|| Test::Issuer(IssuerSet::new(ids), names.into()))
     }

@@ -34,7 +34,7 @@ pub(super) fn routes_of(
     routes: &mut Vec<RouteDraft>,
     report: &mut Report,
 ) {
-    let mut named: HashMap<String, Place> = HashMap::new();
+    let mut places: HashMap<String, Place> = HashMap::new();
     let mut host_used = false;
     let first = routes.len();
     document_require(draft, report);
@@ -44,12 +44,12 @@ pub(super) fn routes_of(
         let compiled = Routes { draft, surroundings, report }.route(node, map, id);
         let Some((route, pattern, methods, names)) = compiled else { continue };
         let place = route.place.clone();
-        if let Some(other) = named.get(&*route.name) {
+        if let Some(other) = places.get(&*route.name) {
             if let Some(found) = report.error(place.clone(), format!("two routes are named `{}`", route.name)) {
                 found.help("give one of them a `name` of its own").related(other.clone(), "the other one");
             }
         } else {
-            named.insert(route.name.to_string(), place.clone());
+            places.insert(route.name.to_string(), place.clone());
         }
         host_used |= names.host.as_ref().is_some_and(|host| names.used.contains(host));
         routes.push(RouteDraft { route: Arc::new(route), pattern, methods, place, document });
@@ -156,15 +156,14 @@ impl Routes<'_> {
         match PathPattern::parse(&joined) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
-                let shift = (written.len() - path.len()).checked_sub(1).unwrap_or_default();
+                let shift = (written.len() - path.len()).saturating_sub(1);
                 let inside = |at: usize| at.checked_sub(base.len()).map(|at| at + shift);
                 let span = inside(error.span.start).zip(inside(error.span.end)).map(|(start, end)| start..end);
-                let (place, help) = match span {
-                    Some(span) => (self.inside(node, written, span), "correct the path"),
-                    None => {
-                        let base = self.draft.map.get("base_path").unwrap_or(node);
-                        (at(self.draft.source, base.span), "correct the base path")
-                    }
+                let (place, help) = if let Some(span) = span {
+                    (self.inside(node, written, span), "correct the path")
+                } else {
+                    let base = self.draft.map.get("base_path").unwrap_or(node);
+                    (at(self.draft.source, base.span), "correct the base path")
                 };
                 self.report.wrong(place, error.message, help);
                 None

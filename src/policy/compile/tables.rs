@@ -38,12 +38,12 @@ pub(super) fn build(
     Tables { hosts, tables }
 }
 
-fn table(drafts: &[Draft<'_>], documents: &[usize], routes: &[RouteDraft], report: &mut Report) -> Table {
-    let members: Vec<_> = routes.iter().filter(|route| documents.contains(&route.document)).collect();
+fn table(drafts: &[Draft<'_>], documents: &[usize], all: &[RouteDraft], report: &mut Report) -> Table {
+    let members: Vec<_> = all.iter().filter(|draft| documents.contains(&draft.document)).collect();
     let entries = members.iter().map(|draft| entry(draft)).collect();
     let (router, conflicts) = Router::build(entries);
     for conflict in conflicts {
-        describe(&conflict, routes, report);
+        describe(&conflict, all, report);
     }
     let issuers = members.iter().flat_map(|draft| draft.route.issuers.iter());
     let documents: Vec<_> =
