@@ -97,7 +97,7 @@ fn path() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn the_canonical_path_is_that_of_the_model(path in path(), rules in rules()) {
-        prop_assume!(!path.contains('?'));
+        let path = path.replace('?', "q");
         let found = Target::parse(&path, rules).ok().map(|target| {
             (target.path().to_owned(), target.segments().map(Cow::into_owned).collect::<Vec<_>>())
         });
