@@ -39,7 +39,7 @@ fn a_full_house_closes_the_door() {
 
 #[test]
 fn a_head_that_does_not_arrive_in_time_is_408() {
-    let gateway = World::new().limit("header_timeout: 200ms").start();
+    let gateway = World::new().limit("header_timeout: 600ms").start();
     for part in ["GET", "GET /open/a HTTP/1.1\r\nHost: api.test\r\n"] {
         let mut client = gateway.client();
         client.send(part);

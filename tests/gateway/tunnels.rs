@@ -67,6 +67,18 @@ fn a_websocket_is_tunnelled_after_the_decision_rfc_6455_section_4() {
 }
 
 #[test]
+fn a_request_for_a_tunnel_has_no_body_rfc_6455_section_4_1() {
+    let gateway = World::new().answering(echoing()).start();
+    for (field, body) in [("Content-Length: 5", "hello"), ("Transfer-Encoding: chunked", "0\r\n\r\n")] {
+        let mut client = gateway.client();
+        let opening = opening("/open/socket").replace("Upgrade: websocket", &format!("Upgrade: websocket\r\n{field}"));
+        assert_eq!(client.ask(format!("{opening}{body}")).status(), 400, "{field}");
+        client.assert_closed();
+    }
+    gateway.upstream.assert_silent();
+}
+
+#[test]
 fn a_tunnel_counts_as_a_connection_as_long_as_it_lives() {
     let gateway = World::new().limit("connections: 1").answering(echoing()).start();
     let mut client = gateway.client();
