@@ -70,7 +70,6 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     // 2: what hyper let pass although it is not framed, sized or written the way it should be.
     exchange.check_regular()?;
     framing::check(&head, &snapshot.config.limits)?;
-    exchange.check_opening(purpose)?;
     framing::join_cookies(&mut head.headers);
 
     // 3: one authority, one form of the target.

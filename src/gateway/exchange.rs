@@ -103,13 +103,6 @@ impl Exchange {
         if self.irregular { Err(Refusal::Framing("the message is not framed the way it should be")) } else { Ok(()) }
     }
 
-    /// # Errors
-    /// Bytes that would be a body before the tunnel and part of the tunnel behind it (RFC 6455 section 4.1).
-    pub(super) fn check_opening(&self, purpose: Purpose) -> Result<(), Refusal> {
-        let opens = purpose == Purpose::WebSocket && self.version != Version::HTTP_2;
-        if opens && self.has_body { Err(Refusal::Framing("a request for a WebSocket has a body")) } else { Ok(()) }
-    }
-
     /// Settles host and form of the target.
     pub(super) fn name(&mut self, head: &Parts) -> Result<Authority, Refusal> {
         authority::form(head, &self.connection, self.trusted)?;
