@@ -4,7 +4,7 @@
 //!
 //! 1. [`parse`] turns the text into a tree of [`Node`]s that know their bytes. YAML 1.2 core types; duplicate keys,
 //!    merge keys, tags, a second document and keys that are no text are errors, and all of them are found.
-//! 2. [`check`] compares the tree with a [`Shape`] and reports every difference: unknown and missing keys, wrong
+//! 2. [`fn@check`] compares the tree with a [`Shape`] and reports every difference: unknown and missing keys, wrong
 //!    types, misspelt keywords, each with the nearest valid name.
 //! 3. The reader takes what it needs with accessors that answer `None` for what is absent *or already reported*, so
 //!    reading goes on past the first mistake and finds those that only meaning can show. Whether the result may be

@@ -1,4 +1,4 @@
-//! The enforcement point. [`handle`] is the straight line that every request takes; its order is the one of http.md and
+//! The enforcement point. `handle` is the straight line that every request takes; its order is the one of http.md and
 //! never varies. Each step can end the request with a [`Refusal`], and nothing reaches an upstream before all passed.
 
 mod answer;

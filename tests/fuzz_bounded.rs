@@ -1,5 +1,15 @@
 //! The bodies of the fuzz targets over their seeds and a bounded number of inputs made from them (fuzz/README.md).
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a body panics when something does not hold"
+)]
+#![expect(unreachable_pub, reason = "the bodies are public for the fuzzing crate")]
+
 use std::fs;
 use std::path::Path;
 
@@ -13,7 +23,9 @@ fn run(name: &str, body: fn(&[u8]), inputs: usize) {
     files.sort();
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     assert!(seeds.len() > 5, "`{name}` has lost its seeds");
-    seeds.iter().for_each(|seed| body(seed));
+    for seed in &seeds {
+        body(seed);
+    }
     let times = std::env::var("FUZZ_INPUTS").ok().and_then(|times| times.parse().ok()).unwrap_or(1);
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     for _ in 0..inputs * times {

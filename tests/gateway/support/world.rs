@@ -132,7 +132,7 @@ impl World {
     }
 
     /// A file beside `torwart.yaml`.
-    pub fn file(mut self, name: &str, text: &str) -> Self {
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
         self
     }
