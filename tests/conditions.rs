@@ -181,7 +181,7 @@ mod reference {
     /// Whether a condition is not asked of this token: policy.md, "Bypass for client credentials".
     fn is_spared(key: &str, value: &Value, mode: &Value, world: &World) -> bool {
         let applies = match mode {
-            Value::String(word) => word == "bypass",
+            Value::String(all) => all == "bypass",
             Value::Object(map) => {
                 let client = world.client.as_deref();
                 client.is_some_and(|client| {

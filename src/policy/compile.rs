@@ -49,6 +49,8 @@ struct RouteDraft {
     methods: MethodSet,
     /// Where its path is written.
     place: Place,
+    /// A path that it could match.
+    example: String,
     /// Position of its document.
     document: usize,
 }

@@ -85,6 +85,29 @@ pub(in crate::policy) enum HostKey {
     Any,
 }
 
+impl HostKey {
+    /// Whether it covers every host that the other covers, and more.
+    pub(in crate::policy) fn is_wider_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Exact(_) | Self::FirstLabelOpen(_)) => true,
+            (Self::FirstLabelOpen(rest), Self::Exact(host)) => {
+                host.split_once('.').is_some_and(|(_, behind)| behind == rest)
+            }
+            (Self::Exact(_) | Self::FirstLabelOpen(_), _) | (Self::Any, Self::Any) => false,
+        }
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::FirstLabelOpen(rest) => write!(f, "*.{rest}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
 /// From hosts to tables.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Hosts {

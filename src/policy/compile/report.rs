@@ -49,6 +49,13 @@ impl Report {
         }
     }
 
+    /// A warning in which another place takes part.
+    pub(super) fn warning_about(&mut self, at: Place, message: String, help: &str, other: Place) {
+        if self.first(&at, &message) {
+            self.found.warning(at, message).help(help).related(other, "the stricter route");
+        }
+    }
+
     /// Whether anything found forbids the use of the documents.
     pub(super) fn has_errors(&self) -> bool {
         self.found.has_errors()

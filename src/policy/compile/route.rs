@@ -52,7 +52,8 @@ pub(super) fn routes_of(
             places.insert(route.name.to_string(), place.clone());
         }
         host_used |= names.host.as_ref().is_some_and(|host| names.used.contains(host));
-        routes.push(RouteDraft { route: Arc::new(route), pattern, methods, place, document });
+        let example = example(&joined(draft, map.text("path").unwrap_or_default()));
+        routes.push(RouteDraft { route: Arc::new(route), pattern, methods, place, example, document });
     }
     let needs_token = routes.iter().skip(first).any(|draft| draft.route.needs_token);
     if let Some((host, place)) = draft.hosts.iter().find(|(host, _)| host.capture().is_some())
@@ -152,7 +153,7 @@ impl Routes<'_> {
         let written = node.text()?;
         let base = self.draft.document.base_path.trim_end_matches('/');
         let path = written.trim_start_matches('/');
-        let joined = format!("{base}/{path}");
+        let joined = joined(self.draft, written);
         match PathPattern::parse(&joined) {
             Ok(pattern) => Some(pattern),
             Err(error) => {
@@ -222,14 +223,17 @@ impl Routes<'_> {
             (None, [only]) => IssuerSet::new([only.id]),
             (None, several) => {
                 let known: Vec<_> = several.iter().map(|issuer| &*issuer.name).collect();
-                let (message, help) = if known.is_empty() {
+                let (place, message, help) = if known.is_empty() {
                     let help = "configure one under `issuers` in torwart.yaml, or write `require: public`";
-                    ("this route needs a token, but no issuer is configured", help.to_owned())
+                    let place = at(self.draft.source, require.span);
+                    (place, "this route needs a token, but no issuer is configured", help.to_owned())
                 } else {
                     let help = format!("add `issuers: [..]` to the document, with some of {}", known.join(", "));
-                    ("several issuers are configured, but nothing says whose tokens count here", help)
+                    // Said once for the document, which is where the answer belongs.
+                    let place = self.draft.document.place.clone();
+                    (place, "several issuers are configured, but nothing says whose tokens count here", help)
                 };
-                self.report.wrong(at(self.draft.source, require.span), message, help);
+                self.report.wrong(place, message, help);
                 IssuerSet::default()
             }
         }
@@ -298,6 +302,24 @@ impl Routes<'_> {
             }
         }
     }
+}
+
+/// Base path and path with exactly one slash between them.
+fn joined(draft: &Draft<'_>, path: &str) -> String {
+    format!("{}/{}", draft.document.base_path.trim_end_matches('/'), path.trim_start_matches('/'))
+}
+
+/// A path that the pattern could match: a letter for every capture.
+fn example(pattern: &str) -> String {
+    let mut path = String::new();
+    let mut rest = pattern;
+    while let Some((literal, behind)) = rest.split_once('{') {
+        path.push_str(literal);
+        path.push('x');
+        rest = behind.split_once('}').map_or("", |(_, after)| after);
+    }
+    path.push_str(rest);
+    path
 }
 
 /// `GET,POST /path`, as written.

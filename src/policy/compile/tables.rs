@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Place;
 use crate::policy::host::{HostKey, Hosts};
-use crate::policy::routing::{ConflictKind, RouteConflict, RouteEntry, Router};
+use crate::policy::routing::{ConflictKind, Lookup, RouteConflict, RouteEntry, Router};
 use crate::policy::surroundings::Surroundings;
 use crate::policy::table::{Table, Tables};
 use crate::policy::template::ValueSource;
 use crate::policy::value_type::ValueType;
 use crate::principal::IssuerSet;
+use crate::target::Target;
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
 
 use super::report::Report;
@@ -30,12 +31,41 @@ pub(super) fn build(
     }
     let mut hosts = Hosts::default();
     let mut tables = Vec::new();
-    for (key, documents) in members {
-        hosts.table(&key, tables.len());
-        agreement(drafts, &documents, surroundings, report);
-        tables.push(table(drafts, &documents, routes, report));
+    for (key, documents) in &members {
+        hosts.table(key, tables.len());
+        agreement(drafts, documents, surroundings, report);
+        tables.push(table(drafts, documents, routes, report));
+    }
+    for (narrow, answering) in members.keys().zip(&tables) {
+        for (wide, documents) in members.iter().filter(|(wide, _)| wide.is_wider_than(narrow)) {
+            let hidden = routes.iter().filter(|route| documents.contains(&route.document));
+            hidden.for_each(|hidden| stricter_elsewhere(hidden, wide, answering, routes, report));
+        }
     }
     Tables { hosts, tables }
+}
+
+/// Warns of a route that looks as if it protected a path, while a narrower host's table answers that path with less.
+fn stricter_elsewhere(hidden: &RouteDraft, wide: &HostKey, answering: &Table, all: &[RouteDraft], report: &mut Report) {
+    let Ok(target) = Target::parse(&hidden.example, answering.rules) else { return };
+    let found = hidden.methods.names().find_map(|method| match answering.router.lookup(method, &target) {
+        Lookup::Route(matched) => Some(matched.route()),
+        Lookup::CaptureMisfit(route) => Some(route),
+        Lookup::Ambiguous(..) | Lookup::MethodNotAllowed { .. } | Lookup::NotFound => None,
+    });
+    let Some(answer) = found.and_then(|id| all.iter().find(|draft| draft.route.id == id)) else { return };
+    let asks = |draft: &RouteDraft| -> Vec<String> {
+        draft.route.conditions.iter().map(|condition| condition.test.to_string()).collect()
+    };
+    let asked = asks(answer);
+    let laxer = hidden.route.needs_token && !answer.route.needs_token
+        || asks(hidden).iter().any(|condition| !asked.contains(condition));
+    if laxer {
+        let message =
+            format!("requests for this path never reach the stricter route `{}` of `{wide}`", hidden.route.name);
+        let help = "each host has one table, and there is no falling back to a wider one: repeat the conditions here if they are meant";
+        report.warning_about(answer.place.clone(), message, help, hidden.place.clone());
+    }
 }
 
 fn table(drafts: &[Draft<'_>], documents: &[usize], all: &[RouteDraft], report: &mut Report) -> Table {
