@@ -485,7 +485,7 @@ fn compare_place_error(error: &PlaceError, expect: &Expect) -> Result<(), String
 fn compare(answer: Answer, placed: &Placed<'_>, caller: &Caller<'_>, expect: &Expect) -> Result<(), String> {
     let none = Details::default();
     let details = match expect {
-        Expect::Details(details) => *details,
+        Expect::Details(details) => details,
         Expect::Word(_) => &none,
     };
     if let Some(values) = &details.values {

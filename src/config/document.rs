@@ -1,6 +1,6 @@
 //! Reads `torwart.yaml`: text to checked [`Config`], every problem collected.
 //!
-//! The shape is declared in [`mod@super::shape`]; what only meaning can show is checked here and in the siblings, one for
+//! The shape is declared in `config/shape.rs`; what only meaning can show is checked here and in the siblings, one for
 //! each large section. Readers take what is there and leave the default where something is absent or already
 //! reported: a configuration is only handed out when nothing was.
 
