@@ -7,12 +7,15 @@ use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::host::is_capture_name;
 use crate::policy::template::{Template, ValueSource};
 use crate::policy::value_type::ValueType;
+use crate::target::fold::starts_folded;
 
 use super::report::Report;
 
 /// The names of one route, and what was asked of them so far.
 #[derive(Debug, Default)]
 pub(super) struct Names {
+    /// Names of headers that begin so are removed from requests, folded; and those among them that are not.
+    pub(super) removed: (String, Vec<String>),
     /// The capture that every host pattern of the document has.
     pub(super) host: Option<String>,
     /// Captures that only some of its host patterns have.
@@ -150,6 +153,16 @@ impl Names {
             );
             return None;
         };
+        let (prefix, passed) = &self.removed;
+        let removed = !prefix.is_empty()
+            && starts_folded(written, prefix)
+            && !passed.iter().any(|passed| passed.eq_ignore_ascii_case(written));
+        if removed {
+            let message = format!("`{written}` has the prefix of identity headers, which are removed from requests");
+            let help = "ask about another header, or name this one under `identity.pass` in torwart.yaml";
+            report.wrong(place.clone(), message, help);
+            return None;
+        }
         if used == Use::Condition {
             self.bound_headers.bind(&name);
         }

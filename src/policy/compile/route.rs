@@ -11,6 +11,7 @@ use crate::policy::route::{Route, RouteId};
 use crate::policy::routing::{MethodSet, PathPattern};
 use crate::policy::surroundings::Surroundings;
 use crate::principal::IssuerSet;
+use crate::target::fold::fold_header;
 
 use super::bypass::ClientCredentials;
 use super::forward::Forwarding;
@@ -87,7 +88,9 @@ impl Routes<'_> {
         not_supported_yet(map, source, self.report);
         let pattern = map.get("path").and_then(|path| self.pattern(path));
         let methods = map.get("methods").map(|methods| self.methods(methods));
-        let mut names = Names::default();
+        let identity = &self.surroundings.identity;
+        let removed = (fold_header(&identity.prefix), identity.pass.clone());
+        let mut names = Names { removed, ..Names::default() };
         host_names(&self.draft.hosts, &mut names);
         names.unreadable = pattern.is_none();
         if let Some(pattern) = &pattern {
@@ -98,6 +101,7 @@ impl Routes<'_> {
         let require = map.get("require")?;
         let needs_token = !reads_no_token(require);
         let accepted = self.issuers(map, require, needs_token);
+        self.without_effect(map, needs_token);
         let mut conditions = self.conditions(map, require, &accepted, &mut names);
         conditions.sort_by_key(|condition| condition.test.reason());
         let observes = map.text("mode").map_or(self.draft.document.observes, |mode| mode == "observe");
@@ -277,6 +281,20 @@ impl Routes<'_> {
             self.report.warning(bypass.place.clone(), "this bypass leaves nothing but authentication", help);
         }
         conditions
+    }
+
+    /// Warns of keys that mean nothing to a route that reads no token.
+    fn without_effect(&mut self, map: &Mapping, needs_token: bool) {
+        for key in ["issuers", "client_credentials"] {
+            if let Some(entry) = map.entry(key).filter(|_| !needs_token) {
+                let message = format!("`{key}` has no effect: this route reads no token");
+                self.report.warning(
+                    at(self.draft.source, entry.key.span),
+                    message,
+                    "remove it, or ask for something of a token",
+                );
+            }
+        }
     }
 
     /// Warns of captures that take part in no condition.

@@ -53,7 +53,7 @@ fn stricter_elsewhere(hidden: &RouteDraft, wide: &HostKey, answering: &Table, al
         Lookup::CaptureMisfit(route) => Some(route),
         Lookup::Ambiguous(..) | Lookup::MethodNotAllowed { .. } | Lookup::NotFound => None,
     });
-    let Some(answer) = found.and_then(|id| all.iter().find(|draft| draft.route.id == id)) else { return };
+    let Some(answer) = found.and_then(|id| all.get(usize::try_from(id.0).ok()?)) else { return };
     let asks = |draft: &RouteDraft| -> Vec<String> {
         draft.route.conditions.iter().map(|condition| condition.test.to_string()).collect()
     };
