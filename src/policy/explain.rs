@@ -211,6 +211,9 @@ fn join<'t>(found: &str, templates: impl Iterator<Item = &'t Template>, question
 }
 
 fn values(template: &Template, question: &Question<'_>) -> String {
+    if template.source.is_credential() {
+        return format!("{template} is not shown");
+    }
     let found: Vec<_> = question.texts(template).map(|text| text.unwrap_or("(no text)").to_owned()).collect();
     if found.is_empty() { format!("{template} has no value") } else { format!("{template} is {}", found.join(", ")) }
 }

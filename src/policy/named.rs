@@ -126,6 +126,7 @@ impl Named {
 
     fn source(&mut self, source: &ValueSource) {
         if let ValueSource::Header { name, written } = source
+            && !source.is_credential()
             && !self.headers.iter().any(|(known, _)| known == name)
         {
             self.headers.push((name.clone(), written.clone()));

@@ -35,6 +35,14 @@ pub(in crate::policy) enum ValueSource {
     },
 }
 
+impl ValueSource {
+    /// Whether the value is a credential, which neither records nor explanations show.
+    pub(in crate::policy) fn is_credential(&self) -> bool {
+        let Self::Header { name, .. } = self else { return false };
+        ["authorization", "cookie", "dpop", "proxy-authorization"].contains(&name.as_str())
+    }
+}
+
 impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
