@@ -86,7 +86,8 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
         raw_target: head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
         headers: &head.headers,
     };
-    let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
+    let mut placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
+    placed.arrived(head.uri.path_and_query());
     exchange.place(&placed)?;
 
     // 5: who is asking.

@@ -135,7 +135,7 @@ impl Policies {
         let (table, label) = self.tables.find(head.authority.host()).ok_or(PlaceError::UnknownHost)?;
         let (target, method) = table.read(head)?;
         let outcome = table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label);
-        Ok(Placed { policies: self, table, head: *head, target, outcome })
+        Ok(Placed { policies: self, table, head: *head, target, outcome, sent: None })
     }
 
     /// Every document.

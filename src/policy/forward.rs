@@ -173,6 +173,11 @@ impl Effects {
         rendered.collect()
     }
 
+    /// Whether the canonical target is sent as it is.
+    pub(in crate::policy) fn keeps_target(&self) -> bool {
+        self.query.is_empty() && self.strip_prefix.is_none() && self.add_prefix.is_none()
+    }
+
     /// Path and query as they are sent, with parameters set.
     pub(in crate::policy) fn target(
         &self,

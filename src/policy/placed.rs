@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use http::uri::PathAndQuery;
 use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
@@ -30,10 +31,21 @@ pub struct Placed<'r> {
     pub(in crate::policy) head: Head<'r>,
     pub(in crate::policy) target: Target<'r>,
     pub(in crate::policy) outcome: Outcome<'r>,
+    /// The target as it arrived, where it is its own canonical form.
+    pub(in crate::policy) sent: Option<&'r PathAndQuery>,
 }
 
 /// Query parameters that a route reads.
 pub(in crate::policy) type Parameters<'r> = SmallVec<[Parameter<'r>; 4]>;
+
+impl<'r> Placed<'r> {
+    /// Says where the target arrived, so that a permit for exactly that target shares its bytes. Another one than that of
+    /// the question is not taken.
+    pub fn arrived(&mut self, target: Option<&'r PathAndQuery>) {
+        let same = |sent: &&PathAndQuery| sent.path() == self.target.path() && sent.query() == self.target.query();
+        self.sent = target.filter(same);
+    }
+}
 
 impl Placed<'_> {
     /// What has to be authenticated before [`Placed::decide`].
@@ -160,11 +172,18 @@ impl Placed<'_> {
             document: Arc::clone(&route.document),
             route: Some(Arc::clone(route)),
             effects: Arc::clone(effects),
-            path_and_query: effects.target(self.target.path(), self.target.query(), question)?,
+            path_and_query: self.path_and_query(effects, question)?,
             identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
             headers: effects.headers(question, facts)?,
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
         })
+    }
+
+    fn path_and_query(&self, effects: &Effects, question: &Question<'_>) -> Result<PathAndQuery, Unforwardable> {
+        match self.sent {
+            Some(sent) if effects.keeps_target() => Ok(sent.clone()),
+            _ => effects.target(self.target.path(), self.target.query(), question),
+        }
     }
 
     /// What a failed condition answers with.

@@ -1,0 +1,93 @@
+//! Deciding allocates nothing where a simple route allows (house.md, "Policy is pure and total"; performance.md).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue};
+use torwart::authn::rules::Rules;
+use torwart::clock::Timestamp;
+use torwart::config::{Issuer, Preset};
+use torwart::diagnostic::Source;
+use torwart::policy::{Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::principal::{IssuerId, Principal};
+use torwart::target::quirks::Quirks;
+use torwart::target::{Authority, Scheme};
+
+const POLICY: &str = r#"
+version: 1
+policy: crm
+hosts: [api.example.com]
+upstream: crm
+routes:
+  - path: /customers/{customer}/contracts
+    methods: [GET]
+    params: {customer: uuid}
+    require:
+      scope: {all_of: [crm, contracts:read]}
+      subject: "{customer}"
+      network: [10.0.0.0/8]
+      claim: {level: {equals: 3}}
+  - path: /{*rest}
+    methods: [GET]
+    unbound: [rest]
+    require: authenticated
+"#;
+const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+
+fn policies() -> Policies {
+    let source = Arc::new(Source { path: PathBuf::from("crm.yaml"), text: POLICY.to_owned() });
+    let issuer =
+        IssuerFacts { id: IssuerId(0), name: "shoen".into(), tells_client_credentials: true, permission_scope: None };
+    let surroundings = Surroundings {
+        issuers: vec![issuer],
+        upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
+        identity: IdentityFacts::default(),
+        files: &|_: &Path| Err("there are no files".to_owned()),
+    };
+    let (policies, problems) = Policies::compile(&[source], &surroundings);
+    policies.unwrap_or_else(|| unreachable!("{}", problems.render()))
+}
+
+fn principal() -> Principal {
+    let rules = Rules::new(&Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy)), IssuerId(0));
+    let claims = serde_json::json!({"sub": ALICE, "client_id": "app", "scope": "crm contracts:read", "level": 3});
+    let claims = claims.as_object().cloned().unwrap_or_default();
+    rules.claims_to_principal(claims).unwrap_or_else(|fault| unreachable!("{fault:?}"))
+}
+
+#[test]
+fn an_allowed_request_is_placed_and_decided_without_an_allocation() {
+    let (policies, principal) = (policies(), principal());
+    let authority = Authority::parse("api.example.com", Scheme::Https).unwrap_or_else(|error| unreachable!("{error}"));
+    let mut headers = HeaderMap::new();
+    headers.insert("accept", HeaderValue::from_static("application/json"));
+    let target = format!("/customers/{ALICE}/contracts?page=2");
+    let address = Some([10, 1, 2, 3].into());
+    let caller = Caller { principal: Some(&principal), address, certificate: None, now: Timestamp(1_800_000_000) };
+    let ask = |target: &PathAndQuery| {
+        let head = Head { method: "GET", authority: &authority, raw_target: target.as_str(), headers: &headers };
+        let mut placed = policies.place(&head).unwrap_or_else(|error| unreachable!("{error}"));
+        placed.arrived(Some(target));
+        placed.decide(&caller)
+    };
+    // As it arrives: a piece of the buffer that the head was read into.
+    let arrive = |text: &str| {
+        let whole = Bytes::copy_from_slice(text.as_bytes());
+        let shared = whole.clone();
+        drop(whole);
+        PathAndQuery::from_maybe_shared(shared).unwrap_or_else(|error| unreachable!("{error}"))
+    };
+    // What follows from a principal is worked out once and kept with it.
+    assert!(matches!(ask(&arrive(&target)), Decision::Allow(_)));
+    for target in [&*target, "/index.html", "/a/b/c?d=e"] {
+        let arrived = arrive(target);
+        let counted = measure(|| assert!(matches!(ask(&arrived), Decision::Allow(_))));
+        assert_eq!(counted.count_total, 0, "{target}");
+    }
+    let rewritten = arrive("/%69ndex.html");
+    let counted = measure(|| assert!(matches!(ask(&rewritten), Decision::Allow(_))));
+    assert!(counted.count_total > 0, "allocations are counted at all");
+}
