@@ -42,6 +42,8 @@ struct World {
     address: Option<IpAddr>,
     /// DNS names and subject.
     certificate: Option<(Vec<String>, String)>,
+    /// The question stands under `not`.
+    under_not: bool,
 }
 
 /// The issuers' names; the second compares `sub` and the claim `c` without case.
@@ -137,7 +139,7 @@ mod reference {
         match key {
             "all_of" => all(list(value).iter().map(|part| map(part, mode, world, under_not))),
             "any_of" => any(list(value).iter().map(|part| map(part, mode, world, under_not))),
-            "not" => map(value, None, world, true).map(|truth| !truth),
+            "not" => map(value, None, &World { under_not: true, ..world.clone() }, true).map(|truth| !truth),
             "claim" => {
                 let tests = value.as_object().unwrap().iter();
                 all(tests.map(|(name, test)| {
@@ -234,10 +236,17 @@ mod reference {
         world.values.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// "No value: unknown. Several values: every one must satisfy the condition."
+    /// "No value: unknown. Several values: every one must satisfy the condition." Under `not` several that do not agree
+    /// are unknown: nobody can tell which of them the server will act on.
     fn every(name: &str, world: &World, test: impl Fn(&str) -> Truth) -> Truth {
-        let values = values(name, world);
-        if values.is_empty() { None } else { all(values.iter().map(|value| test(value))) }
+        let truths: Vec<_> = values(name, world).iter().map(|value| test(value)).collect();
+        match truths.split_first() {
+            None => None,
+            Some((first, rest)) if world.under_not => {
+                rest.iter().all(|truth| truth == first).then_some(*first).flatten()
+            }
+            Some(_) => all(truths),
+        }
     }
 
     fn texts_equal(left: &str, right: &str) -> bool {
@@ -575,6 +584,7 @@ fn world() -> impl Strategy<Value = World> {
             values,
             address,
             certificate,
+            under_not: false,
         }
     })
 }

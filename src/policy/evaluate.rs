@@ -167,16 +167,20 @@ impl WordSet {
 
 impl Question<'_> {
     /// Applies a test to every value of a template: no value is unknown, of several all must pass. Under `not`, a
-    /// capture that another reading of the path changes is unknown.
-    fn every(&self, template: &Template, stance: Stance, mut ask: impl FnMut(&str) -> Truth) -> Truth {
+    /// capture that another reading of the path changes is unknown, and so are several values that do not agree: the
+    /// server will act on one of them, and nobody can tell on which.
+    fn every(&self, template: &Template, stance: Stance, ask: impl Fn(&str) -> Truth) -> Truth {
         if stance == Stance::Negated && self.differs(template) {
             return Truth::Unknown;
         }
         let mut values = 0_usize;
-        let truth = Truth::all(self.texts(template).inspect(|_| values += 1).map(|text| match text {
-            Some(text) => ask(text),
-            None => Truth::Unknown,
-        }));
+        let mut answers = self.texts(template).inspect(|_| values += 1).map(|text| text.map_or(Truth::Unknown, &ask));
+        let truth = match stance {
+            Stance::Plain => Truth::all(answers),
+            Stance::Negated => answers.next().map_or(Truth::Unknown, |first| {
+                if answers.all(|answer| answer == first) { first } else { Truth::Unknown }
+            }),
+        };
         if values == 0 { Truth::Unknown } else { truth }
     }
 
