@@ -159,10 +159,6 @@ fn a_client_that_leaves_is_recorded_once() {
     client.send(OPEN);
     wait_begun.recv().expect("it reached the upstream");
     drop(client);
-    let patience = std::time::Instant::now();
-    while gateway.connections() > 0 {
-        assert!(patience.elapsed() < Duration::from_secs(20), "the connection stays");
-        thread::yield_now();
-    }
+    gateway.wait_for_the_last_connection();
     assert_eq!(gateway.records().len(), 1);
 }

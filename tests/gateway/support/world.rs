@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -220,6 +221,15 @@ impl Gateway {
     /// Client connections that are open.
     pub(crate) fn connections(&self) -> usize {
         self.running.as_ref().map_or(0, Running::connections)
+    }
+
+    /// Waits until no client connection is open: a client sees its connection end a moment before its place is free.
+    pub(crate) fn wait_for_the_last_connection(&self) {
+        let begun = Instant::now();
+        while self.connections() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "a connection stays");
+            std::thread::yield_now();
+        }
     }
 
     /// A token of Alice's that may read her customers.
