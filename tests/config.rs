@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use torwart::config::{self, Documents};
-use torwart::diagnostic::{Diagnostics, Source};
+use torwart::diagnostic::{Diagnostic, Diagnostics, Source};
 use torwart::document::read_file;
 use torwart::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::IssuerId;
@@ -159,7 +159,8 @@ const EVERYTHING: &str = include_str!("config/everything.yaml");
 fn a_configuration_that_uses_everything_is_read() {
     let path = folder("everything.yaml");
     let (config, problems) = config::load(&path, &Variables);
-    assert!(problems.is_empty(), "{}", problems.render());
+    let known = |found: &Diagnostic| found.message.starts_with("active health checks are not done yet");
+    assert!(problems.iter().all(known), "{}", problems.render());
     let config = config.unwrap();
     assert_eq!((config.listeners.len(), config.issuers.len(), config.upstreams.len()), (2, 3, 2));
     assert_eq!(config.issuers[1].issuer, "https://auth.example.com/");
