@@ -44,7 +44,9 @@ impl Keys {
         let mut secret = vec![0; 64];
         aws_lc_rs::rand::fill(&mut secret).unwrap();
         // Text, as it comes out of a secret's file: of a last line break in that file the key has nothing.
-        secret.iter_mut().for_each(|byte| *byte = b'!' + *byte % 94);
+        for byte in &mut secret {
+            *byte = b'!' + *byte % 94;
+        }
         Self {
             rsa: RsaKeyPair::generate(KeySize::Rsa2048).unwrap(),
             p256: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
