@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-TORWART = Path(os.environ.get("TORWART", ROOT / "target/release/torwart"))
+TORWART = Path(os.environ.get("TORWART", ROOT / "target/image/torwart"))
 NODE = os.environ.get("NODE", "node")
 ALICE = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111"
 BOB = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02"
