@@ -1,5 +1,7 @@
 //! The token memory: what is remembered, what is asked again, and how much it may take.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use torwart::authn::{Failure, Fault};
 use torwart::principal::{IssuerId, IssuerSet};
@@ -29,9 +31,27 @@ fn a_remembered_token_with_another_signature_is_another_token() {
     let (signed, signature) = one.rsplit_once('.').unwrap();
     assert_eq!(fault(&issuers, &one), None);
     // ECDSA signatures come in pairs: the other one is as valid, and is verified for itself.
-    assert_eq!(fault(&issuers, &format!("{signed}.{}", signature.replace(['A', 'B'], "C"))), Some(Fault::Signature));
+    let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    negate(&mut bytes[32..]);
+    assert_eq!(fault(&issuers, &format!("{signed}.{}", crate::minting::encode(&bytes))), None);
+    assert_eq!((issuers.memory().entries, issuers.memory().hits), (2, 0));
+    // One that differs in a bit is none, however like the remembered ones it looks.
+    bytes[0] ^= 1;
+    assert_eq!(fault(&issuers, &format!("{signed}.{}", crate::minting::encode(&bytes))), Some(Fault::Signature));
     assert_eq!(fault(&issuers, signed), Some(Fault::Opaque));
-    assert_eq!(issuers.memory().entries, 1);
+    assert_eq!((issuers.memory().entries, issuers.memory().hits), (2, 0));
+}
+
+/// The order of P-256 minus a number, big-endian (SEC 2 section 2.4.2).
+fn negate(number: &mut [u8]) {
+    let order = "FFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551";
+    let mut borrow = 0_i16;
+    for (place, byte) in number.iter_mut().enumerate().rev() {
+        let digits = &order[2 * place..2 * place + 2];
+        let difference = i16::from(u8::from_str_radix(digits, 16).unwrap()) - i16::from(*byte) - borrow;
+        borrow = i16::from(difference < 0);
+        *byte = u8::try_from(difference.rem_euclid(256)).unwrap();
+    }
 }
 
 #[test]
