@@ -85,9 +85,10 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
         authority: &authority,
         raw_target: head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
         headers: &head.headers,
+        has_body: !body.is_end_stream(),
+        arrived: head.uri.path_and_query(),
     };
-    let mut placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
-    placed.arrived(head.uri.path_and_query());
+    let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
     exchange.place(&placed)?;
 
     // 5: who is asking.
@@ -169,6 +170,7 @@ fn authorize(
     exchange.decided(&decision, || placed.values(&caller));
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok(permit),
+        Decision::NeedsBody => Err(Refusal::Inconsistent),
         Decision::Deny(denial) => {
             exchange.explain(|| placed.explain(&caller).to_string());
             Err(Refusal::Denied(Box::new(denial)))

@@ -5,7 +5,8 @@
 //!
 //! 1. [`Policies::place`] finds table and route (http.md, steps 3 and 4);
 //! 2. [`Placed::needs`] says whether a token has to be authenticated, and whose;
-//! 3. [`Placed::decide`] answers with a [`Decision`].
+//! 3. [`Placed::decide`] answers with a [`Decision`]; where that is [`Decision::NeedsBody`], the body is read and
+//!    [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
 
 mod bound;
 mod compile;
@@ -32,6 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::uri::PathAndQuery;
 
 use crate::clock::Timestamp;
 use crate::diagnostic::{Diagnostics, Source};
@@ -39,7 +41,7 @@ use crate::document::{Variables, json_schema};
 use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
-pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp};
+pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
 pub use identity::{Encoding, IdentityField, IdentityValues};
 pub use placed::Placed;
@@ -78,6 +80,18 @@ pub struct Head<'r> {
     pub raw_target: &'r str,
     /// Every header field.
     pub headers: &'r HeaderMap,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// The target as it arrived: a permit for exactly that target shares its bytes. Another one than `raw_target` is
+    /// not taken.
+    pub arrived: Option<&'r PathAndQuery>,
+}
+
+impl<'r> Head<'r> {
+    /// The head of a request without a body.
+    pub fn new(method: &'r str, authority: &'r Authority, raw_target: &'r str, headers: &'r HeaderMap) -> Self {
+        Self { method, authority, raw_target, headers, has_body: false, arrived: None }
+    }
 }
 
 /// Why a request has no place. Enforced whatever the mode of any document.
@@ -135,7 +149,9 @@ impl Policies {
         let (table, label) = self.tables.find(head.authority.host()).ok_or(PlaceError::UnknownHost)?;
         let (target, method) = table.read(head)?;
         let outcome = table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label);
-        Ok(Placed { policies: self, table, head: *head, target, outcome, sent: None })
+        let same = |sent: &&PathAndQuery| sent.path() == target.path() && sent.query() == target.query();
+        let sent = head.arrived.filter(same);
+        Ok(Placed { policies: self, table, head: *head, target, outcome, sent })
     }
 
     /// Every document.

@@ -198,6 +198,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::Token(authn::Failure::Unavailable { retry_after, .. }) => Some(*retry_after),
+            Self::Denied(denial) if *denial.cause() == Cause::NoRoom => Some(CAPACITY_RETRY),
             Self::Unrecordable | Self::Upstream(upstream::Failure::Saturated(_)) => Some(CAPACITY_RETRY),
             _ => None,
         }

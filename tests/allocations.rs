@@ -68,9 +68,8 @@ fn an_allowed_request_is_placed_and_decided_without_an_allocation() {
     let address = Some([10, 1, 2, 3].into());
     let caller = Caller { principal: Some(&principal), address, certificate: None, now: Timestamp(1_800_000_000) };
     let ask = |target: &PathAndQuery| {
-        let head = Head { method: "GET", authority: &authority, raw_target: target.as_str(), headers: &headers };
-        let mut placed = policies.place(&head).unwrap_or_else(|error| unreachable!("{error}"));
-        placed.arrived(Some(target));
+        let head = Head { arrived: Some(target), ..Head::new("GET", &authority, target.as_str(), &headers) };
+        let placed = policies.place(&head).unwrap_or_else(|error| unreachable!("{error}"));
         placed.decide(&caller)
     };
     // As it arrives: a piece of the buffer that the head was read into.

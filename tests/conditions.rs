@@ -669,7 +669,7 @@ fn decide(policies: &Policies, world: &World) -> Option<&'static str> {
         headers.append(HeaderName::from_static("x-h"), HeaderValue::from_str(value).unwrap());
     }
     let authority = Authority::parse(&format!("{}.example.com", one("tenant")), Scheme::Https).unwrap();
-    let head = Head { method: "GET", authority: &authority, raw_target: &target, headers: &headers };
+    let head = Head::new("GET", &authority, &target, &headers);
     let placed = policies.place(&head).unwrap();
     let principal = principal(world);
     let certificate = world.certificate.as_ref().map(|(dns, subject)| ClientCertificate {
@@ -687,7 +687,7 @@ fn decide(policies: &Policies, world: &World) -> Option<&'static str> {
     let reason = match placed.decide(&caller) {
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.reason().as_str()),
-        Decision::Observed(..) => panic!("nothing is observed here"),
+        Decision::Observed(..) | Decision::NeedsBody => panic!("nothing is observed here, and no body is asked about"),
     };
     // An explanation holds what was decided.
     let fulfilled = explanation.conditions.iter().all(|condition| condition.truth == "true");

@@ -403,7 +403,7 @@ fn decide(case: &Case, file: &File, policies: &Policies, issuers: &[Arc<IssuerId
     };
     let authority = Authority::parse(host, Scheme::Https).unwrap();
     let headers = headers(case);
-    let head = Head { method, authority: &authority, raw_target: target, headers: &headers };
+    let head = Head::new(method, &authority, target, &headers);
     let placed = match policies.place(&head) {
         Ok(placed) => placed,
         Err(error) => return compare_place_error(&error, &case.expect),
@@ -511,6 +511,7 @@ fn compare(answer: Answer, placed: &Placed<'_>, caller: &Caller<'_>, expect: &Ex
             compare_denial(&denial, &Details { deny: details.deny.clone(), ..Details::default() })?;
             compare_permit(&permit, details)
         }
+        Answer::Decision(Decision::NeedsBody) => Err("the body was not read".to_owned()),
         Answer::Unauthenticated(None) => equal("status", &details.status, &Some(401)),
         Answer::Unauthenticated(Some(permit)) => {
             equal("would", &details.would, &Some(401))?;

@@ -47,7 +47,7 @@ fn explain(target: &str, change: impl FnOnce(&mut Principal)) -> String {
     let policies = policies.unwrap();
     let authority = Authority::parse("api.example.com", Scheme::Https).unwrap();
     let headers = HeaderMap::new();
-    let head = Head { method: "GET", authority: &authority, raw_target: target, headers: &headers };
+    let head = Head::new("GET", &authority, target, &headers);
     let mut principal = alice();
     change(&mut principal);
     let address = Some("10.1.2.3".parse().unwrap());

@@ -134,7 +134,7 @@ pub fn policy_document(input: &[u8]) {
         let Ok(authority) = Authority::parse(host, Scheme::Https) else { continue };
         for raw_target in ["/", "/a/b?x=1", "/A%2Fb;c/d.", "/admin/%2561"] {
             let headers = HeaderMap::new();
-            let head = Head { method: "GET", authority: &authority, raw_target, headers: &headers };
+            let head = Head::new("GET", &authority, raw_target, &headers);
             let Ok(placed) = policies.place(&head) else { continue };
             let decision = placed.decide(&nobody());
             assert!(!matches!((placed.needs(), decision), (Needs::Token(_), Decision::Allow(_))), "{raw_target}");
@@ -188,10 +188,10 @@ fn table() -> &'static Policies {
 fn allowed(policies: &Policies, raw_target: &str) -> Option<String> {
     let authority = Authority::parse("api.example.com", Scheme::Https).expect("a host");
     let headers = HeaderMap::from_iter([(HeaderName::from_static("accept"), HeaderValue::from_static("*/*"))]);
-    let head = Head { method: "GET", authority: &authority, raw_target, headers: &headers };
+    let head = Head::new("GET", &authority, raw_target, &headers);
     match policies.place(&head).ok()?.decide(&nobody()) {
         Decision::Allow(permit) => Some(permit.path_and_query().as_str().to_owned()),
-        Decision::Deny(_) | Decision::Observed(..) => None,
+        Decision::Deny(_) | Decision::Observed(..) | Decision::NeedsBody => None,
     }
 }
 

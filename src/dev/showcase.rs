@@ -172,7 +172,7 @@ impl Stage<'_> {
             headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).ok()?);
         }
         let authority = Authority::parse(&wish.host, Scheme::Https).ok()?;
-        let head = Head { method: &wish.method, authority: &authority, raw_target: &wish.target, headers: &headers };
+        let head = Head::new(&wish.method, &authority, &wish.target, &headers);
         let placed = match self.policies.place(&head) {
             Ok(placed) => placed,
             Err(PlaceError::UnknownHost) => return None,
@@ -207,6 +207,8 @@ impl Stage<'_> {
             Decision::Allow(_) => Outcome::Allowed,
             Decision::Deny(denial) => Outcome::Refused(Refusal::of(&denial)),
             Decision::Observed(_, denial) => Outcome::Observed(Refusal::of(&denial)),
+            // The showcase sends no bodies, and what cannot be decided is not shown.
+            Decision::NeedsBody => return None,
         };
         Some((outcome, decider))
     }

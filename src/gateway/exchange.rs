@@ -151,6 +151,7 @@ impl Exchange {
                 self.denied(denial);
             }
             Decision::Deny(denial) => self.denied(denial),
+            Decision::NeedsBody => return,
         }
         if self.worker.snapshots.telemetry().audits(self.record.verdict) {
             self.record.values = values().into_iter().map(|(name, value)| (name.into(), value)).collect();

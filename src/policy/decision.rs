@@ -23,6 +23,17 @@ pub enum Decision {
     Deny(Denial),
     /// The document only observes: forward it, record that it would have been refused.
     Observed(Permit, Denial),
+    /// Everything that head, connection and token can answer holds; the rest stands in the body, which has to be read.
+    NeedsBody,
+}
+
+/// Why a body that policy asks about was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It is longer than `limits.inspected_body`.
+    TooLarge,
+    /// All of `limits.inspected_total` is taken.
+    Exhausted,
 }
 
 /// The right to forward one request, once, to one upstream, in one form.
@@ -161,8 +172,16 @@ pub enum Cause {
     AmbiguousParameter,
     /// 400: a bound header is spelt in a way that servers read differently, or `Connection` names it.
     AmbiguousHeader,
-    /// 400: a query or header value does not have its declared type.
+    /// 400: a request value does not have its declared type.
     ValueType,
+    /// 400: the body is malformed, or servers may read it differently.
+    Body,
+    /// 413: the body is longer than what is read for policy.
+    BodyTooLarge,
+    /// 415: the body is of a kind that policy does not read here.
+    UnreadableBody,
+    /// 503: there is no room to read the body.
+    NoRoom,
     /// 401, bare challenge: the route needs a token and none of an accepted issuer was shown. Authentication refuses
     /// such requests earlier; this is what remains if it ever did not.
     Unauthenticated,
@@ -204,9 +223,14 @@ impl Denial {
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
         match self.cause {
-            Cause::AmbiguousPath | Cause::AmbiguousParameter | Cause::AmbiguousHeader | Cause::ValueType => {
-                StatusCode::BAD_REQUEST
-            }
+            Cause::AmbiguousPath
+            | Cause::AmbiguousParameter
+            | Cause::AmbiguousHeader
+            | Cause::ValueType
+            | Cause::Body => StatusCode::BAD_REQUEST,
+            Cause::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Cause::UnreadableBody => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Cause::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Unauthenticated | Cause::StepUp(_) => StatusCode::UNAUTHORIZED,
             Cause::InsufficientScope { .. } | Cause::Forbidden(_) => StatusCode::FORBIDDEN,
             Cause::NotFound => StatusCode::NOT_FOUND,
@@ -221,6 +245,10 @@ impl Denial {
             Cause::AmbiguousParameter => Reason::AmbiguousParameter,
             Cause::AmbiguousHeader => Reason::AmbiguousHeader,
             Cause::ValueType => Reason::ValueType,
+            Cause::Body => Reason::Body,
+            Cause::BodyTooLarge => Reason::BodyTooLarge,
+            Cause::UnreadableBody => Reason::UnreadableBody,
+            Cause::NoRoom => Reason::NoRoom,
             Cause::Unauthenticated => Reason::Token,
             Cause::StepUp(_) => Reason::Authentication,
             Cause::InsufficientScope { reason, .. } | Cause::Forbidden(reason) => *reason,
@@ -307,6 +335,14 @@ pub enum Reason {
     AmbiguousHeader,
     /// A request value has another type than declared.
     ValueType,
+    /// The body is malformed or has a second reading.
+    Body,
+    /// The body is too long to be read.
+    BodyTooLarge,
+    /// The body is of a kind that is not read here.
+    UnreadableBody,
+    /// There is no room to read the body.
+    NoRoom,
     /// No route.
     NoRoute,
     /// The route does not list the method.
@@ -341,6 +377,10 @@ impl Reason {
             Self::AmbiguousParameter => "ambiguous-parameter",
             Self::AmbiguousHeader => "ambiguous-header",
             Self::ValueType => "value-type",
+            Self::Body => "body",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UnreadableBody => "unreadable-body",
+            Self::NoRoom => "overloaded",
             Self::NoRoute => "no-route",
             Self::Method => "method",
         }

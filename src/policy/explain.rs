@@ -53,14 +53,23 @@ pub struct ExplainedCondition {
 impl Placed<'_> {
     /// Why this caller's request is decided as it is.
     pub fn explain(&self, caller: &Caller<'_>) -> Explanation {
-        let decision = self.decide(caller);
+        self.explained(caller, &self.decide(caller))
+    }
+
+    /// The same for a request whose body was read.
+    pub fn explain_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Explanation {
+        self.explained(caller, &self.decide_with_body(caller, body))
+    }
+
+    fn explained(&self, caller: &Caller<'_>, decision: &Decision) -> Explanation {
         let mut explanation = Explanation {
-            decision: match &decision {
+            decision: match decision {
                 Decision::Allow(_) => "allow".to_owned(),
                 Decision::Deny(denial) => refusal(denial),
                 Decision::Observed(_, denial) => {
                     format!("allow, because it is only observed; else {}", refusal(denial))
                 }
+                Decision::NeedsBody => "the body decides".to_owned(),
             },
             request: format!("{} {}", self.head.method, self.target.path()),
             route: self.route_in_words(),

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::policy::bound::BoundError;
 use crate::policy::compile::{ReadParameter, TypedValue};
 use crate::policy::condition::{Condition, Test, WordSet};
-use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, StepUp};
+use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 use crate::policy::equality::{Case, same_word};
 use crate::policy::evaluate::{Parameter, Question, Stance};
 use crate::policy::forward::{Effects, Unforwardable};
@@ -38,15 +38,6 @@ pub struct Placed<'r> {
 /// Query parameters that a route reads.
 pub(in crate::policy) type Parameters<'r> = SmallVec<[Parameter<'r>; 4]>;
 
-impl<'r> Placed<'r> {
-    /// Says where the target arrived, so that a permit for exactly that target shares its bytes. Another one than that of
-    /// the question is not taken.
-    pub fn arrived(&mut self, target: Option<&'r PathAndQuery>) {
-        let same = |sent: &&PathAndQuery| sent.path() == self.target.path() && sent.query() == self.target.query();
-        self.sent = target.filter(same);
-    }
-}
-
 impl Placed<'_> {
     /// What has to be authenticated before [`Placed::decide`].
     pub fn needs(&self) -> Needs<'_> {
@@ -60,7 +51,7 @@ impl Placed<'_> {
         }
     }
 
-    /// Decides. The permit is complete: nothing has to be asked again.
+    /// Decides, or asks for the body where nothing else denies. The permit is complete: nothing has to be asked again.
     pub fn decide(&self, caller: &Caller<'_>) -> Decision {
         match &self.outcome {
             Outcome::Route(route, captures) => self.decide_route(route, captures, caller),
@@ -75,6 +66,28 @@ impl Placed<'_> {
             Outcome::MethodNotAllowed { allow, document } => {
                 let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""));
                 self.untold(Cause::MethodNotAllowed { allow }, Some(document), caller)
+            }
+        }
+    }
+
+    /// Decides with the whole body. Never [`Decision::NeedsBody`].
+    pub fn decide_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Decision {
+        let _ = body;
+        self.decide(caller)
+    }
+
+    /// Decides where the body that was asked for cannot be read: a refusal, or what is observed instead.
+    pub fn decide_unread(&self, caller: &Caller<'_>, why: Unread) -> Decision {
+        let cause = match why {
+            Unread::TooLarge => Cause::BodyTooLarge,
+            Unread::Exhausted => Cause::NoRoom,
+        };
+        match &self.outcome {
+            Outcome::Route(route, captures) => {
+                self.refused(Denial::of_route(cause, route, None), Some((route, captures)), caller)
+            }
+            Outcome::Ambiguous { .. } | Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => {
+                self.decide(caller)
             }
         }
     }

@@ -29,7 +29,11 @@ pub(super) fn of(cause: &Cause, realm: &str) -> Option<String> {
         | Cause::ValueType
         | Cause::Forbidden(_)
         | Cause::NotFound
-        | Cause::MethodNotAllowed { .. } => None,
+        | Cause::MethodNotAllowed { .. }
+        | Cause::Body
+        | Cause::BodyTooLarge
+        | Cause::UnreadableBody
+        | Cause::NoRoom => None,
     }
 }
 

@@ -114,3 +114,17 @@ fn an_explanation_is_read_line_by_line_and_nobody_gets_one_unasked() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(text).unwrap()["explanation"], lines);
     assert!(text.lines().count() > 5 && text.ends_with('\n'), "{text}");
 }
+
+#[test]
+fn bodies_are_refused_each_with_its_status() {
+    for (cause, status, slug) in [
+        (Cause::Body, 400, "body"),
+        (Cause::BodyTooLarge, 413, "body-too-large"),
+        (Cause::UnreadableBody, 415, "unreadable-body"),
+        (Cause::NoRoom, 503, "overloaded"),
+    ] {
+        let wording = wording::denied(&cause);
+        assert_eq!((wording.status.as_u16(), wording.slug), (status, slug));
+        assert_eq!(challenge::of(&cause, "crm"), None);
+    }
+}

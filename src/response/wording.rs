@@ -140,6 +140,22 @@ pub(super) fn denied(cause: &Cause) -> Wording {
         Cause::ValueType => {
             Wording::new(400, "value-type", "Bad Request", "a value of the request does not have its type")
         }
+        Cause::Body => Wording::new(
+            400,
+            "body",
+            "Bad Request",
+            "the request body is malformed, or written in a way that has more than one meaning",
+        ),
+        Cause::BodyTooLarge => body_too_large(),
+        Cause::UnreadableBody => Wording::new(
+            415,
+            "unreadable-body",
+            "Unsupported Media Type",
+            "the request body is of a type or encoding that is not accepted here",
+        ),
+        Cause::NoRoom => {
+            Wording::new(503, "overloaded", "Service Unavailable", "there is no room for the request body")
+        }
         Cause::Unauthenticated => token(&authn::Failure::Missing),
         Cause::StepUp(_) => Wording::new(
             401,
