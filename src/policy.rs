@@ -43,7 +43,7 @@ use crate::target::{Authority, TargetError};
 
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
-pub use identity::{Encoding, IdentityField, IdentityValues};
+pub use identity::{Encoding, IdentityValues};
 pub use placed::Placed;
 pub use route::{Document, Route, RouteId};
 pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};

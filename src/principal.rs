@@ -3,10 +3,14 @@
 //! Pure data. `authn` makes it, `policy` reads it, `upstream` tells the protected API about it; none of them
 //! needs to know another for that.
 
+mod identity;
+
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::Timestamp;
+
+pub use identity::{IdentityField, NotPassed, check_passed};
 
 /// Position of an issuer in the configuration it was loaded with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

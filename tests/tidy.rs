@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("diagnostic", &[]),
     ("target", &[]),
-    ("principal", &["clock"]),
+    ("principal", &["clock", "target"]),
     ("document", &["diagnostic"]),
     ("policy", &["clock", "diagnostic", "document", "principal", "target"]),
     ("config", &["clock", "diagnostic", "document", "principal", "target"]),

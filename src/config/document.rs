@@ -16,6 +16,7 @@ use super::{
 };
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, Span};
 use crate::document::{Environment, Mapping, Node, check, expand, parse, read_file};
+use crate::principal::{NotPassed, check_passed};
 
 /// Reads the file at `path`.
 pub fn load(path: &Path, environment: &dyn Environment) -> (Option<Config>, Diagnostics) {
@@ -92,21 +93,20 @@ impl Reader<'_> {
         if let Some(prefix) = map.text("prefix") {
             prefix.clone_into(&mut identity.prefix);
         }
-        let prefix = identity.prefix.to_ascii_lowercase();
         for node in map.list("pass") {
             let Some(name) = node.text().filter(|name| (forms::HEADER.check)(name).is_ok()) else { continue };
-            match name.to_ascii_lowercase().strip_prefix(&prefix) {
-                None => {
+            match check_passed(&identity.prefix, name) {
+                Err(NotPassed::OutsidePrefix) => {
                     let shown = self.shown(node);
                     self.error(node, format!("`{shown}` does not begin with the identity prefix"))
                         .help("remove it: other names are passed anyway");
                 }
-                Some(rest) if IDENTITY_NAMES.contains(&rest) => {
+                Err(NotPassed::SetByGateway) => {
                     let shown = self.shown(node);
                     self.error(node, format!("the gateway sets `{shown}` itself"))
                         .help("remove it: a client's own would be believed");
                 }
-                Some(_) => identity.pass.push(name.to_owned()),
+                Ok(()) => identity.pass.push(name.to_owned()),
             }
         }
         identity.encoding = match map.text("encoding") {
@@ -216,21 +216,6 @@ impl Reader<'_> {
         Place { source: Arc::clone(self.source), span }
     }
 }
-
-/// What follows the prefix in the names of headers that the gateway sets (http.md).
-static IDENTITY_NAMES: [&str; 11] = [
-    "subject",
-    "client-id",
-    "issuer",
-    "flow",
-    "scopes",
-    "permissions",
-    "global",
-    "org-uids",
-    "policy",
-    "route",
-    "assertion",
-];
 
 fn logging(map: Option<&Mapping>) -> Logging {
     let mut logging = Logging::default();

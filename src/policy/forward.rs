@@ -10,11 +10,11 @@ use serde_json::Value;
 use crate::diagnostic::Place;
 use crate::policy::decision::{AuthorizationHeader, Reason};
 use crate::policy::evaluate::Question;
-use crate::policy::identity::{IdentityField, IdentityValues, Rendered, percent, subject};
+use crate::policy::identity::{IdentityValues, Rendered, percent, subject};
 use crate::policy::route::{Document, Route};
 use crate::policy::surroundings::IdentityFacts;
 use crate::policy::template::Template;
-use crate::principal::{ClaimPath, Principal};
+use crate::principal::{ClaimPath, IdentityField, Principal};
 use crate::target::query::decode;
 use crate::target::{PathRules, Target};
 

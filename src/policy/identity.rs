@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 use crate::policy::surroundings::IdentityFacts;
-use crate::principal::{Flow, Principal};
+use crate::principal::{Flow, IdentityField, Principal};
 
 /// How bytes that a header cannot carry are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,47 +18,6 @@ pub enum Encoding {
     Latin1,
     /// Base64 of the UTF-8 text, of every item of a list for itself.
     Base64,
-}
-
-/// One identity header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IdentityField {
-    /// `X-Auth-Subject`: not for client credentials, which stand for no customer.
-    Subject,
-    /// `X-Auth-Client-Id`.
-    Client,
-    /// `X-Auth-Issuer`: the issuer's name.
-    Issuer,
-    /// `X-Auth-Flow`.
-    Flow,
-    /// `X-Auth-Scopes`, separated by spaces.
-    Scopes,
-    /// `X-Auth-Permissions`, separated by commas; absent when unknown, and where nobody asked for them.
-    Permissions,
-    /// `X-Auth-Global`, always.
-    Global,
-    /// `X-Auth-Org-Uids`, separated by commas; absent when global, `none` for an empty list.
-    Organizations,
-    /// `X-Auth-Policy`.
-    Policy,
-    /// `X-Auth-Route`.
-    Route,
-}
-
-impl IdentityField {
-    /// All of them, with the word under `identity_headers` and the name behind the prefix.
-    pub(in crate::policy) const ALL: [(Self, &'static str, &'static str); 10] = [
-        (Self::Subject, "subject", "Subject"),
-        (Self::Client, "client", "Client-Id"),
-        (Self::Issuer, "issuer", "Issuer"),
-        (Self::Flow, "flow", "Flow"),
-        (Self::Scopes, "scopes", "Scopes"),
-        (Self::Permissions, "permissions", "Permissions"),
-        (Self::Global, "global", "Global"),
-        (Self::Organizations, "organizations", "Org-Uids"),
-        (Self::Policy, "policy", "Policy"),
-        (Self::Route, "route", "Route"),
-    ];
 }
 
 /// A principal's identity headers, rendered.

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{Notify, Semaphore};
 
 use super::body::BodyLimits;
-use super::request_headers::{IDENTITY, IdentityNames};
+use super::request_headers::IdentityNames;
 use crate::config::{self, ClientAddressHeader, Config, Protocol, UpstreamHost, UpstreamTls};
 use crate::diagnostic::Diagnostics;
 use crate::target::fold::fold_header;
@@ -110,14 +110,6 @@ fn identity(config: &config::Identity, problems: &mut Diagnostics) -> IdentityNa
     let prefix = fold_header(&config.prefix);
     if prefix.is_empty() {
         problems.general("`identity.prefix` is empty: every header would be an identity header");
-    }
-    for name in &config.pass {
-        let folded = fold_header(name);
-        if folded.strip_prefix(&prefix).is_some_and(|rest| IDENTITY.contains(&rest)) {
-            problems
-                .general(format!("`identity.pass` names `{name}`, which the gateway sets"))
-                .help("only names that the gateway never sets can be passed on");
-        }
     }
     IdentityNames { prefix, pass: config.pass.iter().map(|name| name.to_ascii_lowercase()).collect() }
 }

@@ -25,21 +25,6 @@ const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port")
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Suffixes of the identity headers (http.md, "Towards the upstream"): `identity.pass` cannot name one.
-pub(super) const IDENTITY: [&str; 11] = [
-    "subject",
-    "client-id",
-    "issuer",
-    "flow",
-    "scopes",
-    "permissions",
-    "global",
-    "org-uids",
-    "policy",
-    "route",
-    "assertion",
-];
-
 /// Names of HTTP/1 and HTTP/2 connections, of framing, and of what the gateway itself sets: never passed on as the
 /// client sent them. Folded.
 const NEVER: [&str; 16] = [

@@ -10,6 +10,8 @@ mod http1;
 #[cfg(test)]
 mod http2;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 mod life;

@@ -11,9 +11,8 @@ use crate::diagnostic::{Place, Source};
 use crate::document::{Entry, Mapping, Node, Value};
 use crate::policy::decision::AuthorizationHeader;
 use crate::policy::forward::{Effects, HeaderEntry, Part, PrincipalValue, Setting};
-use crate::policy::identity::IdentityField;
 use crate::policy::surroundings::Surroundings;
-use crate::principal::ClaimPath;
+use crate::principal::{ClaimPath, IdentityField};
 use crate::target::PathRules;
 use crate::target::fold::{fold_header, folds_to, starts_folded};
 
