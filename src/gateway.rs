@@ -6,8 +6,8 @@ mod authority;
 mod client_address;
 mod connection;
 mod exchange;
-pub(crate) mod framing;
-pub(crate) mod own;
+mod framing;
+mod own;
 
 use std::rc::Rc;
 use std::sync::Arc;

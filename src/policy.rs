@@ -19,6 +19,7 @@ mod forward;
 mod host;
 mod identity;
 mod named;
+mod narrow;
 mod placed;
 mod route;
 mod routing;

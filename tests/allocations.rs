@@ -45,6 +45,7 @@ fn policies() -> Policies {
         issuers: vec![issuer],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
         identity: IdentityFacts::default(),
+        target_bytes: 8192,
         files: &|_: &Path| Err("there are no files".to_owned()),
     };
     let (policies, problems) = Policies::compile(&[source], &surroundings);

@@ -648,6 +648,7 @@ fn compile(document: &Value) -> Policies {
         issuers: issuers.collect(),
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: never }],
         identity: IdentityFacts::default(),
+        target_bytes: 8192,
         files: &|_| Err("there are no files".to_owned()),
     };
     let (policies, problems) = Policies::compile(&[Arc::new(source)], &surroundings);

@@ -92,6 +92,7 @@ fn compile(path: &Path) -> (Option<Policies>, Diagnostics) {
         issuers: (0..).zip([("shoen", true), ("ameise", true), ("plain", false)]).map(issuer).collect(),
         upstreams: upstreams.map(|(name, quirks)| UpstreamFacts { name: Arc::from(name), quirks }).into(),
         identity: IdentityFacts::default(),
+        target_bytes: 8192,
         files: &|path| Err(format!("`{}` does not exist", path.file_name().unwrap().to_string_lossy())),
     };
     let mut problems = Diagnostics::new();

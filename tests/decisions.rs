@@ -37,6 +37,8 @@ struct File {
     upstreams: BTreeMap<String, BTreeMap<String, String>>,
     #[serde(default)]
     identity: IdentityLine,
+    #[serde(default)]
+    target_bytes: Option<usize>,
     /// Contents of files that documents name.
     #[serde(default)]
     files: BTreeMap<String, String>,
@@ -283,7 +285,8 @@ fn compile(sources: &[Arc<Source>], file: &File, issuers: Option<&[IssuerLine]>)
         },
         max_bytes: file.identity.max_bytes.unwrap_or(4096),
     };
-    let surroundings = Surroundings { issuers: facts.collect(), upstreams, identity, files: &files };
+    let target_bytes = file.target_bytes.unwrap_or(8192);
+    let surroundings = Surroundings { issuers: facts.collect(), upstreams, identity, target_bytes, files: &files };
     Policies::compile(sources, &surroundings)
 }
 

@@ -40,6 +40,7 @@ fn explain(target: &str, change: impl FnOnce(&mut Principal)) -> String {
         issuers: vec![facts],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
         identity: IdentityFacts::default(),
+        target_bytes: 8192,
         files: &|_| Err("no files here".to_owned()),
     };
     let (policies, problems) = Policies::compile(&[source], &surroundings);

@@ -159,6 +159,7 @@ fn compile(text: &str) -> (Option<Policies>, torwart::diagnostic::Diagnostics) {
         issuers: vec![issuer(0, "one"), issuer(1, "two")],
         upstreams: vec![upstream("api", Quirks::default()), upstream("tomcat", Server::Tomcat.quirks())],
         identity: IdentityFacts::default(),
+        target_bytes: 8192,
         files: &|_: &Path| Ok("secret".to_owned()),
     };
     Policies::compile(&[source], &surroundings)

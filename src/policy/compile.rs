@@ -3,6 +3,7 @@
 mod bypass;
 mod forward;
 mod names;
+mod narrow;
 mod params;
 mod report;
 mod require;
@@ -126,6 +127,7 @@ fn draft<'d>(
         token: true,
         observes,
         asks_permissions: false,
+        narrowed: Vec::new(),
         rules: (&quirks).into(),
         surroundings,
         names: &mut captured,
@@ -201,7 +203,7 @@ fn issuers(list: &[Node], source: &Arc<Source>, surroundings: &Surroundings<'_>,
 
 /// Keys that the language has and this release does not: never silently ignored.
 fn not_supported_yet(map: &Mapping, source: &Arc<Source>, report: &mut Report) {
-    for key in ["limit", "cors", "narrow", "metadata"] {
+    for key in ["limit", "cors", "metadata"] {
         let Some(entry) = map.entry(key) else { continue };
         if key == "metadata" && entry.value.bool() == Some(false) {
             continue;

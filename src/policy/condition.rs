@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use crate::diagnostic::Place;
 use crate::policy::decision::Reason;
+use crate::policy::narrow::{Narrowing, Owned};
 use crate::policy::template::Template;
 use crate::principal::{ClaimPath, Flow, IssuerSet};
 
@@ -58,6 +59,8 @@ pub(in crate::policy) enum Test {
     Certificate(CertificateName, Box<[Box<str>]>),
     /// A test of one request value.
     Request(Template, RequestTest),
+    /// A parameter is kept to values of the principal. Stands only beside the conditions of a route, never inside one.
+    Narrow(Narrowing),
     /// All hold.
     AllOf(Box<[Condition]>),
     /// One holds.
@@ -160,6 +163,7 @@ impl Test {
             Self::Network(_) => Reason::Network,
             Self::Certificate(..) => Reason::Certificate,
             Self::Request(..) => Reason::Request,
+            Self::Narrow(_) => Reason::Narrow,
             // The parts of an `all_of` count for themselves; it has a reason of its own only inside another condition,
             // where nobody asks for it.
             Self::AllOf(parts) => parts.iter().map(|part| part.test.reason()).min().unwrap_or(Reason::Not),
@@ -170,10 +174,16 @@ impl Test {
 }
 
 impl Condition {
+    /// The parameter that it keeps to values of the principal.
+    pub(in crate::policy) fn narrowing(&self) -> Option<&Narrowing> {
+        if let Test::Narrow(narrowing) = &self.test { Some(narrowing) } else { None }
+    }
+
     /// Whether it asks, at any depth, for permissions.
     pub(in crate::policy) fn asks_permissions(&self) -> bool {
         match &self.test {
             Test::Permission(_) => true,
+            Test::Narrow(narrowing) => narrowing.to == Owned::Permissions,
             Test::AllOf(parts) | Test::AnyOf(parts) => parts.iter().any(Self::asks_permissions),
             Test::Not(part) => part.asks_permissions(),
             Test::Organization(_)

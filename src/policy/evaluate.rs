@@ -113,7 +113,8 @@ impl Test {
             | Self::Issuer(..)
             | Self::Claim(..)
             | Self::Acr(_)
-            | Self::MaxAge(_) => {
+            | Self::MaxAge(_)
+            | Self::Narrow(_) => {
                 caller.principal.map_or(Truth::Unknown, |principal| self.of_principal(principal, question, stance))
             }
         }
@@ -144,6 +145,7 @@ impl Test {
                 .as_deref()
                 .map_or(Truth::Unknown, |held| values.iter().any(|value| **value == *held).into()),
             Self::MaxAge(seconds) => max_age(*seconds, principal, question.caller.now),
+            Self::Narrow(narrowing) => narrowing.evaluate(principal, question),
             Self::AllOf(_)
             | Self::AnyOf(_)
             | Self::Not(_)

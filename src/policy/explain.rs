@@ -11,6 +11,7 @@ use crate::policy::condition::{
 };
 use crate::policy::decision::{Decision, Denial};
 use crate::policy::evaluate::{Question, Stance};
+use crate::policy::narrow::Narrowing;
 use crate::policy::placed::Placed;
 use crate::policy::table::Outcome;
 use crate::policy::template::Template;
@@ -202,6 +203,7 @@ impl Test {
                 },
             ),
             Self::Request(template, _) => values(template, question),
+            Self::Narrow(narrowing) => of(&|one| narrowed(narrowing, one, question)),
             Self::AllOf(_) | Self::AnyOf(_) | Self::Not(_) => String::new(),
         }
     }
@@ -225,6 +227,20 @@ fn values(template: &Template, question: &Question<'_>) -> String {
     }
     let found: Vec<_> = question.texts(template).map(|text| text.unwrap_or("(no text)").to_owned()).collect();
     if found.is_empty() { format!("{template} has no value") } else { format!("{template} is {}", found.join(", ")) }
+}
+
+/// Whose values a parameter is kept to, and what was sent of it.
+fn narrowed(narrowing: &Narrowing, principal: &Principal, question: &Question<'_>) -> String {
+    let own: Vec<_> = narrowing.values(principal).map(str::to_owned).collect();
+    let own = if narrowing.is_open(principal) { "the principal is global".to_owned() } else { listed("own", &own) };
+    let sent = narrowing.sent(question).map(|parameter| parameter.text.as_deref().unwrap_or("(no text)"));
+    let sent: Vec<_> = sent.collect();
+    let name = &narrowing.name;
+    if sent.is_empty() {
+        format!("{own}; {{query.{name}}} is not sent")
+    } else {
+        format!("{own}; {{query.{name}}} is {}", sent.join(", "))
+    }
 }
 
 fn listed(what: &str, items: &[String]) -> String {
@@ -296,6 +312,7 @@ impl fmt::Display for Test {
                 write!(f, "certificate {kind}: {}", one_or("", names))
             }
             Self::Request(template, test) => write!(f, "request {}: {test}", template.source),
+            Self::Narrow(narrowing) => narrowing.fmt(f),
             Self::AllOf(_) => f.write_str("all_of"),
             Self::AnyOf(_) => f.write_str("any_of"),
             Self::Not(_) => f.write_str("not"),

@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::diagnostic::Place;
+use crate::policy::condition::Condition;
 use crate::policy::decision::{AuthorizationHeader, Reason};
 use crate::policy::evaluate::Question;
 use crate::policy::identity::{IdentityValues, Rendered, percent, subject};
@@ -43,6 +44,9 @@ pub(in crate::policy) struct Effects {
     pub(in crate::policy) max_body: Option<u64>,
     pub(in crate::policy) strip_prefix: Option<Box<str>>,
     pub(in crate::policy) add_prefix: Option<Box<str>>,
+    /// Bytes that path and query may have with narrowed parameters in it: `limits.target_bytes`, which is what clients
+    /// may send and servers are made for.
+    pub(in crate::policy) longest_target: usize,
     /// How the rewritten path is canonicalised again.
     pub(in crate::policy) rules: PathRules,
 }
@@ -178,38 +182,40 @@ impl Effects {
         self.query.is_empty() && self.strip_prefix.is_none() && self.add_prefix.is_none()
     }
 
-    /// Path and query as they are sent, with parameters set.
-    pub(in crate::policy) fn target(
+    /// Path and query as they are sent: parameters set, and those narrowed that were not sent. All other bytes of the
+    /// query stay.
+    pub(in crate::policy) fn target<'n>(
         &self,
         path: &str,
         query: Option<&str>,
+        narrow: impl Iterator<Item = &'n Condition>,
         question: &Question<'_>,
     ) -> Result<PathAndQuery, Unforwardable> {
-        if self.query.is_empty() {
-            return self.plain_target(path, query);
-        }
-        let mut pieces: Vec<String> = Vec::new();
-        for piece in query.into_iter().flat_map(|query| query.split('&')) {
-            let name = piece.split_once('=').map_or(piece, |(name, _)| name);
-            let name = decode(name);
-            if !self.query.iter().any(|setting| setting.name.as_bytes() == &*name) && !piece.is_empty() {
-                pieces.push(piece.to_owned());
+        let mut sent = Pieces::default();
+        for piece in query.filter(|query| !query.is_empty()).into_iter().flat_map(|query| query.split('&')) {
+            let name = decode(piece.split_once('=').map_or(piece, |(name, _)| name));
+            if !self.query.iter().any(|setting| setting.name.as_bytes() == &*name) {
+                sent.push(piece);
             }
         }
         for setting in &self.query {
-            let mut text = String::new();
-            for part in &setting.parts {
-                match part.values(question) {
-                    Values::One(value) => text.push_str(&value),
-                    Values::Many(values, _) | Values::Organizations(values) if values.len() == 1 => text.extend(values),
-                    Values::Absent | Values::Many(..) | Values::Organizations(_) | Values::WrongType => {
-                        return Err(Unforwardable { reason: Reason::Forward, place: Some(setting.place.clone()) });
-                    }
-                }
-            }
-            pieces.push(format!("{}={}", component(&setting.name), component(&text)));
+            sent.push(&setting.parameter(question)?);
         }
-        self.plain_target(path, Some(&pieces.join("&")))
+        let mut longest = None;
+        for condition in narrow {
+            if let (Some(narrowing), Some(principal)) = (condition.narrowing(), question.caller.principal)
+                && narrowing.set(principal, question, &mut sent)
+            {
+                longest = Some(condition);
+            }
+        }
+        let target = self.plain_target(path, sent.0.as_deref().or(query))?;
+        match longest {
+            Some(condition) if target.as_str().len() > self.longest_target => {
+                Err(Unforwardable { reason: Reason::Narrow, place: Some(condition.place.clone()) })
+            }
+            _ => Ok(target),
+        }
     }
 
     /// Path and query as they are sent: prefixes changed, and canonical still.
@@ -245,6 +251,40 @@ impl Effects {
         let mut sent = String::with_capacity(path.len() + query.map_or(0, |query| query.len() + 1));
         sent.push_str(path);
         join(sent, query)
+    }
+}
+
+/// What stands between the `&` of a query.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Pieces(Option<String>);
+
+impl Pieces {
+    /// Adds a piece.
+    pub(in crate::policy) fn push(&mut self, piece: &str) {
+        match &mut self.0 {
+            None => self.0 = Some(piece.to_owned()),
+            Some(query) => {
+                query.push('&');
+                query.push_str(piece);
+            }
+        }
+    }
+}
+
+impl Setting<Box<str>> {
+    /// The parameter with its one value.
+    fn parameter(&self, question: &Question<'_>) -> Result<String, Unforwardable> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part.values(question) {
+                Values::One(value) => text.push_str(&value),
+                Values::Many(values, _) | Values::Organizations(values) if values.len() == 1 => text.extend(values),
+                Values::Absent | Values::Many(..) | Values::Organizations(_) | Values::WrongType => {
+                    return Err(Unforwardable { reason: Reason::Forward, place: Some(self.place.clone()) });
+                }
+            }
+        }
+        Ok(format!("{}={}", component(&self.name), component(&text)))
     }
 }
 
@@ -289,7 +329,7 @@ fn without_prefix<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 }
 
 /// A name or value as a query can hold it (RFC 3986 section 2.3: unreserved characters stay).
-fn component(text: &str) -> String {
+pub(in crate::policy) fn component(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -384,6 +424,7 @@ mod tests {
             max_body: None,
             strip_prefix: strip.map(Into::into),
             add_prefix: add.map(Into::into),
+            longest_target: 8192,
             rules: PathRules::default(),
         }
     }

@@ -103,6 +103,7 @@ impl Named {
             | Test::Acr(_)
             | Test::MaxAge(_)
             | Test::Network(_)
+            | Test::Narrow(_)
             | Test::Certificate(..) => {}
         }
     }

@@ -161,6 +161,9 @@ impl Placed<'_> {
         if !route.typed.iter().all(|typed| fits(typed, &question)) {
             return refused(Denial::of_route(Cause::ValueType, route, None));
         }
+        if !route.narrowings().all(|narrowing| narrowing.is_readable(&question)) {
+            return refused(Denial::of_route(Cause::ValueType, route, None));
+        }
         if let Some(failed) = route.conditions.iter().find(|one| !one.evaluate(&question, Stance::Plain).holds()) {
             let cause = self.cause(failed, route, &question);
             return refused(Denial::of_route(cause, route, Some(failed)));
@@ -185,18 +188,22 @@ impl Placed<'_> {
             document: Arc::clone(&route.document),
             route: Some(Arc::clone(route)),
             effects: Arc::clone(effects),
-            path_and_query: self.path_and_query(effects, question)?,
+            path_and_query: self.path_and_query(route, question)?,
             identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
             headers: effects.headers(question, facts)?,
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
         })
     }
 
-    fn path_and_query(&self, effects: &Effects, question: &Question<'_>) -> Result<PathAndQuery, Unforwardable> {
-        match self.sent {
-            Some(sent) if effects.keeps_target() => Ok(sent.clone()),
-            _ => effects.target(self.target.path(), self.target.query(), question),
+    fn path_and_query(&self, route: &Route, question: &Question<'_>) -> Result<PathAndQuery, Unforwardable> {
+        let effects = &route.effects;
+        if effects.keeps_target() && route.narrowings().next().is_none() {
+            return match self.sent {
+                Some(sent) => Ok(sent.clone()),
+                None => Effects::unchanged_target(self.target.path(), self.target.query()),
+            };
         }
+        effects.target(self.target.path(), self.target.query(), route.conditions.iter(), question)
     }
 
     /// What a failed condition answers with.

@@ -9,6 +9,7 @@ use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::compile::{ReadParameter, TypedValue};
 use crate::policy::condition::Condition;
 use crate::policy::forward::Effects;
+use crate::policy::narrow::Narrowing;
 use crate::principal::IssuerSet;
 use crate::target::quirks::{MethodOverride, Quirks};
 
@@ -92,6 +93,11 @@ impl Document {
 }
 
 impl Route {
+    /// The parameters that are kept to values of the principal.
+    pub(in crate::policy) fn narrowings(&self) -> impl Iterator<Item = &Narrowing> {
+        self.conditions.iter().filter_map(Condition::narrowing)
+    }
+
     /// Its number.
     pub fn id(&self) -> RouteId {
         self.id

@@ -17,6 +17,8 @@ pub struct Surroundings<'f> {
     pub upstreams: Vec<UpstreamFacts>,
     /// `identity` of `torwart.yaml`.
     pub identity: IdentityFacts,
+    /// `limits.target_bytes` of `torwart.yaml`: what path and query may grow to by `narrow`.
+    pub target_bytes: usize,
     /// Reads a file that a document names (`{file: path}`, `password_file`): absolute path in, content without one
     /// trailing line break out, or why it cannot be read. The caller remembers which files were asked for, so that
     /// they can be watched.

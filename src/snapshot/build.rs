@@ -121,6 +121,7 @@ pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<Stri
         issuers: issuers.collect(),
         upstreams: upstreams.collect(),
         identity: identity(&config.identity),
+        target_bytes: config.limits.target_bytes,
         files,
     }
 }

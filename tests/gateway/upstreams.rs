@@ -190,3 +190,33 @@ fn what_streams_may_outlive_its_token_where_that_is_configured() {
         assert!(all.ends_with(last), "{:?}", String::from_utf8_lossy(&all));
     }
 }
+
+#[test]
+fn a_list_call_reaches_the_upstream_with_the_callers_own_organisations() {
+    const LISTS: &str = "
+version: 1
+policy: api
+hosts: [api.test]
+upstream: api
+routes:
+  - {path: /list, methods: [GET], require: authenticated, narrow: {query.org: organizations}}
+";
+    let organizations = "    claims: {organizations: org_uids}\n";
+    let mut gateway = World::new().policies(&[LISTS]).issuer(organizations).start();
+    let ask = |target: &str, organizations: &[&str]| {
+        let token = gateway.token(&json!({"sub": ALICE, "org_uids": organizations}));
+        gateway.client().ask(get(target, &format!("Authorization: Bearer {token}\r\n"))).status()
+    };
+    assert_eq!(ask("/list?page=1", &["o1", "o2"]), 200);
+    assert_eq!(ask("/list?org=o2", &["o1", "o2"]), 200);
+    assert_eq!(ask("/list?org=o3", &["o1", "o2"]), 403);
+    assert_eq!(ask("/list?org[]=o3", &["o1", "o2"]), 400);
+    assert_eq!(ask("/list", &[]), 403);
+    let targets: Vec<_> = gateway.upstream.requests().iter().map(|request| request.target().to_owned()).collect();
+    assert_eq!(targets, ["/list?page=1&org=o1&org=o2", "/list?org=o2"]);
+    let records = gateway.records();
+    let reasons: Vec<_> = records.iter().map(|record| record["reason"].as_str().unwrap_or("-")).collect();
+    assert_eq!(reasons, ["-", "-", "narrow", "ambiguous-parameter", "narrow"]);
+    assert_eq!(records[2]["condition"]["line"], 7);
+    assert_eq!(records[2]["values"]["query.org"], "o3");
+}

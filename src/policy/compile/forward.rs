@@ -51,6 +51,8 @@ pub(super) struct Forwarding<'c> {
     pub(super) observes: bool,
     /// Whether the route asks for permissions.
     pub(super) asks_permissions: bool,
+    /// Parameters that `narrow` keeps to values of the principal.
+    pub(super) narrowed: Vec<&'c str>,
     /// How paths are canonicalised.
     pub(super) rules: PathRules,
     /// The rest of the configuration.
@@ -90,6 +92,7 @@ impl Forwarding<'_> {
             max_body: self.get("max_body").and_then(Node::size),
             strip_prefix: self.prefix("strip_prefix"),
             add_prefix: self.prefix("add_prefix"),
+            longest_target: self.surroundings.target_bytes,
             rules: self.rules,
         }
     }
@@ -315,6 +318,11 @@ impl Forwarding<'_> {
             let name: Box<str> = entry.key.text.as_str().into();
             let place = at(self.source, entry.key.span);
             self.names.bind(&name);
+            if self.narrowed.contains(&&*name) {
+                let message = format!("`forward` sets the parameter `{name}`, which `narrow` keeps to what was sent");
+                self.report.wrong(place, message, "remove one of them");
+                continue;
+            }
             if let Some((parts, _)) = self.setting(&entry.value) {
                 settings.push(Setting { name, parts: parts.into(), place });
             }

@@ -85,7 +85,7 @@ impl Names {
     }
 
     /// The type that `params` gives to a value.
-    fn type_of(&self, written: &str) -> Option<&ValueType> {
+    pub(super) fn type_of(&self, written: &str) -> Option<&ValueType> {
         self.types.iter().find(|(name, _)| same_value(name, written)).map(|(_, kind)| kind)
     }
 

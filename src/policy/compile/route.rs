@@ -18,7 +18,7 @@ use super::forward::Forwarding;
 use super::names::Names;
 use super::report::{Report, at};
 use super::require::{Conditions, deny_client_credentials, reads_no_token};
-use super::{Draft, RouteDraft, header, host_names, issuers, not_supported_yet, params};
+use super::{Draft, RouteDraft, header, host_names, issuers, narrow, not_supported_yet, params};
 
 /// One document's routes on their way.
 struct Routes<'c> {
@@ -103,6 +103,9 @@ impl Routes<'_> {
         let accepted = self.issuers(map, require, needs_token);
         self.without_effect(map, needs_token);
         let mut conditions = self.conditions(map, require, &accepted, &mut names);
+        if let Some(map) = map.map("narrow") {
+            conditions.extend(narrow::read(map, needs_token, source, &mut names, self.report));
+        }
         conditions.sort_by_key(|condition| condition.test.reason());
         let observes = map.text("mode").map_or(self.draft.document.observes, |mode| mode == "observe");
         let effects = Forwarding {
@@ -111,6 +114,7 @@ impl Routes<'_> {
             own: map.map("forward"),
             token: needs_token,
             observes,
+            narrowed: conditions.iter().filter_map(Condition::narrowing).map(|one| &*one.name).collect(),
             asks_permissions: conditions.iter().any(Condition::asks_permissions),
             rules: (&self.draft.document.quirks).into(),
             surroundings: self.surroundings,
