@@ -6,14 +6,13 @@ use std::sync::Arc;
 use crate::authn::Issuers;
 use crate::cases;
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Documents, FileKind, Issuer, Preset, Upstream};
-use crate::dev::setup::ONLY_ISSUER;
-use crate::dev::sketch::Sketch;
+use crate::config::{self, Config, Documents, FileKind};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::document::Environment;
 use crate::policy::Policies;
 use crate::server::tls::Terminator;
 use crate::snapshot::surroundings;
+use crate::trial::sketched;
 use crate::upstream::Upstreams;
 
 /// What was found, and how much of what was looked at.
@@ -144,24 +143,4 @@ fn policies(config: &Config, sources: &[Arc<Source>], mut problems: Diagnostics)
     problems.sort();
     let routes = policies.map_or(0, |policies| policies.routes().count());
     Findings { problems, documents: sources.len(), routes, ..Findings::default() }
-}
-
-/// The configuration with every issuer and upstream that the policies name, those it does not have as in dev mode.
-fn sketched(mut config: Config, sources: &[Arc<Source>], tests: &[Arc<Source>]) -> Config {
-    let mut sketch = Sketch::of(sources, tests, &mut Diagnostics::new());
-    if sketch.issuers.is_empty() && config.issuers.is_empty() {
-        sketch.issuers.push(ONLY_ISSUER.to_owned());
-    }
-    for name in sketch.issuers {
-        if !config.issuers.iter().any(|issuer| *issuer.name == *name) {
-            let preset = Preset::named(&name).unwrap_or(Preset::Rfc9068);
-            config.issuers.push(Issuer::new(&name, &format!("https://{name}.invalid"), Some(preset)));
-        }
-    }
-    for name in sketch.upstreams {
-        if !config.upstreams.iter().any(|upstream| *upstream.name == *name) {
-            config.upstreams.push(Upstream::new(&name, Vec::new()));
-        }
-    }
-    config
 }

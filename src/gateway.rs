@@ -6,8 +6,8 @@ mod authority;
 mod client_address;
 mod connection;
 mod exchange;
-mod framing;
-mod own;
+pub(crate) mod framing;
+pub(crate) mod own;
 
 use std::rc::Rc;
 use std::sync::Arc;

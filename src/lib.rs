@@ -18,4 +18,5 @@ pub mod server;
 pub mod snapshot;
 pub mod target;
 pub mod telemetry;
+pub mod trial;
 pub mod upstream;

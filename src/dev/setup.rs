@@ -137,6 +137,15 @@ impl Written {
     }
 }
 
+/// Gives an issuer without audiences, which no token fits, one that tokens can name.
+pub fn admit_audience(issuer: &mut Issuer) {
+    if issuer.audiences == Audiences::OneOf(Vec::new()) {
+        // Audiences of Auth0's organisations are bare host names.
+        let bare = issuer.preset == Some(Preset::Auth0Organizations);
+        issuer.audiences = Audiences::OneOf(vec![if bare { "localhost" } else { "https://localhost" }.to_owned()]);
+    }
+}
+
 /// The issuer as it is on a laptop: same name, same claims, same rules, another URL, another key, and nothing that
 /// would have to be asked over the network.
 fn stand_in(mut issuer: Issuer, origin: &str, key_set: &Path) -> Issuer {
@@ -144,11 +153,7 @@ fn stand_in(mut issuer: Issuer, origin: &str, key_set: &Path) -> Issuer {
     if issuer.preset == Some(Preset::Auth0Organizations) {
         issuer.issuer.push('/');
     }
-    if issuer.audiences == Audiences::OneOf(Vec::new()) {
-        // Audiences of Auth0's organisations are bare host names.
-        let bare = issuer.preset == Some(Preset::Auth0Organizations);
-        issuer.audiences = Audiences::OneOf(vec![if bare { "localhost" } else { "https://localhost" }.to_owned()]);
-    }
+    admit_audience(&mut issuer);
     issuer.integration = true;
     issuer.algorithms = vec![Algorithm::Es256];
     issuer.keys = KeySource::File(key_set.to_owned());

@@ -18,7 +18,7 @@ const FIELD_OVERHEAD: usize = 4;
 ///
 /// # Errors
 /// 400 for odd framing and malformed fields, 414, 417 and 431 for what is too long or asks for too much.
-pub(super) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
+pub(crate) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     check_sizes(head, limits)?;
     for (name, value) in &head.headers {
         check_field(name, value, head.version)?;
@@ -104,7 +104,7 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Joins the `cookie` fields that HTTP/2 may split (RFC 9113 section 8.2.3), so that policy and upstream read one.
-pub(super) fn join_cookies(headers: &mut HeaderMap) {
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     let name = http::header::COOKIE;
     if headers.get_all(&name).into_iter().nth(1).is_none() {
         return;
@@ -120,7 +120,7 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 ///
 /// # Errors
 /// Several, or one that is not visible ASCII.
-pub(super) fn only_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(crate) fn only_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut hosts = headers.get_all(HOST).into_iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => Ok(None),

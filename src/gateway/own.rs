@@ -16,7 +16,7 @@ const PING: &str = "/.torwart/ping";
 const RESERVED: &str = "/.torwart";
 
 /// The gateway's own answer, if the request is one for it.
-pub(super) fn answer(head: &Parts) -> Option<Response<Bytes>> {
+pub(crate) fn answer(head: &Parts) -> Option<Response<Bytes>> {
     match head.uri.path() {
         "*" => Some(response::options()),
         PING if head.method == Method::GET || head.method == Method::HEAD => Some(response::ping()),
@@ -25,7 +25,7 @@ pub(super) fn answer(head: &Parts) -> Option<Response<Bytes>> {
 }
 
 /// Whether a canonical path is below the gateway's own.
-pub(super) fn is_reserved(canonical: &str) -> bool {
+pub(crate) fn is_reserved(canonical: &str) -> bool {
     canonical.strip_prefix(RESERVED).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
