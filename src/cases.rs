@@ -8,29 +8,20 @@ use crate::document::{
     CIDR, Field, Fields, Format, Mapping, NONEMPTY, Names, Rule, Shape, TEXT, Variables, check, json_schema, network,
     parse,
 };
+use crate::policy::Reason;
 
-/// Reasons of a denial, in the order of policy.md.
-pub static REASONS: [&str; 19] = [
-    "issuer",
-    "certificate",
-    "network",
-    "flow",
-    "client",
-    "authentication",
-    "scope",
-    "permission",
-    "global",
-    "organization",
-    "narrow",
-    "subject",
-    "claim",
-    "request",
-    "any_of",
-    "not",
-    "forward",
-    "identity-too-large",
-    "limit",
-];
+/// Reasons of a denial: those of conditions in the order of policy.md, then the others.
+pub static REASONS: [&str; Reason::ALL.len()] = words();
+
+const fn words() -> [&'static str; Reason::ALL.len()] {
+    let mut words = [""; Reason::ALL.len()];
+    let (mut to, mut from) = (words.as_mut_slice(), Reason::ALL.as_slice());
+    while let ([word, behind @ ..], [reason, rest @ ..]) = (to, from) {
+        *word = reason.as_str();
+        (to, from) = (behind, rest);
+    }
+    words
+}
 
 /// A whole test file.
 pub static TESTS: Shape = Shape::Map(&Fields {
@@ -142,8 +133,13 @@ static EXPECT: Shape = Shape::Union(&[
             Field::optional("deny", &Shape::Keyword(&REASONS), "The reason."),
             Field::optional("status", &Shape::Int(400, 599), "The status."),
             Field::optional("allow", &EFFECT, "What reaches the upstream."),
+            Field::optional(
+                "would",
+                &Shape::Keyword(&REASONS),
+                "Forwarded, because only observed; else denied for it.",
+            ),
         ],
-        rules: &[Rule::ExactlyOne(&["deny", "status", "allow"])],
+        rules: &[Rule::ExactlyOne(&["deny", "status", "allow", "would"])],
     }),
 ]);
 

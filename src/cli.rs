@@ -13,6 +13,7 @@ mod reload;
 mod run;
 mod schema;
 mod status;
+mod test;
 mod token;
 mod version;
 
@@ -46,6 +47,8 @@ enum Verb {
     Dev(dev::Args),
     /// Load everything and print errors and warnings.
     Check(check::Args),
+    /// Run the policy tests.
+    Test(test::Args),
     /// Print the issuers with presets spelled out, their key ids and ages.
     Issuers(issuers::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args, &common),
         Verb::Dev(args) => dev::run(&args, &common),
         Verb::Check(args) => check::run(&args, &common),
+        Verb::Test(args) => test::run(&args, &common),
         Verb::Issuers(args) => issuers::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),

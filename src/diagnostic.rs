@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// `path:line:column`, the path relative to `base` if it is below.
-    fn shown(&self, base: Option<&Path>) -> String {
+    pub fn shown(&self, base: Option<&Path>) -> String {
         let (line, column) = self.line_column();
         let path = base.and_then(|base| self.path().strip_prefix(base).ok()).unwrap_or(self.path());
         visible(&format!("{}:{line}:{column}", path.display()))

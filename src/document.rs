@@ -67,6 +67,7 @@
 //! | a value or `null` | [`Shape::Nullable`] |
 
 mod check;
+mod edit;
 mod expand;
 mod file;
 mod format;
@@ -77,6 +78,7 @@ mod shape;
 mod tree;
 
 pub use check::check;
+pub use edit::Edit;
 pub use expand::{Environment, expand};
 pub use file::read_file;
 pub use format::{duration, network, size};

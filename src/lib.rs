@@ -16,6 +16,7 @@ pub mod principal;
 pub mod response;
 pub mod server;
 pub mod snapshot;
+pub mod suite;
 pub mod target;
 pub mod telemetry;
 pub mod trial;

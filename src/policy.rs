@@ -8,6 +8,7 @@
 //! 3. [`Placed::decide`] answers with a [`Decision`]; where that is [`Decision::NeedsBody`], the body is read and
 //!    [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
 
+pub mod analysis;
 mod bound;
 mod compile;
 mod condition;
@@ -38,7 +39,7 @@ use http::uri::PathAndQuery;
 
 use crate::clock::Timestamp;
 use crate::diagnostic::{Diagnostics, Source};
-use crate::document::{Variables, json_schema};
+use crate::document::{Node, Variables, json_schema};
 use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
@@ -140,6 +141,14 @@ impl Policies {
     /// Compiles documents. `None` when anything found is an error; warnings come beside policies.
     pub fn compile(sources: &[Arc<Source>], surroundings: &Surroundings<'_>) -> (Option<Self>, Diagnostics) {
         compile::compile(sources, surroundings)
+    }
+
+    /// The same for documents that were parsed before, each with the file that it is reported by.
+    pub fn compile_parsed(
+        documents: &[(&Arc<Source>, &Node)],
+        surroundings: &Surroundings<'_>,
+    ) -> (Option<Self>, Diagnostics) {
+        compile::compile_parsed(documents, surroundings)
     }
 
     /// Finds the request's table and route.

@@ -11,6 +11,7 @@ mod failure;
 mod load;
 mod location;
 mod pool;
+mod rehearsal;
 mod request_headers;
 mod response_headers;
 mod tunnel;
@@ -40,6 +41,7 @@ use self::tunnel::Opening;
 
 pub use self::body::{ClientBody, ResponseBody};
 pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
+pub use self::rehearsal::rehearse;
 pub use self::tunnel::tunnels_ended;
 
 /// Bytes that are buffered at most in one direction of one exchange (http.md, "Towards the upstream").
@@ -124,12 +126,7 @@ impl Upstreams {
         request: Request<ClientBody>,
         facts: &Facts,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let effects = Effects {
-            set: permit.headers().collect(),
-            removes: permit.removes(),
-            authorization: permit.authorization(),
-            strips_method_override: permit.strips_method_override(),
-        };
+        let effects = effects(&permit);
         let order = Order {
             upstream: permit.upstream(),
             target: permit.path_and_query(),
@@ -215,6 +212,16 @@ impl Upstreams {
             opening,
             ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
         })
+    }
+}
+
+/// What a permit says about headers.
+fn effects(permit: &Permit) -> Effects<'_> {
+    Effects {
+        set: permit.headers().collect(),
+        removes: permit.removes(),
+        authorization: permit.authorization(),
+        strips_method_override: permit.strips_method_override(),
     }
 }
 

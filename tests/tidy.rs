@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const OUTSIDE: [&str; 2] = ["cli", "dev"];
 
 /// Rooms that serve the command line, and may therefore import dev mode.
-const BEFORE_THE_GATEWAY: [&str; 5] = ["check", "cli", "dev", "lib", "trial"];
+const BEFORE_THE_GATEWAY: [&str; 6] = ["check", "cli", "dev", "lib", "suite", "trial"];
 
 /// Rooms that decide: nothing in them may depend on anything but the question.
 const PURE: [&str; 2] = ["policy", "target"];

@@ -31,6 +31,7 @@ use report::{Report, at};
 
 pub(in crate::policy) use names::ReadParameter;
 pub(in crate::policy) use params::TypedValue;
+pub(in crate::policy) use route::route_name;
 
 /// A document on its way.
 struct Draft<'d> {
@@ -59,16 +60,30 @@ struct RouteDraft {
 /// Compiles documents; `None` beside an error.
 pub(super) fn compile(sources: &[Arc<Source>], surroundings: &Surroundings<'_>) -> (Option<Policies>, Diagnostics) {
     let mut report = Report::default();
-    let mut parsed = Vec::new();
-    for source in sources {
-        if let Some(node) = parse(source, report.diagnostics()) {
-            check(&node, &shape::DOCUMENT, source, report.diagnostics());
-            parsed.push((source, node));
-        }
+    let parsed: Vec<_> =
+        sources.iter().filter_map(|source| Some((source, parse(source, report.diagnostics())?))).collect();
+    compile_all(&parsed.iter().map(|(source, node)| (*source, node)).collect::<Vec<_>>(), surroundings, report)
+}
+
+/// Compiles parsed documents; `None` beside an error.
+pub(super) fn compile_parsed(
+    documents: &[(&Arc<Source>, &Node)],
+    surroundings: &Surroundings<'_>,
+) -> (Option<Policies>, Diagnostics) {
+    compile_all(documents, surroundings, Report::default())
+}
+
+fn compile_all(
+    parsed: &[(&Arc<Source>, &Node)],
+    surroundings: &Surroundings<'_>,
+    mut report: Report,
+) -> (Option<Policies>, Diagnostics) {
+    for (source, node) in parsed {
+        check(node, &shape::DOCUMENT, source, report.diagnostics());
     }
     let mut drafts = Vec::new();
     let mut names: HashMap<String, Place> = HashMap::new();
-    for (source, node) in &parsed {
+    for (source, node) in parsed {
         let Some(map) = node.map() else { continue };
         unique_name(map, source, &mut names, &mut report);
         drafts.extend(draft(source, map, surroundings, &mut report));

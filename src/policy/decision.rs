@@ -350,8 +350,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason: those of conditions in the order in which they are asked, then the others.
+    pub const ALL: [Self; 30] = [
+        Self::Issuer,
+        Self::Certificate,
+        Self::Network,
+        Self::Flow,
+        Self::Client,
+        Self::Authentication,
+        Self::Scope,
+        Self::Permission,
+        Self::Global,
+        Self::Organization,
+        Self::Narrow,
+        Self::Subject,
+        Self::Claim,
+        Self::Request,
+        Self::AnyOf,
+        Self::Not,
+        Self::Forward,
+        Self::IdentityTooLarge,
+        Self::Limit,
+        Self::Token,
+        Self::AmbiguousPath,
+        Self::AmbiguousParameter,
+        Self::AmbiguousHeader,
+        Self::ValueType,
+        Self::Body,
+        Self::BodyTooLarge,
+        Self::UnreadableBody,
+        Self::NoRoom,
+        Self::NoRoute,
+        Self::Method,
+    ];
+
     /// The word used in records, metrics and policy tests.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Issuer => "issuer",
             Self::Certificate => "certificate",

@@ -355,7 +355,7 @@ fn cause_of(error: &BoundError) -> Cause {
 }
 
 /// Whether every value has its type. A capture's was asked when the route was found.
-fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
+pub(in crate::policy) fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
     match typed.source {
         ValueSource::Host { .. } | ValueSource::Capture { .. } => true,
         ValueSource::Query { .. } | ValueSource::Header { .. } => {

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio_util::sync::CancellationToken;
 
 use super::{Bearer, Loaded, Request};
 use crate::authn::bearer;
 use crate::authn::rules::check_in_force;
 use crate::authn::{self, Failure, Fault, InvalidToken};
 use crate::gateway::{framing, own};
-use crate::policy::{Caller, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Unread};
+use crate::policy::analysis::coverage::Sighting;
+use crate::policy::{Caller, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Policies, Unread};
 use crate::principal::Principal;
 use crate::response::Refusal;
-use crate::target::Authority;
+use crate::target::{Authority, Scheme};
+use crate::upstream::{self, Facts, Purpose};
 
 /// The value of `Authorization` that stands for a persona's token. It is never looked into.
 const TOKEN: HeaderValue = HeaderValue::from_static("Bearer trial");
@@ -24,6 +27,7 @@ const TOKEN: HeaderValue = HeaderValue::from_static("Bearer trial");
 #[derive(Debug)]
 pub struct Attempt<'l> {
     loaded: &'l Loaded,
+    policies: &'l Policies,
     request: &'l Request,
     bearer: Bearer,
     /// What becomes of it.
@@ -61,8 +65,14 @@ pub struct Would {
 impl Loaded {
     /// Tries a request. Whatever the gateway would answer before it speaks to an upstream, this answers.
     pub fn attempt<'l>(&'l self, request: &'l Request, bearer: &Bearer) -> Attempt<'l> {
+        self.attempt_with(&self.policies, request, bearer)
+    }
+
+    /// The same against other policies of the same configuration.
+    pub fn attempt_with<'l>(&'l self, policies: &'l Policies, request: &'l Request, bearer: &Bearer) -> Attempt<'l> {
         let mut attempt = Attempt {
             loaded: self,
+            policies,
             request,
             bearer: bearer.clone(),
             outcome: Outcome::Answered(StatusCode::OK),
@@ -127,6 +137,42 @@ impl Attempt<'_> {
     pub fn headers_set(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.permit().into_iter().flat_map(Permit::headers);
         headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
+    /// Every header field that reaches the upstream, as an HTTP/1.1 request from [`Request::address`] would have them;
+    /// `None` where none is forwarded. What is different every time has a fixed value here: request id and trace.
+    pub fn headers_sent(&self) -> Option<HeaderMap> {
+        let (permit, head) = (self.permit()?, self.head().ok()?);
+        let scheme = match self.request.scheme {
+            Scheme::Http => upstream::Scheme::Http,
+            Scheme::Https => upstream::Scheme::Https,
+        };
+        let facts = Facts {
+            authority: HeaderValue::from_str(self.request.authority.as_str()).ok()?,
+            peer: self.request.address,
+            peer_is_trusted: false,
+            client: self.request.address,
+            scheme,
+            port: self.request.authority.port().unwrap_or(self.request.scheme.default_port()),
+            request_id: HeaderValue::from_static("trial"),
+            traceparent: HeaderValue::from_static("00-00000000000000000000000000000001-0000000000000001-00"),
+            trace_continued: false,
+            valid_until: None,
+            drain: CancellationToken::new(),
+            purpose: Purpose::Exchange,
+            in_use: None,
+        };
+        Some(upstream::rehearse(head, self.request.body.len(), permit, &facts, &self.loaded.config))
+    }
+
+    /// What the request shows of the policies: the parts that its decision turns on.
+    pub fn sightings(&self) -> Vec<Sighting> {
+        let Ok(head) = self.head() else { return Vec::new() };
+        let Ok(placed) = self.placed(&head) else { return Vec::new() };
+        let principal = self.authenticated(&placed, &head).ok().flatten();
+        let caller = self.caller(principal.as_deref());
+        let body = matches!(placed.decide(&caller), Decision::NeedsBody) && self.is_readable();
+        placed.sightings(&caller, body.then_some(&*self.request.body))
     }
 
     /// Why it is decided as it is, condition by condition; `None` where nothing was to be decided.
@@ -245,7 +291,7 @@ impl Attempt<'_> {
             has_body: !self.request.body.is_empty(),
             arrived: head.uri.path_and_query(),
         };
-        self.loaded.policies.place(&question).map_err(Refusal::Place)
+        self.policies.place(&question).map_err(Refusal::Place)
     }
 
     fn caller<'c>(&'c self, principal: Option<&'c Principal>) -> Caller<'c> {

@@ -10,7 +10,7 @@ use crate::config::{self, Config, Documents, FileKind, Issuer, Preset, Upstream}
 use crate::dev::setup::{ONLY_ISSUER, admit_audience};
 use crate::dev::sketch::{PersonaSketch, Sketch};
 use crate::diagnostic::{Diagnostics, Source, nearest};
-use crate::document::Environment;
+use crate::document::{Environment, Node};
 use crate::policy::Policies;
 use crate::principal::IssuerId;
 use crate::snapshot::surroundings;
@@ -41,6 +41,20 @@ impl Loaded {
         Self::read(config, problems)
     }
 
+    /// The configuration at `path` for one directory: with all its own policies if the directory is one of theirs, else
+    /// with the policies of that directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn configuration_for(path: &Path, directory: &Path, environment: &dyn Environment) -> Verdict {
+        let whole = |path: &Path| path.canonicalize().ok();
+        let own = config::load(path, environment).0.and_then(|config| whole(&config.policies));
+        match (own, whole(directory)) {
+            (Some(own), Some(asked)) if asked.starts_with(&own) => Self::configuration(path, environment),
+            _ => Self::with_policies(path, directory, environment),
+        }
+    }
+
     /// A policy directory alone: issuers and upstreams are what its documents name, as in dev mode.
     ///
     /// # Errors
@@ -68,9 +82,7 @@ impl Loaded {
         for persona in &sketch.personas {
             check_issuer(persona, &rules, &mut problems);
         }
-        // What a secret file holds decides nothing, and whoever tries requests need not be able to read it.
-        let stand_in = |path: &Path| Ok(format!("content of {}", path.display()));
-        let (policies, found) = Policies::compile(documents, &surroundings(&config, &stand_in));
+        let (policies, found) = Policies::compile(documents, &surroundings(&config, &|path| Ok(stand_in(path))));
         problems.append(found);
         problems.sort();
         match policies.filter(|_| !problems.has_errors()) {
@@ -82,6 +94,11 @@ impl Loaded {
         }
     }
 
+    /// Other documents compiled in the same surroundings; `None` beside an error.
+    pub fn compiled(&self, documents: &[(&Arc<Source>, &Node)]) -> Option<Policies> {
+        Policies::compile_parsed(documents, &surroundings(&self.config, &|path| Ok(stand_in(path)))).0
+    }
+
     fn read(config: Config, mut problems: Diagnostics) -> Verdict {
         let (documents, tests) = sources(&config.policies, Some(&config), &mut problems);
         if problems.has_errors() {
@@ -89,6 +106,11 @@ impl Loaded {
         }
         finish(Self::of(config, &documents, &tests), problems)
     }
+}
+
+/// What a secret file holds decides nothing, and whoever tries requests need not be able to read it.
+fn stand_in(path: &Path) -> String {
+    format!("content of {}", path.display())
 }
 
 /// The configuration with every issuer and upstream that the policies name: those that it does not have as in dev mode.

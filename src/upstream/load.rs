@@ -106,7 +106,7 @@ pub(super) fn load(config: &Config) -> (Vec<Configured>, Shared, Diagnostics) {
     (list, shared, problems)
 }
 
-fn identity(config: &config::Identity, problems: &mut Diagnostics) -> IdentityNames {
+pub(super) fn identity(config: &config::Identity, problems: &mut Diagnostics) -> IdentityNames {
     let prefix = fold_header(&config.prefix);
     if prefix.is_empty() {
         problems.general("`identity.prefix` is empty: every header would be an identity header");
@@ -150,7 +150,11 @@ impl Upstream {
 }
 
 impl Host {
-    fn of(config: &config::Upstream, endpoint: &config::Endpoint, problems: &mut Diagnostics) -> Option<Self> {
+    pub(super) fn of(
+        config: &config::Upstream,
+        endpoint: &config::Endpoint,
+        problems: &mut Diagnostics,
+    ) -> Option<Self> {
         let text = match &config.host {
             UpstreamHost::Original => return Some(Self::Original),
             UpstreamHost::Endpoint => authority(endpoint),

@@ -134,7 +134,7 @@ impl Routes<'_> {
         if needs_token {
             self.unbound(map, &pattern, &names);
         }
-        let name = map.text("name").map_or_else(|| default_name(map), str::to_owned);
+        let name = route_name(map);
         let route = Route {
             id,
             header: header(&name, self.surroundings),
@@ -344,8 +344,11 @@ fn example(pattern: &str) -> String {
     path
 }
 
-/// `GET,POST /path`, as written.
-fn default_name(map: &Mapping) -> String {
+/// A route's own name, or `GET,POST /path` as written.
+pub(in crate::policy) fn route_name(map: &Mapping) -> String {
+    if let Some(name) = map.text("name") {
+        return name.to_owned();
+    }
     let methods: Vec<_> = map.one_or_many("methods").iter().filter_map(Node::text).collect();
     format!("{} {}", methods.join(","), map.text("path").unwrap_or_default())
 }

@@ -1,0 +1,32 @@
+//! What an upstream would be told about a request, without telling it: for policy tests and whoever tries requests.
+
+use http::HeaderMap;
+use http::request::Parts;
+
+use super::load::{self, Host};
+use super::request_headers::{self, Delivery, Framing};
+use super::{Facts, effects};
+use crate::config::{Config, Protocol};
+use crate::diagnostic::Diagnostics;
+use crate::policy::Permit;
+
+/// The header fields of the request that a permit makes out of the client's. `length`: of the body.
+pub fn rehearse(mut head: Parts, length: usize, permit: &Permit, facts: &Facts, config: &Config) -> HeaderMap {
+    let upstream = config.upstreams.get(permit.upstream());
+    // What is wrong with hosts and prefixes is found when the upstreams are loaded.
+    let mut ignored = Diagnostics::new();
+    let host = upstream.and_then(|upstream| Host::of(upstream, upstream.endpoints.first()?, &mut ignored));
+    let identity = load::identity(&config.identity, &mut ignored);
+    let delivery = Delivery {
+        host: match host {
+            Some(Host::Fixed(name)) => name,
+            Some(Host::Original) | None => facts.authority.clone(),
+        },
+        http2: upstream.is_some_and(|upstream| upstream.protocol == Protocol::H2),
+        identity: &identity,
+        client_address_from: config.client_address_from,
+    };
+    let framing = if length == 0 { Framing::None } else { Framing::Length(u64::try_from(length).unwrap_or(u64::MAX)) };
+    request_headers::rewrite(&mut head, facts, &effects(permit), &delivery, framing);
+    head.headers
+}
