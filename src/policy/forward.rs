@@ -152,20 +152,25 @@ impl Effects {
         if too_large { Err(Unforwardable { reason: Reason::IdentityTooLarge, place: None }) } else { Ok(values) }
     }
 
-    /// Headers with templates, rendered; those without a value are left out.
+    /// Headers with templates, rendered; those without a value are left out. A value that cannot be written is told before one
+    /// that is too long (policy.md, "Reasons").
     pub(in crate::policy) fn headers(
         &self,
         question: &Question<'_>,
         facts: &IdentityFacts,
     ) -> Result<Vec<HeaderEntry>, Unforwardable> {
         let mut entries = Vec::new();
+        let mut refusal: Option<Unforwardable> = None;
         for setting in &self.headers {
-            let refused = |reason| Unforwardable { reason, place: Some(setting.place.clone()) };
-            if let Some(value) = setting.header(question, facts).map_err(refused)? {
-                entries.push(HeaderEntry { name: setting.name.clone(), value });
+            match setting.header(question, facts) {
+                Ok(value) => entries.extend(value.map(|value| HeaderEntry { name: setting.name.clone(), value })),
+                Err(reason) if refusal.as_ref().is_none_or(|first| reason < first.reason) => {
+                    refusal = Some(Unforwardable { reason, place: Some(setting.place.clone()) });
+                }
+                Err(_) => {}
             }
         }
-        Ok(entries)
+        refusal.map_or(Ok(entries), Err)
     }
 
     /// The same without a refusal: what cannot be rendered is left out.
@@ -289,13 +294,13 @@ impl Setting<Box<str>> {
 }
 
 impl Setting<HeaderName> {
-    /// The header's value; nothing when a part of it has none.
+    /// The header's value; nothing when a part of it has none. A part that cannot be written refuses all the same.
     fn header(&self, question: &Question<'_>, facts: &IdentityFacts) -> Result<Option<HeaderValue>, Reason> {
-        let mut text = Vec::new();
+        let (mut text, mut missing) = (Vec::new(), false);
         for part in &self.parts {
             match part.values(question) {
                 Values::WrongType => return Err(Reason::Forward),
-                Values::Absent => return Ok(None),
+                Values::Absent => missing = true,
                 Values::One(value) => match part {
                     Part::Text(_) => text.extend_from_slice(value.as_bytes()),
                     Part::Principal(_) | Part::Request(_) => text.extend_from_slice(&facts.encoding.text(&value)),
@@ -305,6 +310,7 @@ impl Setting<HeaderName> {
             }
         }
         match facts.rendered(&text) {
+            _ if missing => Ok(None),
             Rendered::Value(value) => Ok(Some(value)),
             Rendered::Absent | Rendered::TooLarge => Err(Reason::IdentityTooLarge),
         }

@@ -189,8 +189,8 @@ impl Placed<'_> {
             route: Some(Arc::clone(route)),
             effects: Arc::clone(effects),
             path_and_query: self.path_and_query(route, question)?,
-            identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
             headers: effects.headers(question, facts)?,
+            identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
         })
     }
