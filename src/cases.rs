@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::diagnostic::{Diagnostics, Place, Source};
 use crate::document::{
     CIDR, Field, Fields, Format, Mapping, NONEMPTY, Names, Rule, Shape, TEXT, Variables, check, json_schema, network,
@@ -120,9 +123,25 @@ static CERTIFICATE: Shape = Shape::Map(&Fields {
         Field::optional("uri", &Shape::List(&NONEMPTY), "URIs."),
         Field::optional("email", &Shape::List(&NONEMPTY), "Mail addresses."),
         Field::optional("subject", &NONEMPTY, "The whole subject as RFC 4514 text."),
+        Field::optional(
+            "thumbprint",
+            &THUMBPRINT,
+            "SHA-256 of it in base64url, which `cnf.x5t#S256` of a token names.",
+        ),
     ],
     rules: &[],
 });
+
+static THUMBPRINT: Shape = Shape::Format(&Format {
+    what: "a thumbprint",
+    pattern: Some("^[A-Za-z0-9_-]{43}$"),
+    check: |text| thumbprint(text).map(drop).ok_or_else(|| "write 32 bytes in base64url, 43 characters".to_owned()),
+});
+
+/// The SHA-256 of a certificate, as `cnf.x5t#S256` writes it (RFC 8705 section 3.1).
+pub fn thumbprint(text: &str) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
 
 static EXPECT: Shape = Shape::Union(&[
     &Shape::Keyword(&["allow", "deny"]),

@@ -1,13 +1,21 @@
 //! `torwart test` from outside: expectations, reports, coverage and mutants, as somebody who writes policies uses them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers too")]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use torwart::config::Config;
+use torwart::diagnostic::Source;
+use torwart::policy::analysis::coverage::Side;
+use torwart::policy::analysis::mutants::Operator;
+use torwart::suite::{Coverage, Fate, Mutation, Questions, Suite};
+use torwart::trial::{Loaded, sketched};
 
 const POLICY: &str = r#"
 version: 1
@@ -293,4 +301,347 @@ fn mutants_that_no_test_notices_are_listed_and_fail() {
     let (code, stdout, _) = said(&torwart(directory.path(), &["--mutate"]));
     assert_eq!(code, 1);
     assert!(!stdout.contains("mutants"), "nothing is mutated while tests fail: {stdout}");
+}
+
+/// The example policies of the repository, with their tests.
+fn shipped() -> Loaded {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    Loaded::directory(&directory).unwrap_or_else(|problems| panic!("{}", problems.render())).0
+}
+
+fn survivors(suite: &Suite, loaded: &Loaded) -> Vec<String> {
+    let mutation = Mutation::of(suite, loaded);
+    let survived = mutation.mutants.iter().filter(|(_, fate)| *fate == Fate::Survived);
+    let described = survived.map(|(mutant, _)| {
+        let file = mutant.place.path().file_name().unwrap().to_string_lossy();
+        let (line, _) = mutant.place.line_column();
+        format!("{file}:{line} {}: {}", mutant.operator.as_str(), mutant.change)
+    });
+    described.collect()
+}
+
+#[test]
+fn the_shipped_policies_are_tested_to_the_last_condition_and_no_mutant_survives() {
+    let loaded = shipped();
+    let suite = Suite::read(&loaded).unwrap();
+    let examined = suite.examine(&loaded, Questions { coverage: true, mutants: true });
+    assert_eq!(examined.report.failures(), 0, "{}", examined.report.to_text(None));
+    let coverage = examined.coverage.as_ref().unwrap();
+    assert_eq!(coverage.unseen().count(), 0, "{}", coverage.to_text(None));
+    assert!(coverage.count().0 > 80, "{:?}", coverage.count());
+    assert_eq!(survivors(&suite, &loaded), Vec::<String>::new());
+    let mutation = examined.mutation.as_ref().unwrap();
+    assert!(mutation.count(Fate::Killed) >= 100, "{}", mutation.to_text(None));
+    assert!(examined.is_good());
+}
+
+#[test]
+fn without_a_test_that_matters_a_mutant_survives() {
+    let loaded = shipped();
+    for (name, mutant) in [
+        ("another program does not", "kusy-customers.yaml:33 bypass: `client_credentials: bypass`"),
+        ("a login of an hour ago is not enough", "kusy-customers.yaml:47 drop condition: no `authentication`"),
+        ("but not to another", "organizations.yaml:39 drop word: organization without `{query.to}`"),
+        ("a person is named by a number", "organizations.yaml:35 widen type: `person` of any form"),
+        ("but not from outside", "ameise.yaml:50 widen network: any address"),
+    ] {
+        let mut suite = Suite::read(&loaded).unwrap();
+        let before = suite.cases.len();
+        suite.cases.retain(|case| case.name != name);
+        assert!(suite.cases.len() < before, "there is a test `{name}`");
+        let survivors = survivors(&suite, &loaded);
+        assert!(survivors.iter().any(|survivor| survivor == mutant), "without `{name}`: {survivors:?}");
+    }
+}
+
+/// Policies and tests from texts, with issuers and upstreams as in dev mode.
+fn texts(policy: &str, tests: &str) -> Loaded {
+    let source = |name: &str, text: &str| Arc::new(Source { path: name.into(), text: text.to_owned() });
+    let (documents, tests) = ([source("a.yaml", policy)], [source("a.test.yaml", tests)]);
+    let config = sketched(Config::empty("torwart.yaml".into()), &documents, &tests);
+    Loaded::of(config, &documents, &tests).unwrap_or_else(|problems| panic!("{}", problems.render())).0
+}
+
+const LANGUAGE: &str = r#"
+version: 1
+policy: a
+hosts: [a.example.com]
+upstream: a
+issuers: [kusy]
+client_credentials: {bypass: [batch], lift: [subject, permission]}
+routes:
+  - path: /{owner}
+    methods: [GET]
+    require:
+      scope: read
+      any_of: [{subject: "{owner}"}, {claim: {role: {equals: admin}}, network: [10.0.0.0/8]}]
+      not: {client: evil}
+  - {path: /all, methods: [GET], require: authenticated}
+  - {path: /list, methods: [GET], require: {scope: lists}, narrow: {query.client: client}}
+"#;
+
+/// A test of the policy above whose result does not matter.
+fn attempt(who: &str, path: &str, extra: &str) -> String {
+    format!(
+        "  - {{name: t, as: {{issuer: kusy, {who}}}, request: {{url: \"https://a.example.com{path}\"{extra}}}, expect: deny}}\n"
+    )
+}
+
+/// What these tests leave unseen of the policy above.
+fn unseen(attempts: &[String]) -> Vec<String> {
+    let tests = if attempts.is_empty() { "[]".to_owned() } else { format!("\n{}", attempts.concat()) };
+    let loaded = texts(LANGUAGE, &format!("version: 1\ntests: {tests}"));
+    let coverage = Coverage::of(&Suite::read(&loaded).unwrap(), &loaded);
+    let side = |side| match side {
+        Side::Reached => "reached",
+        Side::Allowed => "allowed",
+        Side::Refused => "refused",
+    };
+    coverage.unseen().map(|point| format!("{} {}", side(point.side), point.what)).collect()
+}
+
+/// What one test sees of the policy above.
+fn seen(attempt: String) -> Vec<String> {
+    let left = unseen(&[attempt]);
+    let mut seen = unseen(&[]);
+    seen.retain(|point| !left.contains(point));
+    seen.sort();
+    seen
+}
+
+#[test]
+fn there_is_something_to_see_of_every_part_of_a_policy() {
+    let everything = unseen(&[]);
+    for point in [
+        "reached route `GET /{owner}`",
+        "allowed scope: read",
+        "refused any_of",
+        "allowed subject: {owner}",
+        "allowed the bypass of `subject: {owner}`",
+        "allowed all_of 2",
+        "refused claim role: {equals: \"admin\"}",
+        "refused network: 10.0.0.0/8",
+        "allowed not",
+        "refused client: evil",
+        "allowed authenticated",
+        "refused authenticated",
+        "refused narrow query.client: client",
+    ] {
+        assert!(everything.iter().any(|found| found == point), "{point}: {everything:#?}");
+    }
+}
+
+#[test]
+fn a_condition_is_seen_where_a_decision_turns_on_it() {
+    let route = "reached route `GET /{owner}`";
+    let owner = seen(attempt("sub: me, client_id: app, scope: read", "/me", ""));
+    let allowed =
+        ["any_of", "client: evil", "not", "scope: read", "subject: {owner}"].map(|what| format!("allowed {what}"));
+    assert_eq!(owner, [&allowed[..], &[route.to_owned()]].concat());
+    // Both alternatives hold: neither is what lets her in.
+    let both = seen(attempt("sub: me, client_id: app, scope: read, role: admin", "/me", ", address: 10.0.0.1"));
+    assert!(!both.iter().any(|point| point.contains("subject") || point.contains("all_of")), "{both:?}");
+    // Of an alternative with two parts the one that fails is what is in the way.
+    let outside = seen(attempt("sub: x, client_id: app, scope: read, role: admin", "/me", ", address: 192.0.2.1"));
+    let refused = ["refused all_of 2", "refused any_of", "refused network: 10.0.0.0/8", "refused subject: {owner}"];
+    assert_eq!(outside, [&[route][..], &refused].concat());
+    let evil = seen(attempt("sub: me, client_id: evil, scope: read", "/me", ""));
+    assert_eq!(evil, [route, "refused client: evil", "refused not"]);
+    // Two conditions fail together: the one that the refusal names counts.
+    let nothing = seen(attempt("sub: x, client_id: app", "/me", ""));
+    assert_eq!(nothing, [route, "refused scope: read"]);
+}
+
+#[test]
+fn a_bypass_is_seen_where_it_lets_somebody_in() {
+    let program = seen(attempt("sub: batch, client_id: batch, scope: read", "/me", ""));
+    assert!(program.iter().any(|point| point == "allowed the bypass of `subject: {owner}`"), "{program:?}");
+    assert!(!program.iter().any(|point| point == "allowed subject: {owner}"), "{program:?}");
+}
+
+#[test]
+fn a_token_is_seen_to_be_needed_where_there_is_none() {
+    let stranger = "  - {name: t, request: GET https://a.example.com/all, expect: deny}\n".to_owned();
+    assert_eq!(seen(stranger), ["reached route `GET /all`", "refused authenticated"]);
+    let anybody = seen(attempt("sub: x, client_id: app", "/all", ""));
+    assert_eq!(anybody, ["allowed authenticated", "reached route `GET /all`"]);
+}
+
+/// A policy with something for every operator.
+const EVERYTHING: &str = r#"
+version: 1
+policy: a
+hosts: [a.example.com, b.example.com]
+upstream: a
+issuers: [kusy]
+require: {scope: {all_of: [all, other]}}
+routes:
+  - path: /{owner}
+    methods: [GET, POST]
+    params: {owner: alnum}
+    client_credentials: {bypass: [batch, night], lift: [subject, permission]}
+    require:
+      subject: ["{owner}", root]
+      permission: {any_of: [p, q]}
+      all_of: [{claim: {x: {contains: {all_of: [1, 2]}}}}, {network: [10.0.0.0/8]}]
+      not: {client: evil}
+    forward: {add_prefix: /v1, headers: {X-A: b}}
+  - {path: /list, methods: [GET], require: {scope: read}, narrow: {query.client: client}}
+  - {path: /mine, methods: "*", client_credentials: deny, require: authenticated}
+  - {path: /open, methods: [GET], require: public}
+  - {path: /inside, methods: [GET], require: {token: none, network: [10.0.0.0/8]}}
+"#;
+
+/// Some mutants of it, each with its line.
+const MUTANTS: [&str; 36] = [
+    "4 drop host: hosts without `b.example.com`",
+    "6 issuers: tokens of every issuer",
+    "7 drop condition: no `scope`",
+    "7 all_of to any_of: `any_of` of scope",
+    "7 drop word: scope without `other`",
+    "10 drop method: no POST",
+    "11 widen type: `owner` of any form",
+    "12 bypass: `client_credentials: bypass`",
+    "12 enforce: `client_credentials: enforce`",
+    "12 drop value: bypass without `night`",
+    "12 drop lift: lift without `permission`",
+    "12 drop lift: no `lift`",
+    "14 drop condition: no `subject`",
+    "14 drop value: subject without `root`",
+    "15 any_of to all_of: `all_of` of permission",
+    "15 drop word: permission without `q`",
+    "16 drop condition: no `all_of`",
+    "16 drop condition: all_of without `{\"network\":[\"10.0.0.0/8\"]}`",
+    "16 all_of to any_of: `any_of`",
+    "16 all_of to any_of: `any_of` of claim",
+    "16 drop word: claim without `2`",
+    "16 widen network: any address",
+    "17 drop condition: no `not`",
+    "17 drop not: `{\"client\":\"evil\"}`",
+    "18 drop effect: no `add_prefix`",
+    "18 drop effect: `X-A` is not set",
+    "9 swap requirements:",
+    "19 drop narrow: no `narrow`",
+    "19 drop condition: no `scope`",
+    "20 drop method: only GET",
+    "20 enforce: `client_credentials: enforce`",
+    "20 token: asks for no token",
+    "21 token: asks for a token",
+    "21 observe: `mode: observe`",
+    "22 token: asks for a token",
+    "22 drop condition: no `network`",
+];
+
+#[test]
+fn every_operator_changes_what_it_says() {
+    let loaded = texts(EVERYTHING, "version: 1\npersonas: {a: {issuer: shoen, sub: x, client_id: y}}\n");
+    let suite = Suite::read(&loaded).unwrap();
+    let mutation = Mutation::of(&suite, &loaded);
+    let made: Vec<String> = mutation
+        .mutants
+        .iter()
+        .map(|(mutant, _)| format!("{} {}: {}", mutant.place.line_column().0, mutant.operator.as_str(), mutant.change))
+        .collect();
+    for mutant in MUTANTS {
+        let is_there = made
+            .iter()
+            .any(|found| found == mutant || mutant.ends_with(':') && found.contains(mutant.split_once(' ').unwrap().1));
+        assert!(is_there, "{mutant}: {made:#?}");
+    }
+    let equivalent: Vec<_> = mutation.mutants.iter().filter(|(_, fate)| *fate == Fate::Equivalent).collect();
+    assert!(
+        equivalent
+            .iter()
+            .all(|(mutant, _)| mutant.operator == Operator::Bypass || mutant.operator == Operator::Enforce),
+        "{equivalent:?}"
+    );
+    let untested = mutation.mutants.iter().filter(|(_, fate)| *fate == Fate::Survived).count();
+    assert_eq!(untested + equivalent.len(), mutation.mutants.len(), "nothing kills where nothing is tested");
+}
+
+#[test]
+fn what_the_document_asks_for_anyway_is_no_survivor() {
+    let policy = "version: 1\npolicy: a\nhosts: [a.example.com]\nupstream: a\nissuers: [kusy]\nrequire: {scope: all}\nroutes:\n  - {path: /, methods: [GET], require: {scope: {all_of: [all, read]}}}\n";
+    let loaded = texts(policy, "version: 1\ntests: []\n");
+    let mutation = Mutation::of(&Suite::read(&loaded).unwrap(), &loaded);
+    let fate = |change: &str| mutation.mutants.iter().find(|(mutant, _)| mutant.change == change).unwrap().1;
+    assert_eq!(fate("scope without `all`"), Fate::Equivalent);
+    assert_eq!(fate("scope without `read`"), Fate::Survived);
+}
+
+#[test]
+fn hundreds_of_mutants_against_many_tests_take_seconds() {
+    use std::fmt::Write as _;
+    let (mut policy, mut tests) = (
+        "version: 1\npolicy: a\nhosts: [a.example.com]\nupstream: a\nissuers: [kusy]\nroutes:\n".to_owned(),
+        "version: 1\ntests:\n".to_owned(),
+    );
+    for number in 0..20 {
+        let _ = writeln!(
+            policy,
+            "  - {{path: \"/r{number}/{{owner}}\", methods: [GET, POST], params: {{owner: alnum}}, require: {{scope: {{all_of: [a, b, c{number}]}}, subject: \"{{owner}}\", any_of: [{{client: c}}, {{client: d}}], not: {{client: evil}}}}}}"
+        );
+        for (owner, expect) in [("me", "allow"), ("you", "deny")] {
+            let _ = writeln!(
+                tests,
+                "  - {{name: t, as: {{issuer: kusy, sub: me, client_id: c, scope: \"a b c{number}\"}}, request: GET https://a.example.com/r{number}/{owner}, expect: {expect}}}"
+            );
+        }
+    }
+    let loaded = texts(&policy, &tests);
+    let suite = Suite::read(&loaded).unwrap();
+    let began = Instant::now();
+    let mutation = Mutation::of(&suite, &loaded);
+    assert!(mutation.mutants.len() > 300, "{}", mutation.mutants.len());
+    assert!(mutation.count(Fate::Killed) > 100, "{}", mutation.count(Fate::Killed));
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+}
+
+/// The guide does what it says: its files are written, its commands run, its output compared.
+#[test]
+fn the_guide_to_testing_is_true() {
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/testing.md")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut shown = Vec::new();
+    for block in guide.split("\n```").skip(1).step_by(2) {
+        let (language, text) = block.split_once('\n').unwrap();
+        match (language, text.lines().next().unwrap().strip_prefix("# ")) {
+            ("yaml", Some(name)) => {
+                let path = directory.path().join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, format!("{text}\n")).unwrap();
+            }
+            ("yaml", None) => {
+                let tests = directory.path().join("more.yaml");
+                fs::write(tests, text).unwrap();
+            }
+            ("text", _) => shown.push(format!("{text}\n")),
+            _ => {}
+        }
+    }
+    let run = |arguments: &[&str]| said(&torwart(directory.path(), arguments)).1;
+    assert_eq!([run(&[]), run(&["--coverage"]), run(&["--mutate"])], shown[..]);
+    let more = fs::read_to_string(directory.path().join("more.yaml")).unwrap();
+    let file = directory.path().join("policies/notes.test.yaml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + &more).unwrap();
+    assert_eq!(run(&[]), "4 passed, 0 failed\n");
+}
+
+#[test]
+fn a_bound_token_needs_the_certificate_that_it_names() {
+    let digest = "A".repeat(43);
+    for (thumbprint, expected) in [("A", "allow"), ("B", "{deny: token}"), ("", "{deny: token}")] {
+        let certificate = match thumbprint {
+            "" => String::new(),
+            letter => format!(", certificate: {{dns: [a], thumbprint: {}A}}", letter.repeat(42)),
+        };
+        let who = format!(
+            "{{issuer: shoen, sub: 5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111, client_id: app, scope: crm, cnf: {{\"x5t#S256\": {digest}}}}}"
+        );
+        let test = format!("{{name: t, as: {who}, request: {{url: \"{OWN}\"{certificate}}}, expect: {expected}}}");
+        assert_eq!(outcome(&test), (0, "1 passed, 0 failed\n".to_owned(), String::new()), "{test}");
+    }
+    let (code, _, stderr) =
+        outcome("{name: t, request: {url: \"https://a/\", certificate: {thumbprint: short}}, expect: deny}");
+    assert!(code == 2 && stderr.contains("`short` is not a thumbprint"), "{stderr}");
 }

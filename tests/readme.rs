@@ -202,7 +202,7 @@ fn the_gateway_of_the_readme_answers_on_its_port() {
 #[test]
 fn links_of_the_documentation_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for page in ["docs/dev.md", "docs/policies.md", "docs/tokens.md", "docs/configuration.md"] {
+    for page in ["docs/dev.md", "docs/policies.md", "docs/tokens.md", "docs/configuration.md", "docs/testing.md"] {
         let path = root.join(page);
         for target in fs::read_to_string(&path).unwrap().split("](").skip(1).map(|rest| rest.split(')').next().unwrap())
         {

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Case, Effect, Expectation};
+use crate::cases;
 use crate::clock::Timestamp;
 use crate::diagnostic::{Diagnostics, Source};
 use crate::document::{Mapping, Node, parse};
@@ -138,7 +139,7 @@ fn certificate(map: &Mapping) -> ClientCertificate {
         uri: names("uri"),
         email: names("email"),
         subject: map.text("subject").unwrap_or_default().to_owned(),
-        thumbprint: [0; 32],
+        thumbprint: map.text("thumbprint").and_then(cases::thumbprint).unwrap_or_default(),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A condition has two sides, and a test sees one only when its decision turned on it. It sees the condition *allow* when
 //! the request is allowed, the condition is as it has to be, and were it not, the request would be refused. It sees the
-//! condition *refuse* when the request is refused because the condition is not as it has to be, and were it, all
-//! conditions together would allow. (Modified condition/decision coverage, RTCA DO-178C section 6.4.4.2.)
+//! condition *refuse* when the refusal names it as the reason, or, inside a condition that is named, when it alone is in the
+//! way. (Modified condition/decision coverage, RTCA DO-178C section 6.4.4.2, but for conditions that fail together: there the
+//! one that is named counts.)
 
 use std::collections::BTreeMap;
 
@@ -203,10 +204,14 @@ impl Seen {
             unfit.for_each(|typed| self.note(&route.place, &type_of(&typed.source), Side::Refused));
             return;
         }
-        // What has no token, or fails in forwarding, is refused whatever the conditions say.
-        let all = || route.conditions.iter().all(|one| one.evaluate(question, Stance::Plain).holds());
-        if refused != Some(Reason::Token) && !(refused.is_some() && all()) {
-            self.conjunction(&route.conditions, question);
+        let failed = route.conditions.iter().find(|one| !one.evaluate(question, Stance::Plain).holds());
+        match (failed, refused) {
+            (None, None) => route.conditions.iter().for_each(|one| self.condition(one, question, Stance::Plain)),
+            // What has no token, or an ambiguous value, is refused whatever the conditions say.
+            (Some(failed), Some(reason)) if failed.test.reason() == reason => {
+                self.condition(failed, question, Stance::Plain);
+            }
+            _ => {}
         }
     }
 
