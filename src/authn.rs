@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
+use crate::json;
 use crate::principal::{ClientCertificate, IssuerIdentity, IssuerSet, Principal};
 
 pub mod bearer;
@@ -23,7 +24,6 @@ pub mod fetch;
 pub mod flow;
 pub mod inspect;
 pub mod jose;
-pub mod json;
 pub mod jwk;
 pub mod keeper;
 pub mod keyset;

@@ -18,12 +18,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("diagnostic", &[]),
     ("target", &[]),
+    ("json", &["target"]),
+    ("soap", &[]),
     ("principal", &["clock", "target"]),
     ("document", &["diagnostic"]),
-    ("policy", &["clock", "diagnostic", "document", "principal", "target"]),
+    ("policy", &["clock", "diagnostic", "document", "json", "principal", "soap", "target"]),
     ("config", &["clock", "diagnostic", "document", "principal", "target"]),
     ("telemetry", &["clock", "config", "diagnostic", "principal"]),
-    ("authn", &["clock", "config", "diagnostic", "principal", "telemetry"]),
+    ("authn", &["clock", "config", "diagnostic", "json", "principal", "telemetry"]),
     ("upstream", &["clock", "config", "diagnostic", "policy", "principal", "target", "telemetry"]),
     ("admin", &["clock", "config", "telemetry"]),
 ];
@@ -35,7 +37,7 @@ const OUTSIDE: [&str; 2] = ["cli", "dev"];
 const BEFORE_THE_GATEWAY: [&str; 6] = ["check", "cli", "dev", "lib", "suite", "trial"];
 
 /// Rooms that decide: nothing in them may depend on anything but the question.
-const PURE: [&str; 2] = ["policy", "target"];
+const PURE: [&str; 4] = ["json", "policy", "soap", "target"];
 
 /// What the pure rooms may not name: input, output, threads, clocks, logs.
 const IMPURE: &str = r"\b(hyper|hyper_util|tokio|tokio_util|tokio_rustls|rustls|tracing|notify|socket2|arc_swap)::|\bstd::(fs|env|process|thread|io)\b|\b(File|TcpStream|UdpSocket|SystemTime|Instant|OffsetDateTime)\b|\bTimestamp::now\b|\bnow_utc\b";

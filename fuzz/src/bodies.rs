@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use torwart::authn::{bearer, claims, jose, json};
+use torwart::authn::{bearer, claims, jose};
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
+use torwart::json;
 use torwart::policy::{
     Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::fetch::{Client, FetchError, Fetched};
-use super::json;
+use crate::json;
 
 /// What is known of where the keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]

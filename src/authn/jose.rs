@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::{Fault, json};
+use super::Fault;
 use crate::config::Algorithm;
+use crate::json;
 
 /// The longest `kid` that is looked up.
 const LONGEST_KEY_ID: usize = 1024;

@@ -6,10 +6,11 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::Fault;
 use super::jose::Header;
 use super::jwk::{self, Key, Sort, Unusable};
 use super::signature::VerifyingKey;
-use super::{Fault, json};
+use crate::json;
 
 /// How many keys a token without `kid` is tried with (tokens.md, "keys").
 const MOST_TRIED: usize = 16;

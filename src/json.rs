@@ -1,7 +1,16 @@
-//! JSON as tokens and key sets may hold it: objects without duplicate names, at any depth (RFC 7519 section 4,
-//! RFC 8725 section 2.4). Pure.
+//! JSON, read strictly: no name twice in one object, at any depth, and nothing around the value. Pure.
+//!
+//! [`object`] reads tokens and key sets whole (RFC 7519 section 4, RFC 8725 section 2.4); [`scan`] reads the values that
+//! [`Pointer`]s name out of what a client sent, without keeping the rest.
+
+mod pointer;
+mod scan;
+mod text;
 
 use std::fmt;
+
+pub use pointer::{MAX_DEPTH, Pointer, PointerError};
+pub use scan::{Fault, Values, scan};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -84,7 +93,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 }
 
 #[cfg(test)]
-mod tests {
+mod strictness {
     use proptest::prelude::*;
 
     use super::*;
@@ -142,3 +151,6 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
