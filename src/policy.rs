@@ -9,6 +9,7 @@
 //!    [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
 
 pub mod analysis;
+mod body;
 mod bound;
 mod compile;
 mod condition;
@@ -22,6 +23,7 @@ mod identity;
 mod named;
 mod narrow;
 mod placed;
+mod reading;
 mod route;
 mod routing;
 mod shape;

@@ -20,7 +20,7 @@ use torwart::policy::{
     Surroundings, UpstreamFacts,
 };
 use torwart::principal::{ClaimPath, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
-use torwart::target::quirks::{Charset, EmptySegments, MethodOverride, Quirks, Reading};
+use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
 use torwart::target::{Authority, Scheme};
 
 /// The moment of every request that names no other.
@@ -110,6 +110,8 @@ struct Case {
     request: String,
     #[serde(default)]
     headers: BTreeMap<String, OneOrMany>,
+    /// The body, read only where the decision needs it.
+    body: Option<String>,
     address: Option<String>,
     certificate: Option<CertificateLine>,
     expect: Expect,
@@ -308,6 +310,7 @@ fn read_quirks(written: &BTreeMap<String, String>) -> Quirks {
             ("method_override", "ignore") => quirks.method_override = MethodOverride::Ignore,
             ("method_override", "honour") => quirks.method_override = MethodOverride::Honour,
             ("empty_segments", "refuse") => quirks.empty_segments = EmptySegments::Refuse,
+            ("form_parameters", "separate") => quirks.form_parameters = FormParameters::Separate,
             ("charset", "latin1") => quirks.charset = Charset::Latin1,
             other => panic!("no quirk {other:?}"),
         }
@@ -406,7 +409,8 @@ fn decide(case: &Case, file: &File, policies: &Policies, issuers: &[Arc<IssuerId
     };
     let authority = Authority::parse(host, Scheme::Https).unwrap();
     let headers = headers(case);
-    let head = Head::new(method, &authority, target, &headers);
+    let body = case.body.as_deref().map(str::as_bytes);
+    let head = Head { has_body: body.is_some(), ..Head::new(method, &authority, target, &headers) };
     let placed = match policies.place(&head) {
         Ok(placed) => placed,
         Err(error) => return compare_place_error(&error, &case.expect),
@@ -419,7 +423,7 @@ fn decide(case: &Case, file: &File, policies: &Policies, issuers: &[Arc<IssuerId
         certificate: certificate.as_ref(),
         now: Timestamp(NOW),
     };
-    compare(answer(&placed, &caller), &placed, &caller, &case.expect)
+    compare(answer(&placed, &caller, body), &placed, &caller, body, &case.expect)
 }
 
 /// What the gateway does between placing and deciding: a token of an issuer that does not count is no token.
@@ -429,12 +433,12 @@ enum Answer {
     Unauthenticated(Option<Permit>),
 }
 
-fn answer(placed: &Placed<'_>, caller: &Caller<'_>) -> Answer {
+fn answer(placed: &Placed<'_>, caller: &Caller<'_>, body: Option<&[u8]>) -> Answer {
     let accepted = |issuers: &IssuerSet| caller.principal.is_some_and(|one| issuers.contains(one.issuer.id));
     match placed.needs() {
-        Needs::Nothing => Answer::Decision(placed.decide(&Caller { principal: None, ..*caller })),
+        Needs::Nothing => Answer::Decision(decision(placed, &Caller { principal: None, ..*caller }, body)),
         Needs::Token(issuers) | Needs::TokenToTell(issuers) if accepted(issuers) => {
-            Answer::Decision(placed.decide(caller))
+            Answer::Decision(decision(placed, caller, body))
         }
         Needs::Token(_) | Needs::TokenToTell(_) => {
             // Deciding without a principal has to come to the same answer.
@@ -446,6 +450,28 @@ fn answer(placed: &Placed<'_>, caller: &Caller<'_>) -> Answer {
                 permit
             }))
         }
+    }
+}
+
+/// Deciding as the gateway does: the body is read only where it is asked for, and then decides.
+fn decision(placed: &Placed<'_>, caller: &Caller<'_>, body: Option<&[u8]>) -> Decision {
+    let first = placed.decide(caller);
+    let with_body = placed.decide_with_body(caller, body.unwrap_or_default());
+    assert!(!matches!(with_body, Decision::NeedsBody));
+    if matches!(first, Decision::NeedsBody) {
+        assert!(body.is_some(), "a body is asked for that is not there");
+        return with_body;
+    }
+    assert_eq!(outcome(&first), outcome(&with_body), "the body changes a decision that did not need it");
+    first
+}
+
+fn outcome(decision: &Decision) -> (&'static str, Option<&'static str>) {
+    match decision {
+        Decision::Allow(_) => ("allow", None),
+        Decision::Deny(denial) => ("deny", Some(denial.reason().as_str())),
+        Decision::Observed(_, denial) => ("observed", Some(denial.reason().as_str())),
+        Decision::NeedsBody => ("needs the body", None),
     }
 }
 
@@ -485,14 +511,21 @@ fn compare_place_error(error: &PlaceError, expect: &Expect) -> Result<(), String
     equal("deny", &details.deny, &None)
 }
 
-fn compare(answer: Answer, placed: &Placed<'_>, caller: &Caller<'_>, expect: &Expect) -> Result<(), String> {
+fn compare(
+    answer: Answer,
+    placed: &Placed<'_>,
+    caller: &Caller<'_>,
+    body: Option<&[u8]>,
+    expect: &Expect,
+) -> Result<(), String> {
     let none = Details::default();
     let details = match expect {
         Expect::Details(details) => details,
         Expect::Word(_) => &none,
     };
     if let Some(values) = &details.values {
-        let found: serde_json::Map<_, _> = placed.values(caller).into_iter().collect();
+        let found: serde_json::Map<_, _> =
+            placed.values_with_body(caller, body.unwrap_or_default()).into_iter().collect();
         equal("values", values, &found)?;
     }
     let refusing = details.deny.is_some() || details.status.is_some();

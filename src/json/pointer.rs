@@ -67,6 +67,12 @@ impl Pointer {
     }
 }
 
+impl AsRef<Pointer> for Pointer {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.written)

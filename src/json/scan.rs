@@ -68,7 +68,7 @@ impl Values<'_> {
 ///
 /// # Errors
 /// A document that is not strictly JSON in UTF-8, or in which some server may find other values.
-pub fn scan<'j>(document: &'j [u8], pointers: &[Pointer]) -> Result<Values<'j>, Fault> {
+pub fn scan<'j, P: AsRef<Pointer>>(document: &'j [u8], pointers: &[P]) -> Result<Values<'j>, Fault> {
     let text = std::str::from_utf8(document).map_err(|_| Fault::NotUtf8)?;
     if text.starts_with('\u{feff}') {
         return Err(Fault::NotUtf8);
@@ -102,15 +102,15 @@ enum Container {
 
 type Cursors = SmallVec<[Cursor; 4]>;
 
-struct Scanner<'j, 'p> {
+struct Scanner<'j, 'p, P> {
     text: Text<'j>,
-    pointers: &'p [Pointer],
+    pointers: &'p [P],
     /// Keys of the objects that are open, outermost first.
     keys: Vec<Span>,
     values: Values<'j>,
 }
 
-impl<'p> Scanner<'_, 'p> {
+impl<'p, P: AsRef<Pointer>> Scanner<'_, 'p, P> {
     fn value(&mut self, depth: usize, cursors: &[Cursor]) -> Result<(), Fault> {
         self.text.skip_space();
         match self.text.peek().ok_or(Fault::Malformed)? {
@@ -262,7 +262,7 @@ impl<'p> Scanner<'_, 'p> {
     }
 
     fn next(&self, cursor: Cursor) -> Option<&'p Step> {
-        self.pointers.get(cursor.pointer)?.steps.get(cursor.step)
+        self.pointers.get(cursor.pointer)?.as_ref().steps.get(cursor.step)
     }
 }
 

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, header};
 use smallvec::SmallVec;
 
+use crate::json;
+use crate::policy::decision::Cause;
 use crate::target::fold::{fold_header, folds_to};
 use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name};
 
@@ -21,9 +23,15 @@ pub(in crate::policy) enum BoundError {
     /// A bound parameter's name stands after `;`, which only some servers take for a separator.
     #[error("the parameter `{0}` stands after a `;`")]
     AfterSemicolon(Box<str>),
+    /// A parameter stands in the query that is bound in the body, or the other way round, and servers mix the two.
+    #[error("the parameter `{0}` stands where servers may take it for another")]
+    Elsewhere(Box<str>),
     /// The value of a bound parameter is not UTF-8.
     #[error("the value of the parameter `{0}` is not UTF-8")]
     NotText(Box<str>),
+    /// The value of a parameter that holds JSON is none, or has several meanings.
+    #[error("the value of the parameter `{0}` is refused: {1}")]
+    Json(Box<str>, json::Fault),
     /// A header that some server reads as a bound one is not spelt like it.
     #[error("a header that servers may read as `{0}` is not spelt so")]
     MisspeltHeader(HeaderName),
@@ -32,7 +40,22 @@ pub(in crate::policy) enum BoundError {
     HopByHop(HeaderName),
 }
 
-/// The query parameters that a route binds.
+impl BoundError {
+    /// What is answered.
+    pub(in crate::policy) fn cause(&self) -> Cause {
+        match self {
+            Self::Escape(_)
+            | Self::MisspeltParameter(_)
+            | Self::AfterSemicolon(_)
+            | Self::Elsewhere(_)
+            | Self::NotText(_)
+            | Self::Json(..) => Cause::AmbiguousParameter,
+            Self::MisspeltHeader(_) | Self::HopByHop(_) => Cause::AmbiguousHeader,
+        }
+    }
+}
+
+/// The parameters that a route binds in the query, or in a urlencoded body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::policy) struct BoundQuery(Vec<BoundName>);
 
@@ -40,6 +63,16 @@ pub(in crate::policy) struct BoundQuery(Vec<BoundName>);
 struct BoundName {
     exact: Box<str>,
     folded: Box<str>,
+    place: Belongs,
+}
+
+/// Where a parameter belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Belongs {
+    /// Here.
+    Here,
+    /// Elsewhere: here it must not stand.
+    Elsewhere,
 }
 
 /// The values of a route's bound parameters in one request.
@@ -64,8 +97,26 @@ impl BoundQuery {
         if let Some(number) = self.0.iter().position(|bound| *bound.exact == *name) {
             return number;
         }
-        self.0.push(BoundName { exact: name.into(), folded: fold_decoded(name).into() });
+        self.add(name, Belongs::Here);
         self.0.len() - 1
+    }
+
+    fn add(&mut self, name: &str, place: Belongs) {
+        self.0.push(BoundName { exact: name.into(), folded: fold_decoded(name).into(), place });
+    }
+
+    /// Refuses here what belongs to another part of the request, unless it is bound here too.
+    pub(in crate::policy) fn exclude(&mut self, other: &Self) {
+        for name in other.names() {
+            if !self.0.iter().any(|bound| *bound.exact == *name) {
+                self.add(name, Belongs::Elsewhere);
+            }
+        }
+    }
+
+    /// The names that belong here, in the order of their numbers, before those that must not stand here.
+    pub(in crate::policy) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|bound| bound.place == Belongs::Here).map(|bound| &*bound.exact)
     }
 
     /// Whether the route binds none: its query is not read at all.
@@ -106,6 +157,9 @@ impl BoundQuery {
                 }
                 if *name != *bound.exact.as_bytes() {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
+                }
+                if bound.place == Belongs::Elsewhere {
+                    return Err(BoundError::Elsewhere(bound.exact.clone()));
                 }
                 found.push(number, &parameter).ok_or_else(|| BoundError::NotText(bound.exact.clone()))?;
             }

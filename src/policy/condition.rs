@@ -179,6 +179,45 @@ impl Condition {
         if let Test::Narrow(narrowing) = &self.test { Some(narrowing) } else { None }
     }
 
+    /// Whether it asks, at any depth, about the body of the request.
+    pub(in crate::policy) fn asks_body(&self) -> bool {
+        let mut found = false;
+        self.each_template(&mut |template| found |= template.source.is_in_body());
+        found
+    }
+
+    /// Every template that it names, at any depth.
+    pub(in crate::policy) fn each_template<'c>(&'c self, found: &mut impl FnMut(&'c Template)) {
+        match &self.test {
+            Test::AllOf(parts) | Test::AnyOf(parts) => parts.iter().for_each(|part| part.each_template(found)),
+            Test::Not(part) => part.each_template(found),
+            Test::Organization(templates) => templates.iter().for_each(found),
+            Test::Subject(values) | Test::Client(values) => values.iter().for_each(|value| match value {
+                Comparand::Template(template) => found(template),
+                Comparand::Literal(_) => {}
+            }),
+            Test::Claim(
+                _,
+                ClaimTest::OneOf(operands) | ClaimTest::ContainsAll(operands) | ClaimTest::ContainsAny(operands),
+            ) => operands.iter().for_each(|operand| match operand {
+                Operand::Template(template) => found(template),
+                Operand::Literal(_) => {}
+            }),
+            Test::Request(template, _) => found(template),
+            Test::Claim(_, ClaimTest::Exists(_))
+            | Test::Scope(_)
+            | Test::Permission(_)
+            | Test::Flow(_)
+            | Test::Global(_)
+            | Test::Issuer(..)
+            | Test::Acr(_)
+            | Test::MaxAge(_)
+            | Test::Network(_)
+            | Test::Narrow(_)
+            | Test::Certificate(..) => {}
+        }
+    }
+
     /// Whether it asks, at any depth, for permissions.
     pub(in crate::policy) fn asks_permissions(&self) -> bool {
         match &self.test {

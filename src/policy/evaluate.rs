@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::policy::Caller;
+use crate::policy::body::BodyValues;
 use crate::policy::condition::{
     CertificateName, ClaimTest, Comparand, Condition, Lift, Literal, Operand, RequestTest, Test, WordSet,
 };
@@ -27,6 +28,8 @@ pub(in crate::policy) struct Question<'q> {
     pub(in crate::policy) query: &'q [Parameter<'q>],
     /// Header fields.
     pub(in crate::policy) headers: &'q HeaderMap,
+    /// What the body says.
+    pub(in crate::policy) body: &'q BodyValues<'q>,
     /// Who asks, from where, when.
     pub(in crate::policy) caller: &'q Caller<'q>,
 }
@@ -195,6 +198,9 @@ impl Question<'_> {
                 self.query.iter().any(|parameter| parameter.index == *index && parameter.differs)
             }
             ValueSource::Header { .. } => false,
+            source @ (ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation) => {
+                self.body.wavers(source)
+            }
         }
     }
 
@@ -214,6 +220,7 @@ impl Question<'_> {
             ValueSource::Capture { index, .. } => (self.captures.path.get(*index), None, None),
             ValueSource::Query { index, .. } => (None, Some(*index), None),
             ValueSource::Header { name, .. } => (None, None, Some(name)),
+            ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => (None, None, None),
         };
         let parameters = query.into_iter().flat_map(move |wanted| {
             let named = self.query.iter().filter(move |parameter| parameter.index == wanted);
@@ -223,7 +230,8 @@ impl Question<'_> {
             .into_iter()
             .flat_map(|name| self.headers.get_all(name))
             .map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        capture.and_then(Captured::text).into_iter().map(Some).chain(parameters).chain(fields)
+        let captured = capture.and_then(Captured::text).into_iter().map(Some);
+        captured.chain(parameters).chain(fields).chain(self.body.texts(source))
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::diagnostic::Place;
 use crate::policy::Caller;
+use crate::policy::body::BodyValues;
 use crate::policy::condition::{
     CertificateName, ClaimTest, Comparand, Condition, Lift, Literal, Operand, RequestTest, Test, WordSet,
 };
@@ -54,15 +55,15 @@ pub struct ExplainedCondition {
 impl Placed<'_> {
     /// Why this caller's request is decided as it is.
     pub fn explain(&self, caller: &Caller<'_>) -> Explanation {
-        self.explained(caller, &self.decide(caller))
+        self.explained(caller, &self.decide(caller), None)
     }
 
     /// The same for a request whose body was read.
     pub fn explain_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Explanation {
-        self.explained(caller, &self.decide_with_body(caller, body))
+        self.explained(caller, &self.decide_with_body(caller, body), Some(body))
     }
 
-    fn explained(&self, caller: &Caller<'_>, decision: &Decision) -> Explanation {
+    fn explained(&self, caller: &Caller<'_>, decision: &Decision, body: Option<&[u8]>) -> Explanation {
         let mut explanation = Explanation {
             decision: match decision {
                 Decision::Allow(_) => "allow".to_owned(),
@@ -82,7 +83,11 @@ impl Placed<'_> {
             let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
             match self.bound_values(route) {
                 Ok(query) => {
-                    let question = Question { captures, query: &query, headers: self.head.headers, caller };
+                    let read = self.body_values(route, body);
+                    explanation.obstacle = read.as_ref().err().map(ToString::to_string);
+                    let read = read.unwrap_or(BodyValues::Unread);
+                    let body = &read;
+                    let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
                     let conditions = route.conditions.iter();
                     explanation.conditions =
                         conditions.map(|condition| condition.explain(&question, Stance::Plain)).collect();
@@ -224,6 +229,9 @@ fn join<'t>(found: &str, templates: impl Iterator<Item = &'t Template>, question
 fn values(template: &Template, question: &Question<'_>) -> String {
     if template.source.is_credential() {
         return format!("{template} is not shown");
+    }
+    if template.source.is_in_body() && matches!(question.body, BodyValues::Unread) {
+        return format!("{template} was not read");
     }
     let found: Vec<_> = question.texts(template).map(|text| text.unwrap_or("(no text)").to_owned()).collect();
     if found.is_empty() { format!("{template} has no value") } else { format!("{template} is {}", found.join(", ")) }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
-use crate::policy::condition::{ClaimTest, Comparand, Condition, Operand, Test};
+use crate::policy::condition::{Condition, Test};
 use crate::policy::forward::{Effects, Part, PrincipalValue};
 use crate::policy::route::Route;
-use crate::policy::template::{Template, ValueSource};
+use crate::policy::template::ValueSource;
 use crate::principal::{ClaimPath, Principal};
 use crate::target::query::{Separator, decode, parameters};
 
@@ -70,32 +70,22 @@ impl Named {
     }
 
     fn condition(&mut self, condition: &Condition) {
+        condition.each_template(&mut |template| self.source(&template.source));
+        self.claims_of(condition);
+    }
+
+    fn claims_of(&mut self, condition: &Condition) {
         match &condition.test {
-            Test::AllOf(parts) | Test::AnyOf(parts) => parts.iter().for_each(|part| self.condition(part)),
-            Test::Not(part) => self.condition(part),
-            Test::Organization(templates) => templates.iter().for_each(|template| self.template(template)),
-            Test::Subject(values) | Test::Client(values) => {
-                for value in values {
-                    if let Comparand::Template(template) = value {
-                        self.template(template);
-                    }
-                }
-            }
-            Test::Claim(path, test) => {
+            Test::AllOf(parts) | Test::AnyOf(parts) => parts.iter().for_each(|part| self.claims_of(part)),
+            Test::Not(part) => self.claims_of(part),
+            Test::Claim(path, _) => {
                 self.claims.insert(path.clone());
-                if let ClaimTest::OneOf(operands)
-                | ClaimTest::ContainsAll(operands)
-                | ClaimTest::ContainsAny(operands) = test
-                {
-                    for operand in operands {
-                        if let Operand::Template(template) = operand {
-                            self.template(template);
-                        }
-                    }
-                }
             }
-            Test::Request(template, _) => self.template(template),
-            Test::Scope(_)
+            Test::Organization(_)
+            | Test::Subject(_)
+            | Test::Client(_)
+            | Test::Request(..)
+            | Test::Scope(_)
             | Test::Permission(_)
             | Test::Flow(_)
             | Test::Global(_)
@@ -115,14 +105,10 @@ impl Named {
                 Part::Principal(PrincipalValue::Claim(path)) => {
                     self.claims.insert(path.clone());
                 }
-                Part::Request(template) => self.template(template),
+                Part::Request(template) => self.source(&template.source),
                 Part::Text(_) | Part::Principal(_) => {}
             }
         }
-    }
-
-    fn template(&mut self, template: &Template) {
-        self.source(&template.source);
     }
 
     fn source(&mut self, source: &ValueSource) {

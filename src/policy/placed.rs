@@ -1,6 +1,5 @@
 //! Deciding a request that has found its table (http.md, step 6).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
@@ -8,8 +7,8 @@ use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
-use crate::policy::bound::BoundError;
-use crate::policy::compile::{ReadParameter, TypedValue};
+use crate::policy::body::{BodyValues, Expected};
+use crate::policy::compile::TypedValue;
 use crate::policy::condition::{Condition, Test, WordSet};
 use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 use crate::policy::equality::{Case, same_word};
@@ -21,7 +20,6 @@ use crate::policy::template::ValueSource;
 use crate::policy::{Caller, Head, Needs, Policies};
 use crate::principal::{Flow, IssuerSet, Principal};
 use crate::target::Target;
-use crate::target::query::{Separator, decode, parameters};
 
 /// A request that has found its table.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl Placed<'_> {
     /// Decides, or asks for the body where nothing else denies. The permit is complete: nothing has to be asked again.
     pub fn decide(&self, caller: &Caller<'_>) -> Decision {
         match &self.outcome {
-            Outcome::Route(route, captures) => self.decide_route(route, captures, caller),
+            Outcome::Route(route, captures) => self.decide_route(route, captures, caller, None),
             Outcome::Ambiguous { matched: Some((route, captures)), .. } => {
                 let denial = Denial::of_route(Cause::AmbiguousPath, route, None);
                 self.refused(denial, Some((route, captures)), caller)
@@ -72,8 +70,12 @@ impl Placed<'_> {
 
     /// Decides with the whole body. Never [`Decision::NeedsBody`].
     pub fn decide_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Decision {
-        let _ = body;
-        self.decide(caller)
+        match &self.outcome {
+            Outcome::Route(route, captures) => self.decide_route(route, captures, caller, Some(body)),
+            Outcome::Ambiguous { .. } | Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => {
+                self.decide(caller)
+            }
+        }
     }
 
     /// Decides where the body that was asked for cannot be read: a refusal, or what is observed instead.
@@ -146,41 +148,79 @@ impl Placed<'_> {
         }
     }
 
-    fn decide_route(&self, route: &Arc<Route>, captures: &Captures, caller: &Caller<'_>) -> Decision {
-        let refused = |denial| self.refused(denial, Some((route, captures)), caller);
+    fn decide_route(
+        &self,
+        route: &Arc<Route>,
+        captures: &Captures,
+        caller: &Caller<'_>,
+        body: Option<&[u8]>,
+    ) -> Decision {
         // A route that reads no token knows no principal, whoever hands one in.
-        let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
-        if route.needs_token && !caller.principal.is_some_and(|principal| route.issuers.contains(principal.issuer.id)) {
-            return refused(Denial::of_route(Cause::Unauthenticated, route, None));
-        }
-        let query = match self.bound_values(route) {
-            Ok(query) => query,
-            Err(error) => return refused(Denial::of_route(cause_of(&error), route, None)),
-        };
-        let question = Question { captures, query: &query, headers: self.head.headers, caller };
-        if !route.typed.iter().all(|typed| fits(typed, &question)) {
-            return refused(Denial::of_route(Cause::ValueType, route, None));
-        }
-        if !route.narrowings().all(|narrowing| narrowing.is_readable(&question)) {
-            return refused(Denial::of_route(Cause::ValueType, route, None));
-        }
-        if let Some(failed) = route.conditions.iter().find(|one| !one.evaluate(&question, Stance::Plain).holds()) {
-            let cause = self.cause(failed, route, &question);
-            return refused(Denial::of_route(cause, route, Some(failed)));
-        }
-        match self.permit(route, &question) {
-            Ok(permit) => Decision::Allow(permit),
-            Err(refusal) => refused(Denial {
-                cause: Cause::Forbidden(refusal.reason),
-                document: Some(Arc::clone(&route.document)),
-                route: Some(Arc::clone(route)),
-                place: refusal.place,
-                condition: None,
-            }),
+        let known = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
+        match self.judge(route, captures, known, body) {
+            Ok(Some(permit)) => Decision::Allow(permit),
+            Ok(None) => Decision::NeedsBody,
+            Err(denial) => self.refused(denial, Some((route, captures)), caller),
         }
     }
 
-    fn permit(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Permit, Unforwardable> {
+    /// The permit; nothing where the body has to be read first.
+    fn judge(
+        &self,
+        route: &Arc<Route>,
+        captures: &Captures,
+        caller: &Caller<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Option<Permit>, Denial> {
+        let denied = |cause| Denial::of_route(cause, route, None);
+        if route.needs_token && !caller.principal.is_some_and(|principal| route.issuers.contains(principal.issuer.id)) {
+            return Err(denied(Cause::Unauthenticated));
+        }
+        let query = self.bound_values(route).map_err(|error| denied(error.cause()))?;
+        let question =
+            Question { captures, query: &query, headers: self.head.headers, body: &BodyValues::Unread, caller };
+        self.hold(route, &question)?;
+        let Some(rules) = &route.body else { return self.permit(route, &question).map(Some) };
+        // Reading happens last, after everything that needs no body.
+        let values = match (self.expected(route, body), body) {
+            (Err(error), _) => return Err(denied(error.cause())),
+            (Ok(Expected::Nothing), _) => BodyValues::Nothing,
+            (Ok(Expected::Whole), None) => return Ok(None),
+            (Ok(Expected::Whole), Some(body)) => rules.read(&self.head, body).map_err(|error| denied(error.cause()))?,
+        };
+        let question = Question { body: &values, ..question };
+        self.hold(route, &question)?;
+        self.permit(route, &question).map(Some)
+    }
+
+    /// Types and conditions: those that ask about the body once it was read, all others before.
+    fn hold(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<(), Denial> {
+        let before = matches!(question.body, BodyValues::Unread);
+        let due = |in_body: bool| route.body.is_none() || in_body != before;
+        if !route.typed.iter().filter(|typed| due(typed.source.is_in_body())).all(|typed| fits(typed, question)) {
+            return Err(Denial::of_route(Cause::ValueType, route, None));
+        }
+        if before && !route.narrowings().all(|narrowing| narrowing.is_readable(question)) {
+            return Err(Denial::of_route(Cause::ValueType, route, None));
+        }
+        let mut conditions = route.conditions.iter().filter(|one| route.body.is_none() || due(one.asks_body()));
+        match conditions.find(|one| !one.evaluate(question, Stance::Plain).holds()) {
+            None => Ok(()),
+            Some(failed) => Err(Denial::of_route(self.cause(failed, route, question), route, Some(failed))),
+        }
+    }
+
+    fn permit(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Permit, Denial> {
+        self.permitted(route, question).map_err(|refusal| Denial {
+            cause: Cause::Forbidden(refusal.reason),
+            document: Some(Arc::clone(&route.document)),
+            route: Some(Arc::clone(route)),
+            place: refusal.place,
+            condition: None,
+        })
+    }
+
+    fn permitted(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Permit, Unforwardable> {
         let effects = &route.effects;
         let facts = &self.policies.identity;
         let principal = question.caller.principal;
@@ -251,7 +291,8 @@ impl Placed<'_> {
         let none = Captures::default();
         let query = matched.map(|(route, _)| self.parameters(route, |_| true)).unwrap_or_default();
         let captures = matched.map_or(&none, |(_, captures)| captures);
-        let question = Question { captures, query: &query, headers: self.head.headers, caller };
+        let body = &BodyValues::Unread;
+        let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
         let (path, query) = (self.target.path(), self.target.query());
         let path_and_query =
             effects.plain_target(path, query).or_else(|_| Effects::unchanged_target(path, query)).ok()?;
@@ -265,66 +306,6 @@ impl Placed<'_> {
             headers: effects.headers_found(&question, facts),
             lifted: Vec::new(),
         })
-    }
-
-    /// The parameters that a route reads, after a check that every server reads those that are bound as policy does.
-    pub(in crate::policy) fn bound_values(&self, route: &Route) -> Result<Parameters<'_>, BoundError> {
-        route.bound_headers.check(self.head.headers)?;
-        let bound = route.bound_query.read(self.target.query())?;
-        let mut found = Parameters::new();
-        if route.query.iter().any(|read| read.bound.is_none()) {
-            found = self.parameters(route, |read| read.bound.is_none());
-        }
-        let differs: SmallVec<[usize; 2]> =
-            bound.values.iter().map(|(number, _)| *number).filter(|number| bound.wavers(*number)).collect();
-        for (number, text) in bound.values {
-            if let Some(index) = route.query.iter().position(|read| read.bound == Some(number)) {
-                found.push(Parameter { index, text: Some(text), differs: differs.contains(&number) });
-            }
-        }
-        Ok(found)
-    }
-
-    /// The parameters of those that a route reads, decoded.
-    fn parameters(&self, route: &Route, wanted: impl Fn(&ReadParameter) -> bool) -> Parameters<'_> {
-        let mut found = Parameters::new();
-        if route.query.is_empty() {
-            return found;
-        }
-        for parameter in self.target.query().into_iter().flat_map(parameters) {
-            if parameter.separator == Separator::Semicolon {
-                continue;
-            }
-            let name = decode(parameter.raw_name);
-            let read = route.query.iter().position(|read| read.name.as_bytes() == &*name && wanted(read));
-            if let Some(index) = read {
-                let raw = parameter.raw_value.unwrap_or_default();
-                let text = match decode(raw) {
-                    Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-                    Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-                };
-                found.push(Parameter { index, text, differs: raw.contains(';') });
-            }
-        }
-        found
-    }
-
-    /// Request values and claims that policies name, for records: `customer`, `query.ids`, `header.X-Tenant`,
-    /// `claim.tenant`, each with every value found.
-    pub fn values(&self, caller: &Caller<'_>) -> Vec<(String, serde_json::Value)> {
-        let mut values = Vec::new();
-        if let Outcome::Route(route, captures) | Outcome::Ambiguous { matched: Some((route, captures)), .. } =
-            &self.outcome
-        {
-            let host = route.host_capture.iter().zip(&captures.host);
-            for (name, captured) in route.captures.iter().zip(&captures.path).chain(host) {
-                if let Some(text) = captured.text() {
-                    values.push((name.to_string(), text.into()));
-                }
-            }
-        }
-        self.policies.named.values(self.target.query(), self.head.headers, caller.principal, &mut values);
-        values
     }
 }
 
@@ -344,21 +325,15 @@ impl Denial {
     }
 }
 
-fn cause_of(error: &BoundError) -> Cause {
-    match error {
-        BoundError::Escape(_)
-        | BoundError::MisspeltParameter(_)
-        | BoundError::AfterSemicolon(_)
-        | BoundError::NotText(_) => Cause::AmbiguousParameter,
-        BoundError::MisspeltHeader(_) | BoundError::HopByHop(_) => Cause::AmbiguousHeader,
-    }
-}
-
 /// Whether every value has its type. A capture's was asked when the route was found.
 pub(in crate::policy) fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
     match typed.source {
         ValueSource::Host { .. } | ValueSource::Capture { .. } => true,
-        ValueSource::Query { .. } | ValueSource::Header { .. } => {
+        ValueSource::Query { .. }
+        | ValueSource::Header { .. }
+        | ValueSource::Form { .. }
+        | ValueSource::Body { .. }
+        | ValueSource::Operation => {
             question.whole_texts(&typed.source).all(|text| text.is_some_and(|text| typed.kind.fits(text)))
         }
     }

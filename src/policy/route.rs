@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::HeaderValue;
 
 use crate::diagnostic::Place;
+use crate::policy::body::BodyRules;
 use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::compile::{ReadParameter, TypedValue};
 use crate::policy::condition::Condition;
@@ -62,6 +63,8 @@ pub struct Route {
     pub(in crate::policy) bound_query: BoundQuery,
     /// Headers that must not be spelt otherwise.
     pub(in crate::policy) bound_headers: BoundHeaders,
+    /// What it reads of bodies, if anything.
+    pub(in crate::policy) body: Option<BodyRules>,
     pub(in crate::policy) effects: Arc<Effects>,
 }
 

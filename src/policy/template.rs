@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::HeaderName;
 
+use crate::json::Pointer;
+
 /// A capture or request value, resolved against its route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) enum ValueSource {
@@ -23,7 +25,7 @@ pub(in crate::policy) enum ValueSource {
     Query {
         /// Position among the route's read parameters.
         index: usize,
-        /// As written.
+        /// As written, with the pointer where the value holds JSON.
         name: Box<str>,
     },
     /// A header.
@@ -33,9 +35,33 @@ pub(in crate::policy) enum ValueSource {
         /// As written.
         written: Box<str>,
     },
+    /// A parameter of a urlencoded body.
+    Form {
+        /// Position among the route's parameters of the body.
+        index: usize,
+        /// As written.
+        name: Box<str>,
+    },
+    /// A value in a JSON body.
+    Body {
+        /// Position among the route's pointers.
+        index: usize,
+        /// Where it stands.
+        pointer: Pointer,
+    },
+    /// The operation of a SOAP message.
+    Operation,
 }
 
 impl ValueSource {
+    /// Whether the value stands in the body of the request.
+    pub(in crate::policy) fn is_in_body(&self) -> bool {
+        match self {
+            Self::Form { .. } | Self::Body { .. } | Self::Operation => true,
+            Self::Host { .. } | Self::Capture { .. } | Self::Query { .. } | Self::Header { .. } => false,
+        }
+    }
+
     /// Whether the value is a credential, which neither records nor explanations show.
     pub(in crate::policy) fn is_credential(&self) -> bool {
         let Self::Header { name, .. } = self else { return false };
@@ -49,6 +75,9 @@ impl fmt::Display for ValueSource {
             Self::Host { name } | Self::Capture { name, .. } => f.write_str(name),
             Self::Query { name, .. } => write!(f, "query.{name}"),
             Self::Header { written, .. } => write!(f, "header.{written}"),
+            Self::Form { name, .. } => write!(f, "form.{name}"),
+            Self::Body { pointer, .. } => write!(f, "body.{pointer}"),
+            Self::Operation => f.write_str("soap.operation"),
         }
     }
 }

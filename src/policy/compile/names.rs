@@ -3,6 +3,8 @@
 use http::HeaderName;
 
 use crate::diagnostic::Place;
+use crate::json::Pointer;
+use crate::policy::body::BodyNames;
 use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::host::is_capture_name;
 use crate::policy::template::{Template, ValueSource};
@@ -34,6 +36,10 @@ pub(super) struct Names {
     pub(super) bound_headers: BoundHeaders,
     /// Captures that take part in a condition.
     pub(super) used: Vec<String>,
+    /// Values of the body.
+    pub(super) body: BodyNames,
+    /// The value of the body that was named first, and where.
+    pub(super) body_first: Option<(String, Place)>,
 }
 
 /// A query parameter that a route reads.
@@ -43,6 +49,8 @@ pub(in crate::policy) struct ReadParameter {
     pub(in crate::policy) name: Box<str>,
     /// Its number among the route's bound parameters: `require` names it, or `forward.query` sets it.
     pub(in crate::policy) bound: Option<usize>,
+    /// Where in the parameter's JSON the value stands; the whole text without.
+    pub(in crate::policy) pointer: Option<Pointer>,
 }
 
 /// What a value is used for.
@@ -97,10 +105,14 @@ impl Names {
         if let Some(name) = inner.strip_prefix("header.") {
             return self.header(name, used, place, report);
         }
-        if let Some(kind) = ["form.", "body.", "soap."].into_iter().find(|kind| inner.starts_with(kind)) {
-            let message = format!("`{{{inner}}}` is not supported yet: request bodies are not read");
-            report.wrong(place.clone(), message, format!("remove it; `{kind}` values need a later release"));
-            return None;
+        if let Some(name) = inner.strip_prefix("form.") {
+            return self.form(name, place, report);
+        }
+        if let Some(pointer) = inner.strip_prefix("body.") {
+            return self.body(pointer, place, report);
+        }
+        if let Some(name) = inner.strip_prefix("soap.") {
+            return self.soap(name, place, report);
         }
         if inner.starts_with("claim.") {
             let message = format!("`{{{inner}}}` is no value of the request");
@@ -111,16 +123,21 @@ impl Names {
     }
 
     fn parameter(&mut self, name: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
-        if name.contains('#') {
-            let message = format!("`query.{name}` is not supported yet: JSON inside query values is not read");
-            report.wrong(place.clone(), message, "remove it; JSON pointers need a later release");
-            return None;
-        }
+        let (name, pointer) = match name.split_once('#') {
+            None => (name, None),
+            Some((name, pointer)) => (name, Some(pointer_of(pointer, place, report)?)),
+        };
         if name.is_empty() {
             report.wrong(place.clone(), "a query parameter without a name", "write `query.NAME`");
             return None;
         }
-        let index = self.read(name);
+        if let Some(pointer) = pointer {
+            let name_and_pointer = format!("{name}#{pointer}").into();
+            let index = self.read(name, Some(&pointer));
+            self.bind(name);
+            return Some(ValueSource::Query { index, name: name_and_pointer });
+        }
+        let index = self.read(name, None);
         if used == Use::Condition {
             self.bind(name);
         }
@@ -128,20 +145,73 @@ impl Names {
     }
 
     /// The position of a parameter that is read.
-    fn read(&mut self, name: &str) -> usize {
-        self.query.iter().position(|known| *known.name == *name).unwrap_or_else(|| {
-            self.query.push(ReadParameter { name: name.into(), bound: None });
+    fn read(&mut self, name: &str, pointer: Option<&Pointer>) -> usize {
+        let known = |known: &ReadParameter| *known.name == *name && known.pointer.as_ref() == pointer;
+        self.query.iter().position(known).unwrap_or_else(|| {
+            let bound = self.query.iter().find(|known| *known.name == *name).and_then(|known| known.bound);
+            self.query.push(ReadParameter { name: name.into(), bound, pointer: pointer.cloned() });
             self.query.len() - 1
         })
     }
 
     /// Binds a parameter: what servers may read as it must be spelt exactly so.
     pub(super) fn bind(&mut self, name: &str) {
-        let index = self.read(name);
         let number = self.bound_query.bind(name);
-        if let Some(known) = self.query.get_mut(index) {
+        if !self.query.iter().any(|known| *known.name == *name) {
+            self.read(name, None);
+        }
+        for known in self.query.iter_mut().filter(|known| *known.name == *name) {
             known.bound = Some(number);
         }
+    }
+
+    /// `{form.NAME}`. Whatever it is used for, it is bound: what servers may read as it must be spelt exactly so.
+    fn form(&mut self, name: &str, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        if name.is_empty() {
+            report.wrong(place.clone(), "a form parameter without a name", "write `form.NAME`");
+            return None;
+        }
+        self.one_kind(&format!("form.{name}"), place, report)?;
+        Some(ValueSource::Form { index: self.body.form.bind(name), name: name.into() })
+    }
+
+    /// `{body./pointer}`.
+    fn body(&mut self, written: &str, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        let pointer = pointer_of(written, place, report)?;
+        self.one_kind(&format!("body.{written}"), place, report)?;
+        let known = self.body.json.iter().position(|known| *known == pointer);
+        let index = known.unwrap_or_else(|| {
+            self.body.json.push(pointer.clone());
+            self.body.json.len() - 1
+        });
+        Some(ValueSource::Body { index, pointer })
+    }
+
+    /// `{soap.operation}`.
+    fn soap(&mut self, name: &str, place: &Place, report: &mut Report) -> Option<ValueSource> {
+        if name != "operation" {
+            report.unknown(place.clone(), "request value", &format!("soap.{name}"), ["soap.operation"]);
+            return None;
+        }
+        self.one_kind("soap.operation", place, report)?;
+        self.body.soap = true;
+        Some(ValueSource::Operation)
+    }
+
+    /// A body is urlencoded, JSON or XML: one route reads one of them.
+    fn one_kind(&mut self, named: &str, place: &Place, report: &mut Report) -> Option<()> {
+        let kind = |named: &str| named.split_once('.').map(|(kind, _)| kind.to_owned());
+        let (first, other) = self.body_first.get_or_insert_with(|| (named.to_owned(), place.clone()));
+        if kind(first) == kind(named) {
+            return Some(());
+        }
+        let message = format!("`{{{named}}}` and `{{{first}}}` cannot both have a value: a body is of one kind");
+        if let Some(found) = report.error(place.clone(), message) {
+            let help =
+                "name values of one kind of body in a route: urlencoded (`form.`), JSON (`body.`) or XML (`soap.`)";
+            found.help(help).related(other.clone(), "the other one");
+        }
+        None
     }
 
     fn header(&mut self, written: &str, used: Use, place: &Place, report: &mut Report) -> Option<ValueSource> {
@@ -199,6 +269,17 @@ impl Names {
     fn note(&mut self, name: &str, used: Use) {
         if used == Use::Condition {
             self.used.push(name.to_owned());
+        }
+    }
+}
+
+/// A JSON pointer, or a report of what is wrong with it.
+fn pointer_of(written: &str, place: &Place, report: &mut Report) -> Option<Pointer> {
+    match Pointer::parse(written) {
+        Ok(pointer) => Some(pointer),
+        Err(error) => {
+            report.wrong(place.clone(), format!("`{written}` is not a JSON pointer"), error.to_string());
+            None
         }
     }
 }

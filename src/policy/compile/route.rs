@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::{Place, Span};
 use crate::document::{Mapping, Node};
+use crate::policy::body::BodyRules;
 use crate::policy::condition::Condition;
 use crate::policy::route::{Route, RouteId};
 use crate::policy::routing::{MethodSet, PathPattern};
@@ -122,15 +123,9 @@ impl Routes<'_> {
             report: self.report,
         }
         .effects();
-        if let Some((first, second)) = names.bound_query.indistinguishable() {
-            let message = format!("many servers read the parameters `{first}` and `{second}` as one");
-            self.report.wrong(
-                at(source, node.head()),
-                message,
-                "no request with either would pass: name only one of them",
-            );
-        }
+        let body = self.body(node, &mut names);
         let (pattern, methods) = (pattern?, methods?);
+        self.bodiless(&methods, &names);
         if needs_token {
             self.unbound(map, &pattern, &names);
         }
@@ -151,9 +146,23 @@ impl Routes<'_> {
             query: names.query.clone().into(),
             bound_query: names.bound_query.clone(),
             bound_headers: names.bound_headers.clone(),
+            body,
             effects: Arc::new(effects),
         };
         Some((route, pattern, methods, names))
+    }
+
+    /// What the route reads of bodies, after everything else was named. Reports parameters that exclude each other.
+    fn body(&mut self, node: &Node, names: &mut Names) -> Option<BodyRules> {
+        let form_parameters = self.draft.document.quirks.form_parameters;
+        let body = std::mem::take(&mut names.body).rules(&mut names.bound_query, form_parameters);
+        let in_body = body.as_ref().and_then(BodyRules::indistinguishable);
+        if let Some((first, second)) = names.bound_query.indistinguishable().or(in_body) {
+            let message = format!("many servers read the parameters `{first}` and `{second}` as one");
+            let help = "no request with either would pass: name only one of them";
+            self.report.wrong(at(self.draft.source, node.head()), message, help);
+        }
+        body
     }
 
     /// The pattern, base path joined with exactly one slash.
@@ -298,6 +307,15 @@ impl Routes<'_> {
                     "remove it, or ask for something of a token",
                 );
             }
+        }
+    }
+
+    /// Warns of values of a body that no request of the route has.
+    fn bodiless(&mut self, methods: &MethodSet, names: &Names) {
+        let Some((named, place)) = &names.body_first else { return };
+        if methods.names().all(|method| ["GET", "HEAD", "OPTIONS"].contains(&method)) {
+            let message = format!("`{{{named}}}` never has a value: requests with these methods have no body");
+            self.report.warning(place.clone(), message, "name a value of the query, or another method");
         }
     }
 
