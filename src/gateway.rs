@@ -7,6 +7,7 @@ mod client_address;
 mod connection;
 mod exchange;
 pub(crate) mod framing;
+mod inspect;
 pub(crate) mod own;
 
 use std::rc::Rc;
@@ -21,6 +22,8 @@ pub use self::answer::Answer;
 use self::answer::Content;
 pub use self::connection::{Connection, Tls};
 use self::exchange::Exchange;
+pub(crate) use self::inspect::Budget;
+use self::inspect::Inspected;
 use crate::authn;
 use crate::policy::{Caller, Decision, Head, Needs, Permit, Placed};
 use crate::principal::Principal;
@@ -35,6 +38,7 @@ use crate::upstream::{self, ClientBody, Purpose};
 pub struct Worker {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) drain: CancellationToken,
+    pub(crate) inspected: Arc<Budget>,
 }
 
 /// Answers one request, whatever it is. The request counts as begun when this returns, before the future is polled.
@@ -95,15 +99,15 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     let authenticated = authenticate(exchange, &placed, &head.headers).await;
 
     // 6: whether this may pass. From here on only a permit leads further.
-    let permit = authorize(exchange, &placed, authenticated)?;
+    let (permit, body) = authorize(exchange, &placed, authenticated, body).await?;
     drop(placed);
-    exchange.check_length(&permit, body.size_hint().exact())?;
+    exchange.check_length(&permit, body.length())?;
     exchange.reserve()?;
 
     // 7 is for rate limits. 8: forward, stream.
     let facts = exchange.facts(&authority, purpose)?;
     let call = exchange.call(&permit);
-    let request = Request::from_parts(head, ClientBody::Incoming(body));
+    let request = Request::from_parts(head, body);
     let answered = snapshot.upstreams.forward(permit, request, &facts).await;
     exchange.returned(call, answered)
     // 9 happens when the exchange is dropped, whatever became of it.
@@ -143,18 +147,19 @@ async fn authenticate(
 }
 
 /// Step 6. Under `mode: observe` a refusal is recorded and the request passes all the same.
-fn authorize(
+async fn authorize(
     exchange: &mut Exchange,
     placed: &Placed<'_>,
     authenticated: Result<Option<Arc<Principal>>, authn::Failure>,
-) -> Result<Permit, Refusal> {
+    body: Incoming,
+) -> Result<(Permit, ClientBody), Refusal> {
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(failure) => {
             let refusal = Refusal::Token(failure);
             let Some((permit, would)) = placed.unauthenticated(refusal.status()) else { return Err(refusal) };
             exchange.observed(&permit, would, &refusal);
-            return Ok(permit);
+            return Ok((permit, body.into()));
         }
     };
     let connection = Arc::clone(&exchange.connection);
@@ -165,15 +170,41 @@ fn authorize(
         now: exchange.now,
     };
     let begin = exchange.record.begin_step();
-    let decision = placed.decide(&caller);
+    let (decision, body, read) = match placed.decide(&caller) {
+        Decision::NeedsBody => inspect(exchange, placed, &caller, body).await?,
+        decision => (decision, body.into(), None),
+    };
     exchange.record.decision = exchange.record.end_step(begin);
-    exchange.decided(&decision, || placed.values(&caller));
+    exchange.decided(&decision, || match &read {
+        Some(read) => placed.values_with_body(&caller, read),
+        None => placed.values(&caller),
+    });
     match decision {
-        Decision::Allow(permit) | Decision::Observed(permit, _) => Ok(permit),
+        Decision::Allow(permit) | Decision::Observed(permit, _) => Ok((permit, body)),
         Decision::NeedsBody => Err(Refusal::Inconsistent),
         Decision::Deny(denial) => {
-            exchange.explain(|| placed.explain(&caller).to_string());
+            exchange.explain(|| match &read {
+                Some(read) => placed.explain_with_body(&caller, read).to_string(),
+                None => placed.explain(&caller).to_string(),
+            });
             Err(Refusal::Denied(Box::new(denial)))
         }
     }
+}
+
+/// Reads the body that a decision asked for, and decides. The bytes forwarded are the bytes that were decided on.
+async fn inspect(
+    exchange: &Exchange,
+    placed: &Placed<'_>,
+    caller: &Caller<'_>,
+    body: Incoming,
+) -> Result<(Decision, ClientBody, Option<Bytes>), Refusal> {
+    let limits = &exchange.snapshot.config.limits;
+    Ok(match inspect::read(body, limits, &exchange.worker.inspected).await? {
+        Inspected::Whole(bytes, trailers) => {
+            let decision = placed.decide_with_body(caller, &bytes);
+            (decision, ClientBody::read(bytes.clone(), trailers), Some(bytes))
+        }
+        Inspected::Unread(why, body) => (placed.decide_unread(caller, why), body, None),
+    })
 }

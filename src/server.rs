@@ -92,11 +92,13 @@ pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
         drain: CancellationToken::new(),
         workers: Vec::with_capacity(count),
     };
+    let inspected = Arc::new(gateway::Budget::default());
     for (number, sockets) in sockets.into_iter().enumerate() {
         let shared = Shared {
             snapshots: Arc::clone(snapshots),
             census: Arc::clone(&running.census),
             drain: running.drain.clone(),
+            inspected: Arc::clone(&inspected),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
         running.workers.push(thread.spawn(move || run(shared, sockets))?);
@@ -145,6 +147,7 @@ struct Shared {
     snapshots: Arc<Snapshots>,
     census: Arc<Census>,
     drain: CancellationToken,
+    inspected: Arc<gateway::Budget>,
 }
 
 /// One worker thread's own state.
@@ -167,7 +170,11 @@ fn run(shared: Shared, sockets: Vec<Socket>) {
 
 async fn work(shared: Shared, sockets: Vec<Socket>) {
     let connections = TaskTracker::new();
-    let gateway = Rc::new(gateway::Worker { snapshots: Arc::clone(&shared.snapshots), drain: shared.drain.clone() });
+    let gateway = Rc::new(gateway::Worker {
+        snapshots: Arc::clone(&shared.snapshots),
+        drain: shared.drain.clone(),
+        inspected: Arc::clone(&shared.inspected),
+    });
     let worker = Rc::new(Worker { shared, connections, gateway });
     for socket in sockets {
         let accepting = accept(Rc::clone(&worker), socket);

@@ -130,11 +130,11 @@ pub(crate) fn only_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use http::Request;
 
-    fn limits() -> Limits {
+    pub(in crate::gateway) fn limits() -> Limits {
         Limits {
             connections: 1,
             connections_per_address: 1,

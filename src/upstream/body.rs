@@ -11,8 +11,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::BUFFER;
 use super::failure::{RequestFault, ResponseFault};
 use super::pool::Lease;
 use super::request_headers::TrailerRules;
@@ -23,8 +25,23 @@ use super::response_headers;
 pub enum ClientBody {
     /// Streaming in from the client.
     Incoming(Incoming),
-    /// Already read (an inspected body): these bytes and nothing else.
-    Read(Bytes),
+    /// Read already, at least its beginning, because policy asked about it.
+    Begun(Begun),
+}
+
+/// A body that somebody has begun to read: these bytes first, unchanged.
+#[derive(Debug)]
+pub struct Begun {
+    pieces: SmallVec<[Bytes; 2]>,
+    rest: Rest,
+}
+
+/// What follows them.
+#[derive(Debug)]
+enum Rest {
+    Nothing,
+    Trailers(HeaderMap),
+    Incoming(Incoming),
 }
 
 impl From<Incoming> for ClientBody {
@@ -34,27 +51,77 @@ impl From<Incoming> for ClientBody {
 }
 
 impl ClientBody {
+    /// A body that was read to its end.
+    pub fn read(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
+        let rest = trailers.and_then(unless_empty).map_or(Rest::Nothing, Rest::Trailers);
+        Self::Begun(Begun { pieces: SmallVec::from_iter([bytes]), rest })
+    }
+
+    /// A body of which these pieces were read and the rest is still to come.
+    pub fn begun(pieces: [Bytes; 2], rest: Incoming) -> Self {
+        Self::Begun(Begun { pieces: pieces.into(), rest: Rest::Incoming(rest) })
+    }
+
     /// Whether there is nothing to send.
     pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Incoming(body) => body.is_end_stream(),
-            Self::Read(bytes) => bytes.is_empty(),
+            Self::Begun(begun) => begun.is_empty(),
         }
     }
 
     /// The exact length where it is known before the body has been read.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         match self {
             Self::Incoming(body) => body.size_hint().exact(),
-            Self::Read(bytes) => u64::try_from(bytes.len()).ok(),
+            Self::Begun(begun) => begun.length(),
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self {
             Self::Incoming(body) => Pin::new(body).poll_frame(cx),
-            Self::Read(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Read(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Begun(begun) => begun.poll_frame(cx),
+        }
+    }
+}
+
+impl Begun {
+    fn is_empty(&self) -> bool {
+        let over = match &self.rest {
+            Rest::Nothing => true,
+            Rest::Trailers(_) => false,
+            Rest::Incoming(body) => body.is_end_stream(),
+        };
+        over && self.pieces.iter().all(Bytes::is_empty)
+    }
+
+    fn length(&self) -> Option<u64> {
+        let rest = match &self.rest {
+            Rest::Nothing => 0,
+            // Trailers need chunks.
+            Rest::Trailers(_) => return None,
+            Rest::Incoming(body) => body.size_hint().exact()?,
+        };
+        let read: usize = self.pieces.iter().map(Bytes::len).sum();
+        u64::try_from(read).ok()?.checked_add(rest)
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(piece) = self.pieces.iter_mut().find(|piece| !piece.is_empty()) {
+            // No more at once than is buffered of a stream.
+            let next = piece.split_to(piece.len().min(BUFFER));
+            if piece.is_empty() {
+                *piece = Bytes::new();
+            }
+            return Poll::Ready(Some(Ok(Frame::data(next))));
+        }
+        match &mut self.rest {
+            Rest::Incoming(body) => Pin::new(body).poll_frame(cx),
+            rest => match std::mem::replace(rest, Rest::Nothing) {
+                Rest::Trailers(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Rest::Nothing | Rest::Incoming(_) => Poll::Ready(None),
+            },
         }
     }
 }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod http2;
