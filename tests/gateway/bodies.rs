@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::support::http2::Http2;
 use super::support::world::{Gateway, World};
 
-const POLICY: &str = r#"
+const POLICY: &str = r"
 version: 1
 policy: api
 hosts: [api.test]
@@ -18,7 +18,7 @@ routes:
   - {path: /query, methods: [POST], require: {token: none, request: {query.kind: ping}}}
   - {path: /mine, methods: [POST], require: {scope: write, request: {body./kind: ping}}}
   - {path: /watched, methods: [POST], mode: observe, require: {token: none, request: {body./kind: ping}}}
-"#;
+";
 
 fn world() -> World {
     World::new().policies(&[POLICY])
@@ -55,6 +55,11 @@ fn fields<'f>(path: &'f str, content_type: &'f str) -> [(&'f str, &'f [u8]); 5] 
 fn http2(gateway: &Gateway) -> Http2 {
     let config = std::sync::Arc::new(gateway.authority.client(&["h2"], None));
     Http2::over(super::support::client::Client::tls(gateway.secure(), config, "api.test").expect("a handshake"))
+}
+
+fn halves(text: &str) -> [&str; 2] {
+    let (first, second) = text.split_at(text.len() / 2);
+    [first, second]
 }
 
 /// JSON of a length.
@@ -133,7 +138,7 @@ fn a_body_beyond_the_limit_is_refused_before_it_is_sent() {
     let gateway = world().limit("inspected_body: 64KiB").start();
     let fitting = long(64 * 1024);
     assert_eq!(gateway.client().ask(post("/json", "", &fitting)).status(), 200);
-    assert_eq!(gateway.client().ask(chunked("/json", &[&fitting[..999], &fitting[999..]], "")).status(), 200);
+    assert_eq!(gateway.client().ask(chunked("/json", &halves(&fitting), "")).status(), 200);
     assert_eq!(gateway.upstream.requests().len(), 2);
 
     // Announced: refused by its head alone, without having been asked for.
@@ -147,14 +152,24 @@ fn a_body_beyond_the_limit_is_refused_before_it_is_sent() {
         "POST /json HTTP/1.1\r\nHost: api.test\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     client.send(begin).send(format!("10001\r\n{fitting} "));
     assert_eq!(client.receive().status(), 413);
+    assert_eq!(gateway.upstream.requests().len(), 2, "nothing of the others arrived");
+    gateway.upstream.assert_sound();
+}
+
+#[test]
+fn a_body_of_http_2_beyond_the_limit_is_refused() {
+    let gateway = world().limit("inspected_body: 16KiB").start();
     let mut client = http2(&gateway);
     let stream = client.begin(&fields("/json", "application/json"));
-    for _ in 0..5 {
+    for _ in 0..2 {
         client.data(stream, &[b' '; 16_000], false);
     }
     assert_eq!(client.outcome(stream).status, Some(413));
-    assert_eq!(gateway.upstream.requests().len(), 2, "nothing of the others arrived");
-    gateway.upstream.assert_sound();
+    let mut announced = fields("/json", "application/json").to_vec();
+    announced.push(("content-length", b"16385"));
+    let stream = client.begin(&announced);
+    assert_eq!(client.outcome(stream).status, Some(413), "before any of it is sent");
+    gateway.upstream.assert_silent();
 }
 
 #[test]
@@ -188,7 +203,7 @@ fn a_client_that_leaves_while_it_is_read_gives_its_room_back() {
          Content-Length: 65536\r\n\r\n",
     );
     assert_eq!(first.receive().status(), 100);
-    first.send(&body[..1000]);
+    first.send("{\"kind\":");
     drop(first);
     gateway.wait_for_the_last_connection();
     gateway.upstream.assert_silent();
@@ -263,7 +278,7 @@ fn what_is_only_observed_is_forwarded_whatever_its_body_is() {
         watch(&gateway, chunked("/watched", &[body], ""), body, would);
     }
     watch(&gateway, post("/watched", "", &large), &large, Some(413));
-    watch(&gateway, chunked("/watched", &[&large[..50_000], &large[50_000..]], ""), &large, Some(413));
+    watch(&gateway, chunked("/watched", &halves(&large), ""), &large, Some(413));
     watch(&gateway, post("/watched", "Content-Encoding: x\r\n", "{}"), "{}", Some(415));
     // Somebody else has the room.
     let mut other = gateway.client();
@@ -274,7 +289,7 @@ fn what_is_only_observed_is_forwarded_whatever_its_body_is() {
     assert_eq!(other.receive().status(), 100);
     let middling = long(20_000);
     watch(&gateway, post("/watched", "", &middling), &middling, Some(503));
-    watch(&gateway, chunked("/watched", &[&middling[..1], &middling[1..]], ""), &middling, Some(503));
+    watch(&gateway, chunked("/watched", &halves(&middling), ""), &middling, Some(503));
     drop(other);
     gateway.wait_for_the_last_connection();
     let seen = gateway.upstream.requests();

@@ -153,8 +153,9 @@ impl Placed<'_> {
                 seen.note(&route.place, &format!("route `{}`", route.name), Side::Reached);
                 let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
                 seen.token(route, &decision);
-                if let Ok(query) = self.bound_values(route) {
-                    let question = Question { captures, query: &query, headers: self.head.headers, caller };
+                if let (Ok(query), Ok(read)) = (self.bound_values(route), self.body_values(route, body)) {
+                    let body = &read;
+                    let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
                     seen.route(route, &question, &decision);
                 }
             }
