@@ -645,3 +645,52 @@ fn a_bound_token_needs_the_certificate_that_it_names() {
         outcome("{name: t, request: {url: \"https://a/\", certificate: {thumbprint: short}}, expect: deny}");
     assert!(code == 2 && stderr.contains("`short` is not a thumbprint"), "{stderr}");
 }
+
+const BODIES: &str = r#"
+version: 1
+policy: a
+hosts: [a.example.com]
+upstream: a
+issuers: [kusy]
+routes:
+  - name: batch
+    path: /batch
+    methods: [POST]
+    params: {body./id: int}
+    require: {client: app, subject: "{body./owner}", request: {body./kind: [a, b]}}
+"#;
+
+#[test]
+fn bodies_are_read_for_tests_as_the_gateway_reads_them() {
+    let case = |who: &str, body: &str, kind: &str, expect: &str| {
+        format!(
+            "  - {{name: t, as: {{issuer: kusy, sub: me, client_id: {who}}}, request: {{method: POST, url: \"https://a.example.com/batch\", headers: {{Content-Type: {kind}}}, body: '{body}'}}, expect: {expect}}}\n"
+        )
+    };
+    let (good, json) = (r#"{"owner":"me","kind":"a","id":1}"#, "application/json");
+    let tests = [
+        case("app", good, json, "allow"),
+        case("app", r#"{"owner":"me","kind":"b","id":1}"#, json, "allow"),
+        case("app", r#"{"owner":"you","kind":"a","id":1}"#, json, "{deny: subject}"),
+        case("app", r#"{"owner":"me","kind":"c","id":1}"#, json, "{deny: request}"),
+        case("app", r#"{"owner":"me","kind":"a","id":"x"}"#, json, "{deny: value-type}"),
+        case("other", good, json, "{deny: client}"),
+        case("app", r#"{"owner":"me","owner":"you"}"#, json, "{deny: body}"),
+        case("app", good, "text/csv", "{status: 415}"),
+        case("app", &format!(r#"{{"owner":"me","x":"{}"}}"#, "a".repeat(2 << 20)), json, "{deny: body-too-large}"),
+    ];
+    let loaded = texts(BODIES, &format!("version: 1\ntests:\n{}", tests.concat()));
+    let mut suite = Suite::read(&loaded).unwrap();
+    let examined = suite.examine(&loaded, Questions { coverage: true, mutants: true });
+    assert_eq!(examined.report.failures(), 0, "{}", examined.report.to_text(None));
+    let coverage = examined.coverage.as_ref().unwrap();
+    assert_eq!(coverage.unseen().count(), 0, "{}", coverage.to_text(None));
+    let survivors = |suite: &Suite| -> Vec<String> {
+        let mutation = Mutation::of(suite, &loaded);
+        let survived = mutation.mutants.iter().filter(|(_, fate)| *fate == Fate::Survived);
+        survived.map(|(mutant, _)| mutant.change.clone()).collect()
+    };
+    assert_eq!(survivors(&suite), ["`client_credentials: bypass`"]);
+    suite.cases.remove(2);
+    assert_eq!(survivors(&suite), ["`client_credentials: bypass`", "no `subject`"]);
+}

@@ -4,7 +4,7 @@
 //! there as they do among all routes: so that a thousand routes cost no more than one. What is not killed that way is
 //! tried once more with everything, unless nothing else can have changed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,22 +42,8 @@ pub struct Mutation {
 impl Mutation {
     /// Tries every mutant. All tests have to pass against the policies as they are.
     pub fn of(suite: &Suite, loaded: &Loaded) -> Self {
-        let mut ignored = Diagnostics::new();
-        let documents: Vec<_> = loaded
-            .documents
-            .iter()
-            .filter_map(|source| Some((Arc::clone(source), parse(source, &mut ignored)?)))
-            .collect();
-        let issuers: Vec<_> = loaded.rules.iter().map(|rules| &*rules.identity().name).collect();
-        let made: Vec<_> = documents
-            .iter()
-            .enumerate()
-            .flat_map(|(number, (source, node))| {
-                mutants(node, source, &issuers).into_iter().map(move |mutant| (number, mutant))
-            })
-            .collect();
-        let bench =
-            Bench { suite, loaded, reached: reached(suite, loaded, &documents), documents, alone: Mutex::default() };
+        let bench = Bench::new(suite, loaded);
+        let made = bench.mutants();
         let fates = bench.fates(&made);
         let mut mutants: Vec<_> = made.into_iter().map(|(_, mutant)| mutant).zip(fates).collect();
         mutants.retain(|(_, fate)| *fate != Fate::Invalid);
@@ -138,6 +124,8 @@ struct Alone<'b> {
     policies: Option<Policies>,
     /// The tests that come out there as they do among all.
     cases: Vec<&'b Case>,
+    /// These are all that reach one of the routes.
+    complete: bool,
 }
 
 /// The tests under every document.
@@ -168,25 +156,40 @@ fn names(document: &Node) -> (Option<String>, Vec<String>) {
 }
 
 impl<'b> Bench<'b> {
+    fn new(suite: &'b Suite, loaded: &'b Loaded) -> Self {
+        let mut ignored = Diagnostics::new();
+        let parsed = loaded.documents.iter();
+        let parsed = parsed.filter_map(|source| Some((Arc::clone(source), parse(source, &mut ignored)?)));
+        let documents: Vec<_> = parsed.collect();
+        Self { suite, loaded, reached: reached(suite, loaded, &documents), documents, alone: Mutex::default() }
+    }
+
+    /// Every mutant with the position of its document.
+    fn mutants(&self) -> Vec<(usize, Mutant)> {
+        let issuers: Vec<_> = self.loaded.rules.iter().map(|rules| &*rules.identity().name).collect();
+        let documents = self.documents.iter().enumerate();
+        let made = documents.map(|(number, (source, node))| (number, mutants(node, source, &issuers)));
+        made.flat_map(|(number, mutants)| mutants.into_iter().map(move |mutant| (number, mutant))).collect()
+    }
+
     /// What becomes of every mutant, on all cores.
     fn fates(&self, made: &[(usize, Mutant)]) -> Vec<Fate> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
-            while let Some((document, mutant)) = made.get(next.fetch_add(1, Ordering::Relaxed)) {
-                found.push((std::ptr::from_ref(mutant).addr(), self.fate(*document, mutant)));
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some((document, mutant)) = made.get(number) else { return found };
+                found.push((number, self.fate(*document, mutant)));
             }
-            found
         };
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let found: HashMap<usize, Fate> = std::thread::scope(|scope| {
+        let found: BTreeMap<usize, Fate> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
         });
         // A mutant that could not be tried to the end counts as one that no test has noticed.
-        made.iter()
-            .map(|(_, mutant)| found.get(&std::ptr::from_ref(mutant).addr()).copied().unwrap_or(Fate::Survived))
-            .collect()
+        (0..made.len()).map(|number| found.get(&number).copied().unwrap_or(Fate::Survived)).collect()
     }
 
     fn fate(&self, document: usize, mutant: &Mutant) -> Fate {
@@ -195,6 +198,11 @@ impl<'b> Bench<'b> {
         {
             return fate;
         }
+        self.fate_among_all(document, mutant)
+    }
+
+    /// What becomes of a mutant that is tried with everything.
+    fn fate_among_all(&self, document: usize, mutant: &Mutant) -> Fate {
         let Some(changed) = self.documents.get(document).and_then(|(_, node)| mutant.of(node)) else {
             return Fate::Invalid;
         };
@@ -236,15 +244,19 @@ impl<'b> Bench<'b> {
         }
         let (source, node) = self.documents.get(document)?;
         let policies = only_routes(node, routes).and_then(|node| self.loaded.compiled(&[(source, &node)]));
-        let reaching = self.reached.get(document)?.iter();
-        let reaching = reaching.filter(|(route, _)| route.is_none_or(|route| routes.contains(&route)));
-        let cases = match &policies {
-            Some(policies) => {
-                reaching.map(|(_, case)| *case).filter(|case| case.passes(self.loaded, policies)).collect()
+        let mut made = Alone { policies: None, cases: Vec::new(), complete: true };
+        for (route, case) in self.reached.get(document)? {
+            if route.is_some_and(|route| !routes.contains(&route)) {
+                continue;
             }
-            None => Vec::new(),
-        };
-        let made = Arc::new(Alone { policies, cases });
+            if policies.as_ref().is_some_and(|policies| case.passes(self.loaded, policies)) {
+                made.cases.push(case);
+            } else {
+                made.complete &= route.is_none();
+            }
+        }
+        made.policies = policies;
+        let made = Arc::new(made);
         self.alone.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::clone(&made));
         Some(made)
     }
@@ -277,5 +289,92 @@ fn only_asks(operator: Operator) -> bool {
         | Operator::Observe
         | Operator::DropHost
         | Operator::DropEffect => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Documents that share a host, with a catch-all, second readings and one path in two routes.
+    const POLICIES: [&str; 2] = [
+        r#"
+version: 1
+policy: a
+hosts: [a.example.com]
+upstream: a
+issuers: [kusy]
+require: {scope: all}
+routes:
+  - {path: "/a/{owner}", methods: [GET], params: {owner: alnum}, require: {subject: "{owner}", any_of: [{client: c}, {client: d}]}}
+  - {path: "/a/{owner}", methods: [PUT, DELETE], params: {owner: alnum}, require: {scope: write, not: {client: d}}}
+  - {path: "/a/status", methods: [GET], require: public}
+  - {path: "/b/{id}/Archive", methods: ["POST"], params: {id: int}, require: {scope: {all_of: [all, write]}}}
+"#,
+        r#"
+version: 1
+policy: b
+hosts: [a.example.com]
+upstream: a
+issuers: [kusy]
+routes:
+  - {path: "/{*rest}", methods: "*", require: {scope: admin}}
+  - {path: "/list", methods: [GET], require: authenticated, narrow: {query.client: client}}
+"#,
+    ];
+    const TESTS: &str = r"
+version: 1
+personas:
+  c: {issuer: kusy, sub: me, client_id: c, scope: all write}
+  d: {issuer: kusy, sub: me, client_id: d, scope: all write}
+  admin: {issuer: kusy, sub: root, client_id: root, scope: admin}
+tests:
+  - {name: own, as: c, request: GET https://a.example.com/a/me, expect: allow}
+  - {name: own otherwise, as: d, request: GET https://a.example.com/a/me, expect: allow}
+  - {name: foreign, as: c, request: GET https://a.example.com/a/you, expect: {deny: subject}}
+  - {name: other client, as: admin, request: GET https://a.example.com/a/root, expect: {deny: scope}}
+  - {name: put, as: c, request: PUT https://a.example.com/a/me, expect: allow}
+  - {name: delete, as: c, request: DELETE https://a.example.com/a/me, expect: allow}
+  - {name: not d, as: d, request: PUT https://a.example.com/a/me, expect: {deny: not}}
+  - {name: misfit, as: c, request: GET https://a.example.com/a/m-e, expect: {deny: no-route}}
+  - {name: method, as: c, request: POST https://a.example.com/a/me, expect: {deny: method}}
+  - {name: status, request: GET https://a.example.com/a/status, expect: allow}
+  - {name: archive, as: c, request: POST https://a.example.com/b/7/Archive, expect: allow}
+  - {name: spelling, as: c, request: POST https://a.example.com/b/7/archive, expect: {deny: ambiguous-path}}
+  - {name: slash, as: c, request: POST https://a.example.com/b/7/Archive/, expect: {deny: ambiguous-path}}
+  - {name: rest, as: admin, request: PATCH https://a.example.com/x/y, expect: allow}
+  - {name: no rest, as: c, request: GET https://a.example.com/x/y, expect: {deny: scope}}
+  - {name: list, as: c, request: GET https://a.example.com/list, expect: {allow: {query: client=c}}}
+  - {name: foreign list, as: c, request: GET https://a.example.com/list?client=d, expect: {deny: narrow}}
+  - {name: nobody, request: GET https://a.example.com/list, expect: {status: 401}}
+";
+
+    #[test]
+    fn a_mutant_has_the_same_fate_alone_and_among_all() {
+        let source = |path: &str, text: &str| Arc::new(Source { path: path.into(), text: text.to_owned() });
+        let documents = POLICIES.map(|text| source(&format!("{}.yaml", text.len()), text));
+        let tests = [source("a.test.yaml", TESTS)];
+        let config = crate::trial::sketched(crate::config::Config::empty("torwart.yaml".into()), &documents, &tests);
+        let loaded = Loaded::of(config, &documents, &tests).unwrap_or_else(|found| panic!("{}", found.render())).0;
+        let all = Suite::read(&loaded).unwrap().cases.len();
+        let (mut alone, mut fates) = (0, [0; 4]);
+        // With all tests, and without every third.
+        for left_out in 0..4 {
+            let mut suite = Suite::read(&loaded).unwrap();
+            let mut number = 0..all;
+            suite.cases.retain(|_| left_out == 3 || number.next().is_some_and(|number| number % 3 != left_out));
+            assert_eq!(suite.run(&loaded).failures(), 0, "{}", suite.run(&loaded).to_text(None));
+            let bench = Bench::new(&suite, &loaded);
+            for (document, mutant) in bench.mutants() {
+                let whole = bench.fate_among_all(document, &mutant);
+                fates[whole as usize] += 1;
+                let routes = mutant.reach.routes().map(<[usize]>::to_vec);
+                if let Some(fate) = routes.and_then(|routes| bench.fate_alone(document, &mutant, &routes)) {
+                    assert_eq!(fate, whole, "{}: {}", mutant.place, mutant.change);
+                    alone += 1;
+                }
+            }
+        }
+        assert!(alone > 50 && fates.iter().all(|count| *count > 3), "{alone} {fates:?}");
     }
 }

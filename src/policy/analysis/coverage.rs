@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::diagnostic::Place;
+use crate::policy::body::BodyValues;
 use crate::policy::condition::{Condition, Test};
 use crate::policy::decision::{Decision, Reason};
 use crate::policy::evaluate::{Question, Stance};
@@ -205,7 +206,10 @@ impl Seen {
             unfit.for_each(|typed| self.note(&route.place, &type_of(&typed.source), Side::Refused));
             return;
         }
-        let failed = route.conditions.iter().find(|one| !one.evaluate(question, Stance::Plain).holds());
+        // Where the body was not read, what asks about it was not asked.
+        let unread = route.body.is_some() && matches!(question.body, BodyValues::Unread);
+        let mut asked = route.conditions.iter().filter(|one| !unread || !one.asks_body());
+        let failed = asked.find(|one| !one.evaluate(question, Stance::Plain).holds());
         match (failed, refused) {
             (None, None) => route.conditions.iter().for_each(|one| self.condition(one, question, Stance::Plain)),
             // What has no token, or an ambiguous value, is refused whatever the conditions say.

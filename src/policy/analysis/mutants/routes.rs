@@ -57,7 +57,7 @@ impl Maker<'_> {
             self.require(node, &at);
         }
         self.reaching(Reach::Shape(alike.clone()), |maker| maker.types(map, path));
-        self.reaching(Reach::All, |maker| maker.methods(map, path));
+        self.methods(map, path, &alike);
         if needs_token {
             self.client_credentials(document, map, path);
             self.reaching(Reach::Shape(alike.clone()), |maker| maker.issuers(map, path));
@@ -73,26 +73,31 @@ impl Maker<'_> {
         }
     }
 
-    fn methods(&mut self, map: &Mapping, path: &[usize]) {
+    /// A request of a method that goes is refused with 405 as long as the path has others; without the route it may be for
+    /// any other.
+    fn methods(&mut self, map: &Mapping, path: &[usize], alike: &[usize]) {
         let Some((at, node)) = entry(map, path, "methods") else { return };
+        let shape = || Reach::Shape(alike.to_vec());
         match node.list() {
             [] => {
                 let others = ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
                 let word = |word: &&str| Node::made(Value::Text((*word).to_owned()), node.span);
                 for kept in [&["GET"][..], &others] {
-                    let list = kept.iter().map(word).collect();
+                    let list = Edit::Replace(Value::List(kept.iter().map(word).collect()));
                     let change = format!("only {}", kept.join(", "));
-                    self.add(Operator::DropMethod, &at, change, Edit::Replace(Value::List(list)));
+                    self.reaching(shape(), |maker| maker.add(Operator::DropMethod, &at, change, list));
                 }
             }
             [only] => {
                 let route = At { path: path.to_vec(), span: only.span };
-                self.add(Operator::DropMethod, &route, format!("no {}", shown(only)), Edit::Remove);
+                let change = format!("no {}", shown(only));
+                self.reaching(Reach::All, |maker| maker.add(Operator::DropMethod, &route, change, Edit::Remove));
             }
             list => {
                 for (number, method) in list.iter().enumerate() {
                     let at = At { path: child(&at.path, number), span: method.span };
-                    self.add(Operator::DropMethod, &at, format!("no {}", shown(method)), Edit::Remove);
+                    let change = format!("no {}", shown(method));
+                    self.reaching(shape(), |maker| maker.add(Operator::DropMethod, &at, change, Edit::Remove));
                 }
             }
         }
