@@ -25,6 +25,7 @@ use self::exchange::Exchange;
 pub(crate) use self::inspect::Budget;
 use self::inspect::Inspected;
 use crate::authn;
+use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Head, Needs, Permit, Placed};
 use crate::principal::Principal;
 use crate::response::Refusal;
@@ -200,7 +201,13 @@ async fn inspect(
     body: Incoming,
 ) -> Result<(Decision, ClientBody, Option<Bytes>), Refusal> {
     let limits = &exchange.snapshot.config.limits;
-    Ok(match inspect::read(body, limits, &exchange.worker.inspected).await? {
+    let inspected = inspect::read(body, limits, &exchange.worker.inspected).await?;
+    // A client may take its time: what has expired by now was valid only when the request began.
+    let expired = caller.principal.is_some_and(|principal| principal.valid_until() < Timestamp::now());
+    if expired && !placed.observes() {
+        return Err(Refusal::Token(authn::Fault::Expired.into()));
+    }
+    Ok(match inspected {
         Inspected::Whole(bytes, trailers) => {
             let decision = placed.decide_with_body(caller, &bytes);
             (decision, ClientBody::read(bytes.clone(), trailers), Some(bytes))

@@ -30,6 +30,9 @@ routes:
       subject: "{customer}"
       network: [10.0.0.0/8]
       claim: {level: {equals: 3}}
+  - path: /batch
+    methods: [POST]
+    require: {organization: {all_of: ["{body./items/*/id}", "{body./*}"]}}
   - path: /{*rest}
     methods: [GET]
     unbound: [rest]
@@ -90,4 +93,46 @@ fn an_allowed_request_is_placed_and_decided_without_an_allocation() {
     let rewritten = arrive("/%69ndex.html");
     let counted = measure(|| assert!(matches!(ask(&rewritten), Decision::Allow(_))));
     assert!(counted.count_total > 0, "allocations are counted at all");
+}
+
+/// A body of a mebibyte made of these pieces.
+fn body(begin: &str, piece: impl Fn(usize) -> String, end: &str) -> Vec<u8> {
+    let mut body = begin.to_owned();
+    for number in 0.. {
+        let next = piece(number);
+        if body.len() + next.len() + end.len() > 1 << 20 {
+            break;
+        }
+        body += &next;
+    }
+    (body + end).into_bytes()
+}
+
+#[test]
+fn what_is_kept_of_a_body_is_in_proportion_to_it_and_little_for_an_honest_one() {
+    let (policies, principal) = (policies(), principal());
+    let authority = Authority::parse("api.example.com", Scheme::Https).unwrap_or_else(|error| unreachable!("{error}"));
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    let head = Head { has_body: true, ..Head::new("POST", &authority, "/batch", &headers) };
+    let placed = policies.place(&head).unwrap_or_else(|error| unreachable!("{error}"));
+    let caller =
+        Caller { principal: Some(&principal), address: None, certificate: None, now: Timestamp(1_800_000_000) };
+    assert!(matches!(placed.decide(&caller), Decision::NeedsBody));
+    for (about, body, times) in [
+        ("values", body("[", |_| "0,".to_owned(), "0]"), 12),
+        ("keys", body("{", |number| format!("\"{number:x}\":0,"), "\"\":0}"), 4),
+        ("escapes", body("[", |_| "\"\\n\",".to_owned(), "0]"), 12),
+        ("lists in lists", body("[", |_| "[[[]]],".to_owned(), "0]"), 12),
+        (
+            "an honest batch",
+            body("{\"items\":[", |_| format!("{{\"id\":\"{ALICE}\",\"note\":\"some text\"}},"), "{}]}"),
+            1,
+        ),
+    ] {
+        let counted =
+            measure(|| assert!(matches!(placed.decide_with_body(&caller, &body), Decision::Deny(_)), "{about}"));
+        let most = counted.bytes_max;
+        assert!(most <= times * body.len() as u64, "{about}: {most} bytes for {}", body.len());
+    }
 }

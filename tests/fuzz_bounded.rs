@@ -34,10 +34,67 @@ fn run(name: &str, body: fn(&[u8]), inputs: usize) {
 }
 
 /// Pieces that mean something to some reader.
-const PIECES: [&str; 40] = [
-    "/", "//", ".", "..", "%2e", "%2F", "%5C", "%3B", "%25", "%252F", "%253b", "%2561", "%00", "%u0041", ";", "&", "=",
-    "?", "#", "[", "]", "+", " ", "admin", "ADMIN", "action", "list", "delete", "\"", "{", "}", ":", ",", "\n", "null",
-    "-1", "1e999", "\u{e4}", "Bearer ", "\\",
+const PIECES: [&str; 60] = [
+    "/",
+    "//",
+    ".",
+    "..",
+    "%2e",
+    "%2F",
+    "%5C",
+    "%3B",
+    "%25",
+    "%252F",
+    "%253b",
+    "%2561",
+    "%00",
+    "%u0041",
+    ";",
+    "&",
+    "=",
+    "?",
+    "#",
+    "[",
+    "]",
+    "+",
+    " ",
+    "admin",
+    "ADMIN",
+    "action",
+    "list",
+    "delete",
+    "\"",
+    "{",
+    "}",
+    ":",
+    ",",
+    "\n",
+    "null",
+    "-1",
+    "1e999",
+    "\u{e4}",
+    "Bearer ",
+    "\\",
+    "\"org\":",
+    "\"ORG\":1",
+    "\"o\\u0072g\":",
+    "[{}]",
+    "*",
+    "\\u0000",
+    "\u{feff}",
+    "action=",
+    "%41ction",
+    "Action[]=x",
+    "<",
+    ">",
+    "</",
+    "/>",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "<!DOCTYPE a>",
+    "<Body>",
 ];
 
 fn mutated(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
@@ -104,6 +161,21 @@ fn authorization_headers_yield_at_most_one_token() {
 #[test]
 fn tokens_are_read_strictly() {
     run("token", bodies::token, 10_000);
+}
+
+#[test]
+fn json_has_one_value_where_a_pointer_leads() {
+    run("json_pointer", bodies::json_pointer, 20_000);
+}
+
+#[test]
+fn forms_are_read_as_every_server_reads_them() {
+    run("form", bodies::form, 10_000);
+}
+
+#[test]
+fn messages_have_one_operation() {
+    run("xml", bodies::xml, 10_000);
 }
 
 #[test]

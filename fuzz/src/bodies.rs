@@ -13,6 +13,7 @@ use torwart::policy::{
     Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::IssuerId;
+use torwart::soap;
 use torwart::target::method::{Override, overriding};
 use torwart::target::quirks::{Charset, EmptySegments, Quirks, Server};
 use torwart::target::{Authority, PathRules, Scheme, Target, fold, query as parameters, split_absolute};
@@ -164,6 +165,160 @@ fn compile(text: &str) -> (Option<Policies>, torwart::diagnostic::Diagnostics) {
         files: &|_: &Path| Ok("secret".to_owned()),
     };
     Policies::compile(&[source], &surroundings)
+}
+
+/// A pointer in the first line, a document in the others: what is found is what a tree has there, however a reader treats
+/// keys that come twice or differ in case.
+pub fn json_pointer(input: &[u8]) {
+    let Some(at) = input.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(pointer) = json::Pointer::parse(&String::from_utf8_lossy(&input[..at])) else { return };
+    assert_eq!(json::Pointer::parse(pointer.as_str()).as_ref(), Ok(&pointer));
+    let document = &input[at + 1..];
+    let Ok(values) = json::scan(document, &[&pointer]) else { return };
+    let found: Vec<_> = values.of(0).collect();
+    let text = str::from_utf8(document).expect("what is read is UTF-8");
+    let tree = match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(tree) => tree,
+        // Numbers beyond those of 64 bits are no values for either.
+        Err(error) => return assert!(error.to_string().contains("out of range"), "{error}: {text}"),
+    };
+    assert!(json::object(format!("{{\"x\":{text}}}").as_bytes()).is_ok(), "{text}");
+    let (mut exact, mut lax) = (Vec::new(), Vec::new());
+    descend(&tree, pointer.as_str(), false, &mut exact);
+    descend(&tree, pointer.as_str(), true, &mut lax);
+    assert_eq!(exact, lax, "a reader without case finds something else in {text}");
+    // Beside these only values that are missing or no text may have been found.
+    let texts: Vec<_> = found.iter().flatten().map(|text| (*text).to_owned()).collect();
+    assert_eq!(texts, exact.iter().flatten().cloned().collect::<Vec<_>>(), "{text}");
+    assert!(found.len() >= exact.len(), "{text}");
+}
+
+/// What a pointer finds in a tree; without case where `lax`.
+fn descend(tree: &serde_json::Value, pointer: &str, lax: bool, found: &mut Vec<Option<String>>) {
+    use serde_json::Value;
+    let Some(rest) = pointer.strip_prefix('/') else {
+        found.push(match tree {
+            Value::String(text) => Some(text.clone()),
+            // A float that is written without a fraction is an integer that 64 bits do not hold.
+            Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+            _ => None,
+        });
+        return;
+    };
+    let (step, behind) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let key = step.replace("~1", "/").replace("~0", "~");
+    match tree {
+        Value::Array(items) if step == "*" => items.iter().for_each(|item| descend(item, behind, lax, found)),
+        Value::Array(items) => {
+            let position = key.parse::<usize>().ok().filter(|position| position.to_string() == key);
+            if let Some(item) = position.and_then(|position| items.get(position)) {
+                descend(item, behind, lax, found);
+            }
+        }
+        Value::Object(members) if step != "*" => {
+            let same = |name: &str| *name == key || (lax && fold::fold_text(name) == fold::fold_text(&key));
+            members.iter().filter(|(name, _)| same(name)).for_each(|(_, value)| descend(value, behind, lax, found));
+        }
+        _ => {}
+    }
+}
+
+/// A urlencoded body: where it is allowed, a bound parameter has the allowed value for every server, and one that is
+/// bound in the query stands in no body.
+pub fn form(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let named = |name: &str| -> Vec<String> {
+        php(&text).chain(semicolons(&text)).filter(|(found, _)| found == name).map(|(_, value)| value).collect()
+    };
+    if allowed_with_body("/form", "application/x-www-form-urlencoded", input) {
+        assert!(named("action").iter().all(|value| value == "list"), "{text}");
+        assert!(!named("action").is_empty(), "{text}");
+    }
+    if allowed_with_body("/bound?action=list", "application/x-www-form-urlencoded", input) {
+        assert!(named("action").is_empty(), "{text}");
+    }
+    assert!(!allowed_with_body("/form?Action[]=list", "application/x-www-form-urlencoded", input));
+    assert!(!allowed_with_body("/bound?action=list", "multipart/form-data; boundary=x", input) || input.is_empty());
+}
+
+/// A SOAP message: a reader that takes anything for XML finds the same operation, and nothing is in it that parsers
+/// resolve in ways of their own.
+pub fn xml(input: &[u8]) {
+    let Ok(message) = soap::read(input) else { return };
+    let text = str::from_utf8(input).expect("what is read is UTF-8");
+    assert_eq!(lax_operation(text), Some(message.operation), "{text}");
+    assert!(!text.contains("<!DOCTYPE") || text.contains("<!--") || text.contains("<![CDATA["), "{text}");
+    let passes = allowed_with_body("/soap", "text/xml", input);
+    assert_eq!(passes, message.operation == "GetOrder" && message.agrees_with_itself(), "{text}");
+}
+
+/// The local name of the first element in an element named `Body` that is a child of the first one.
+fn lax_operation(text: &str) -> Option<&str> {
+    let (mut rest, mut depth, mut in_body) = (text, 0_usize, false);
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at..];
+        let skipped = [("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>")].into_iter().find_map(|(begin, end)| {
+            rest.strip_prefix(begin).map(|inside| inside.split_once(end).map(|(_, after)| after))
+        });
+        if let Some(after) = skipped {
+            rest = after?;
+            continue;
+        }
+        let mut quote = None;
+        let end = rest.char_indices().find(|(_, character)| match (quote, character) {
+            (None, '"' | '\'') => {
+                quote = Some(*character);
+                false
+            }
+            (Some(open), character) => {
+                quote = quote.filter(|_| open != *character);
+                false
+            }
+            (None, character) => *character == '>',
+        });
+        let (tag, after) = rest.split_at(end?.0);
+        rest = after;
+        if tag.starts_with("</") {
+            depth = depth.checked_sub(1)?;
+            continue;
+        }
+        let name = tag[1..].split([' ', '\t', '\r', '\n', '/']).next()?;
+        let local = name.rsplit(':').next()?;
+        if in_body {
+            return Some(local);
+        }
+        in_body = depth == 1 && local == "Body";
+        depth += usize::from(!tag.ends_with('/'));
+    }
+    None
+}
+
+/// Whether a request with this body passes without a token.
+fn allowed_with_body(raw_target: &str, content_type: &str, body: &[u8]) -> bool {
+    static TABLE: OnceLock<Policies> = OnceLock::new();
+    let policies = TABLE.get_or_init(|| {
+        let (policies, problems) = compile(concat!(
+            "version: 1\npolicy: bodies\nhosts: ['*']\nupstream: api\nissuers: [one]\nroutes:\n",
+            "  - {path: /form, methods: [POST], require: {token: none, request: {form.action: list}}}\n",
+            "  - {path: /bound, methods: [POST], require: {token: none, request: {query.action: list}}}\n",
+            "  - {path: /soap, methods: [POST], require: {token: none, request: {soap.operation: GetOrder}}}\n",
+        ));
+        policies.unwrap_or_else(|| panic!("{}", problems.render()))
+    });
+    let authority = Authority::parse("api.example.com", Scheme::Https).expect("a host");
+    let content_type = HeaderValue::from_str(content_type).expect("a value");
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("content-type"), content_type)]);
+    let head = Head { has_body: true, ..Head::new("POST", &authority, raw_target, &headers) };
+    let Ok(placed) = policies.place(&head) else { return false };
+    let decision = match placed.decide(&nobody()) {
+        Decision::NeedsBody => placed.decide_with_body(&nobody(), body),
+        decision => decision,
+    };
+    match decision {
+        Decision::Allow(_) => true,
+        Decision::Deny(_) => false,
+        Decision::Observed(..) | Decision::NeedsBody => panic!("nothing is observed, and the body was read"),
+    }
 }
 
 /// Anything but `/admin` is public, and `/list` only lists.

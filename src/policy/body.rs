@@ -5,7 +5,7 @@ mod media_type;
 
 use std::borrow::Cow;
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use serde_json::Value;
 
 use crate::json::{self, Pointer};
@@ -14,12 +14,14 @@ use crate::policy::bound::{BoundError, BoundHeaders, BoundQuery};
 use crate::policy::decision::Cause;
 use crate::policy::template::ValueSource;
 use crate::soap;
-use crate::target::quirks::FormParameters;
+use crate::target::method::{Override, overriding};
+use crate::target::quirks::{FormParameters, MethodOverride, Quirks};
 
 use media_type::MediaType;
 
-/// How many values of one name a record keeps.
+/// How many values of one name a record keeps, and how many bytes of them.
 const RECORDED: usize = 1000;
+const RECORDED_BYTES: usize = 64 * 1024;
 
 /// What a route reads of bodies.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub(in crate::policy) struct BodyRules {
     kind: Kind,
     /// Headers that say what a body is, and must not be spelt otherwise beside one.
     headers: BoundHeaders,
+    /// What the server makes of parameters that name another method.
+    method_override: MethodOverride,
 }
 
 #[derive(Debug)]
@@ -103,6 +107,9 @@ pub(in crate::policy) enum BodyError {
     /// 400: no SOAP message with one meaning.
     #[error("the body is refused: {0}")]
     Soap(soap::Fault),
+    /// 400: a parameter of the body asks the server for another method.
+    #[error("the body names a second method")]
+    MethodOverride,
     /// 400: an action beside the message asks for another operation than the message.
     #[error("the operation `{0}` is not the one of `SOAPAction` or `action`")]
     OtherAction(Box<str>),
@@ -116,7 +123,7 @@ impl BodyError {
             Self::NoType | Self::OtherType(_) | Self::Multipart | Self::Encoded | Self::NotUtf8 => {
                 Cause::UnreadableBody
             }
-            Self::Json(_) | Self::Soap(_) | Self::OtherAction(_) => Cause::Body,
+            Self::Json(_) | Self::Soap(_) | Self::MethodOverride | Self::OtherAction(_) => Cause::Body,
         }
     }
 }
@@ -124,8 +131,8 @@ impl BodyError {
 impl BodyNames {
     /// What the route reads. `query` are the query parameters that it binds; where servers may mix those with the
     /// parameters of a form, neither may stand where the other belongs.
-    pub(in crate::policy) fn rules(self, query: &mut BoundQuery, parameters: FormParameters) -> Option<BodyRules> {
-        let mixed = parameters == FormParameters::Mixed;
+    pub(in crate::policy) fn rules(self, query: &mut BoundQuery, quirks: &Quirks) -> Option<BodyRules> {
+        let mixed = quirks.form_parameters == FormParameters::Mixed;
         let mut headers = BoundHeaders::default();
         headers.bind(&header::CONTENT_TYPE);
         headers.bind(&header::CONTENT_ENCODING);
@@ -148,7 +155,7 @@ impl BodyNames {
         } else {
             return None;
         };
-        Some(BodyRules { kind, headers })
+        Some(BodyRules { kind, headers, method_override: quirks.method_override })
     }
 }
 
@@ -202,6 +209,9 @@ impl BodyRules {
                     return Err(BodyError::NotUtf8);
                 }
                 let found = names.read(Some(text))?;
+                if self.method_override != MethodOverride::Ignore && overrides(head.method, text) {
+                    return Err(BodyError::MethodOverride);
+                }
                 let differs: Vec<_> = found.values.iter().map(|(number, _)| found.wavers(*number)).collect();
                 let values = found.values.into_iter().zip(differs);
                 Ok(BodyValues::Form(values.map(|((number, text), differs)| (number, text, differs)).collect()))
@@ -232,22 +242,17 @@ impl BodyRules {
 /// One value as text, several as a list, none not at all; more than anybody reads are only counted.
 pub(in crate::policy) fn recorded<'v>(texts: impl Iterator<Item = Option<&'v str>>) -> Option<Value> {
     let mut kept = Vec::new();
-    let mut count = 0_usize;
+    let (mut count, mut bytes) = (0_usize, 0_usize);
     for text in texts {
-        count += 1;
-        if count <= RECORDED {
+        (count, bytes) = (count + 1, bytes.saturating_add(text.map_or(0, str::len)));
+        if count <= RECORDED && bytes <= RECORDED_BYTES {
             kept.push(text.map_or(Value::Null, Value::from));
         }
     }
-    match kept.pop() {
-        None => None,
-        Some(only) if kept.is_empty() => Some(only),
-        Some(_) if count > RECORDED => Some(serde_json::json!({ "count": count })),
-        Some(last) => {
-            kept.push(last);
-            Some(Value::Array(kept))
-        }
+    if count > kept.len() {
+        return Some(serde_json::json!({ "count": count }));
     }
+    if count == 1 { kept.pop() } else { Some(Value::Array(kept)).filter(|_| count > 0) }
 }
 
 /// The operation of a message, which nothing beside it contradicts.
@@ -263,6 +268,11 @@ fn operation<'b>(head: &Head<'_>, body: &'b [u8]) -> Result<&'b str, BodyError> 
     // Of several fields a server reads one, or a list of all.
     let several = head.headers.get_all(soap_action()).iter().nth(1).is_some();
     if agrees && !several { Ok(message.operation) } else { Err(BodyError::OtherAction(message.operation.into())) }
+}
+
+/// Whether a form names another method than the request's, as those do that browsers cannot send otherwise.
+fn overrides(method: &str, form: &str) -> bool {
+    !matches!(overriding(method, &HeaderMap::new(), Some(form)), Override::Absent | Override::Same)
 }
 
 fn soap_action() -> HeaderName {

@@ -177,7 +177,7 @@ impl<'q> QueryValues<'q> {
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
         };
         self.values.push((number, value));
-        if raw.contains(';') {
+        if raw.contains(';') && !self.wavering.contains(&number) {
             self.wavering.push(number);
         }
         Some(())

@@ -18,6 +18,10 @@ use crate::policy::table::Outcome;
 use crate::policy::template::Template;
 use crate::principal::{ClaimPath, Principal};
 
+/// How many values of a template are shown, and how many characters of each.
+const SHOWN: usize = 50;
+const LONGEST: usize = 500;
+
 /// The explanation of one decision.
 #[derive(Debug, Clone)]
 pub struct Explanation {
@@ -233,7 +237,12 @@ fn values(template: &Template, question: &Question<'_>) -> String {
     if template.source.is_in_body() && matches!(question.body, BodyValues::Unread) {
         return format!("{template} was not read");
     }
-    let found: Vec<_> = question.texts(template).map(|text| text.unwrap_or("(no text)").to_owned()).collect();
+    let mut texts = question.texts(template).map(|text| text.map_or_else(|| "(no text)".to_owned(), shortened));
+    let mut found: Vec<_> = texts.by_ref().take(SHOWN).collect();
+    let more = texts.count();
+    if more > 0 {
+        found.push(format!("and {more} more"));
+    }
     if found.is_empty() { format!("{template} has no value") } else { format!("{template} is {}", found.join(", ")) }
 }
 
@@ -248,6 +257,14 @@ fn narrowed(narrowing: &Narrowing, principal: &Principal, question: &Question<'_
         format!("{own}; {{query.{name}}} is not sent")
     } else {
         format!("{own}; {{query.{name}}} is {}", sent.join(", "))
+    }
+}
+
+/// A text that people can read at a glance.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

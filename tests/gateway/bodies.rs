@@ -1,6 +1,7 @@
 //! Bodies that policy asks about: read within their limits, forwarded byte for byte, refused before anything is sent.
 
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
@@ -316,4 +317,23 @@ fn records_keep_what_was_read() {
     assert_eq!(records[0]["values"]["body./kind"], "pong");
     assert_eq!(records[1]["values"]["form.kind"], serde_json::json!(["ping", "pong"]));
     assert_eq!(records[2]["reason"], "body");
+}
+
+#[test]
+fn a_token_that_expires_while_the_body_is_awaited_is_refused() {
+    let gateway = world().issuer("    leeway: 0s\n").start();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let expires = now() + 2;
+    let token = gateway.token(&serde_json::json!({"scope": "write", "exp": expires}));
+    let mut client = gateway.client();
+    let head = format!(
+        "POST /mine HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Expect: 100-continue\r\nContent-Length: 15\r\n\r\n"
+    );
+    assert_eq!(client.ask(&head).status(), 100);
+    while now() <= expires {
+        std::thread::yield_now();
+    }
+    assert_eq!(client.ask("{\"kind\":\"ping\"}").status(), 401);
+    gateway.upstream.assert_silent();
 }

@@ -154,8 +154,7 @@ impl Routes<'_> {
 
     /// What the route reads of bodies, after everything else was named. Reports parameters that exclude each other.
     fn body(&mut self, node: &Node, names: &mut Names) -> Option<BodyRules> {
-        let form_parameters = self.draft.document.quirks.form_parameters;
-        let body = std::mem::take(&mut names.body).rules(&mut names.bound_query, form_parameters);
+        let body = std::mem::take(&mut names.body).rules(&mut names.bound_query, &self.draft.document.quirks);
         let in_body = body.as_ref().and_then(BodyRules::indistinguishable);
         if let Some((first, second)) = names.bound_query.indistinguishable().or(in_body) {
             let message = format!("many servers read the parameters `{first}` and `{second}` as one");
