@@ -411,7 +411,7 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
     if everything((path, patterns, BTreeSet::new()), &entry.quirks, rules, &mut seen).is_none() {
         return "400".to_owned();
     }
-    let mut values: BTreeMap<usize, BTreeSet<Segment>> = BTreeMap::new();
+    let mut values = Values::default();
     for (path, patterns, done) in &seen {
         if !done.is_superset(&always) {
             continue;
@@ -424,7 +424,7 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
         }
         for number in 0..entry.pattern.captures().len() {
             let value = captures.get(&number).cloned().unwrap_or_default();
-            values.entry(number).or_default().insert(fold(&value));
+            values.add(number, value, done.contains(&ReadingKind::Case));
         }
     }
     let mut said = entry.id.0.to_string();
@@ -432,11 +432,32 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
         let value = captures.get(&number).cloned().unwrap_or_default();
         let folds =
             entry.quirks.case == Reading::Unknown && entry.types[number] != Some(ValueType::Uuid) && !folded(&value);
-        let wavers = if values[&number].len() > 1 || folds { "~" } else { "" };
+        let wavers = if values.differ(number) || folds { "~" } else { "" };
         let value = if value.is_empty() { "-".to_owned() } else { written(&value) };
         said += &[" ", &capture.name, wavers, "=", &value].concat();
     }
     said
+}
+
+/// What servers read in captures.
+#[derive(Default)]
+struct Values {
+    folded: BTreeMap<usize, BTreeSet<Segment>>,
+    /// Servers that keep the letters have to agree on them, too.
+    exact: BTreeMap<usize, BTreeSet<Segment>>,
+}
+
+impl Values {
+    fn add(&mut self, capture: usize, value: Segment, without_case: bool) {
+        self.folded.entry(capture).or_default().insert(fold(&value));
+        if !without_case {
+            self.exact.entry(capture).or_default().insert(value);
+        }
+    }
+
+    fn differ(&self, capture: usize) -> bool {
+        [&self.folded, &self.exact].iter().any(|read| read.get(&capture).is_some_and(|values| values.len() > 1))
+    }
 }
 
 /// Whether a capture's value is not of its type.
@@ -670,6 +691,16 @@ proptest! {
             }
         }
     }
+}
+
+/// A server that decodes twice reads `//a/A` and so the second capture as `A`, which others read as `a`.
+#[test]
+fn captures_that_readings_tell_apart_by_case_alone_waver() {
+    let entries = vec![super::entry(0, "GET /{c0}/{c1}/{*r}", Quirks::default())];
+    let target = Target::parse("/%252F/a/A", PathRules::default()).unwrap();
+    let (router, _) = Router::build(entries.clone());
+    assert_eq!(super::ask(&router, "GET /%252F/a/A"), "0 c0~=%2F c1~=a r~=A");
+    assert_eq!(answer(&entries, "GET", &target), "0 c0~=%2F c1~=a r~=A");
 }
 
 /// A case asks both routers several times, so a quarter of the usual number is tried.
