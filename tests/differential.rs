@@ -23,6 +23,8 @@ mod dice;
 mod engine;
 #[path = "differential/generate.rs"]
 mod generate;
+#[path = "differential/narrow.rs"]
+mod narrow;
 #[path = "differential/paths.rs"]
 mod paths;
 #[path = "differential/reference.rs"]
@@ -78,7 +80,7 @@ fn the_engine_answers_as_the_language_says() {
 }
 
 /// Every answer that has to occur.
-const EVERYTHING: [&str; 28] = [
+const EVERYTHING: [&str; 29] = [
     "allow",
     "allow lifted",
     "issuer",
@@ -91,6 +93,7 @@ const EVERYTHING: [&str; 28] = [
     "permission",
     "global",
     "organization",
+    "narrow",
     "subject",
     "claim",
     "request",

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
+use super::narrow::Narrowing;
 use super::values::{Values, fits};
 use super::world::{Certificate, ISSUERS, Issuer, Person};
 
@@ -42,8 +43,18 @@ pub(crate) struct Situation<'s> {
 }
 
 /// The reason of the refusal, or nothing. `requires` are those of document and route.
-pub(crate) fn refusal(requires: &[&Value], mode: &Value, situation: Situation<'_>) -> Option<&'static str> {
+pub(crate) fn refusal(
+    requires: &[&Value],
+    narrow: &[Narrowing<'_>],
+    mode: &Value,
+    situation: Situation<'_>,
+) -> Option<&'static str> {
     let mut failed = Vec::new();
+    if let Some(person) = situation.person
+        && !narrow.iter().all(|narrowing| narrowing.holds(person, situation.values))
+    {
+        failed.push("narrow");
+    }
     if mode == "deny" && situation.person.is_some_and(|person| person.flow != "user") {
         failed.push("flow");
     }

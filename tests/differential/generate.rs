@@ -236,6 +236,9 @@ fn route(
         if dice.chance(25) {
             route.insert("client_credentials".into(), mode(dice));
         }
+        if dice.chance(20) {
+            narrow(dice, &mut route);
+        }
         if dice.chance(10) && !bypasses && route.get("client_credentials").is_none_or(Value::is_null) {
             route.insert("issuers".into(), json!(issuers(dice)));
         }
@@ -253,6 +256,17 @@ fn route(
         route.insert("forward".into(), forward(dice, &names, base));
     }
     Value::Object(route)
+}
+
+/// Keeps a parameter, unless it has a type, which not every style goes with.
+fn narrow(dice: &mut Dice, route: &mut Map<String, Value>) {
+    let name = dice.pick(&["query.org_uid", "query.ids[]", "query.r"]);
+    if route.get("params").is_none_or(|params| params.get(name).is_none()) {
+        let to = dice.pick(&["organizations", "organizations", "subject", "client", "permissions"]);
+        let style = dice.pick(&["repeat", "comma", "json"]);
+        let value = if dice.chance(40) { json!(to) } else { json!({"to": to, "style": style}) };
+        route.insert("narrow".into(), json!({name: value}));
+    }
 }
 
 fn params(dice: &mut Dice, names: &Names) -> Value {
@@ -633,7 +647,10 @@ fn query(dice: &mut Dice, texts: &[&str]) -> Option<String> {
             "",
         ];
         let name = if dice.chance(8) { dice.pick(&odd) } else { name };
+        let own = dice.pick(texts);
+        let json = [format!("[%22{own}%22]"), format!("%5b%22{own}%22,%22a%22]"), "[]".to_owned(), "{".to_owned()];
         let value = match dice.roll(25) {
+            1..=3 => &dice.pick(&json),
             0 => dice.pick(&["a%20b", "a+b", "%C3%A4", "%ff", "%", "%u0041", "%00", "1;r=2", "x=y", "GET", "POST"]),
             _ => dice.pick(texts),
         };

@@ -588,9 +588,10 @@ impl<T: Type> Table<T> {
             return ambiguous();
         }
         let complete = seen.iter().filter(|(_, _, done)| done.is_superset(&always));
-        let different: BTreeSet<_> = complete.map(|(path, version, _)| (path, version)).collect();
-        let mut values: BTreeMap<usize, BTreeSet<Segment>> = BTreeMap::new();
-        for (path, version) in different {
+        let different: BTreeSet<_> =
+            complete.map(|(path, version, done)| (path, version, done.contains(&ReadingKind::Case))).collect();
+        let mut values = Values::default();
+        for (path, version, folds) in different {
             let found = best(&versions.all[*version], path);
             let found: Vec<_> = found.into_iter().filter(|(index, _)| takes(*index)).collect();
             let [(again, captures)] = found.as_slice() else { return ambiguous() };
@@ -599,12 +600,12 @@ impl<T: Type> Table<T> {
             }
             for number in 0..entry.types.len() {
                 let value = captures.get(&number).cloned().unwrap_or_default();
-                values.entry(number).or_default().insert(fold(&value));
+                values.add(number, value, folds);
             }
         }
         let wavers = |number: usize, value: &Segment| {
             let is_uuid = entry.types[number].as_ref().is_some_and(Type::is_uuid);
-            values[&number].len() > 1 || entry.quirks.case == Reading::Unknown && !is_uuid && !folded(value)
+            values.differ(number) || entry.quirks.case == Reading::Unknown && !is_uuid && !folded(value)
         };
         Found::Route(*index, captured(&wavers))
     }
@@ -654,6 +655,27 @@ fn nameless(pattern: &Segments) -> Segments {
         other => *other,
     };
     pattern.iter().map(|segment| segment.iter().map(atom).collect()).collect()
+}
+
+/// What servers read in captures.
+#[derive(Default)]
+struct Values {
+    folded: BTreeMap<usize, BTreeSet<Segment>>,
+    /// Servers that keep the letters have to agree on them, too.
+    exact: BTreeMap<usize, BTreeSet<Segment>>,
+}
+
+impl Values {
+    fn add(&mut self, capture: usize, value: Segment, without_case: bool) {
+        self.folded.entry(capture).or_default().insert(fold(&value));
+        if !without_case {
+            self.exact.entry(capture).or_default().insert(value);
+        }
+    }
+
+    fn differ(&self, capture: usize) -> bool {
+        [&self.folded, &self.exact].iter().any(|read| read.get(&capture).is_some_and(|values| values.len() > 1))
+    }
 }
 
 /// Whether a capture's value is not of its type.

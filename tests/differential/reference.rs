@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use super::conditions::{Situation, find, lifted, list, one_or_many, refusal};
+use super::narrow::narrowings;
 use super::paths::{Captured, Entry, Found, Rules, Table, Type, canonical, captures_of};
 use super::values::{Values, ambiguous_headers, ambiguous_query, decoded, fits, fold, fold_header, pieces};
 use super::world::{Answer, Forwarded, ISSUERS, Person, Refusal, Request, Sender, World};
@@ -314,7 +315,9 @@ impl<'w> Asked<'w> {
         let requires: Vec<&Value> =
             [&place.document["require"], &place.route["require"]].into_iter().skip(usize::from(!token)).collect();
         let forward = forward_of(place.document, Some(place.route));
-        let (parameters, headers) = bound(&requires, &forward);
+        let narrow = narrowings(place.route);
+        let (mut parameters, headers) = bound(&requires, &forward);
+        parameters.extend(narrow.iter().filter_map(|one| one.name.strip_prefix("query.")).map(str::to_owned));
         if ambiguous_headers(&self.request.headers, &headers) {
             return refuse(400, "ambiguous-header", person);
         }
@@ -322,7 +325,7 @@ impl<'w> Asked<'w> {
             return refuse(400, "ambiguous-parameter", person);
         }
         let values = self.values(place, captures);
-        if !values.fit() {
+        if !values.fit() || !narrow.iter().all(|narrowing| narrowing.is_readable(&values)) {
             return refuse(400, "value-type", person);
         }
         let enforce = Value::from("enforce");
@@ -331,11 +334,12 @@ impl<'w> Asked<'w> {
         let certificate = self.sender.certificate.as_ref();
         let situation =
             Situation { person, address: self.sender.address, certificate, values: &values, under_not: false };
-        if let Some(reason) = refusal(&requires, mode, situation) {
+        if let Some(reason) = refusal(&requires, &narrow, mode, situation) {
             return refuse(if reason == "authentication" { 401 } else { 403 }, reason, person);
         }
         // "After the decision: forward, identity-too-large, limit."
-        let target = self.target(&forward, Some(&values), person);
+        let added = person.map(|person| narrow.iter().flat_map(|one| one.added(person, &values)).collect::<Vec<_>>());
+        let target = self.target(&forward, &added.unwrap_or_default(), Some(&values), person);
         let mut set = self.headers(&forward, &values, person);
         let identity = person
             .map(|person| identity((place.document, Some(place.route)), &requires, &forward, person))
@@ -380,8 +384,8 @@ impl<'w> Asked<'w> {
         let values = matched.map_or(without, |(place, captures)| self.values(place, captures));
         let mut plain = forward.clone();
         plain.remove("query");
-        let unchanged = || self.target(&Map::new(), None, person).unwrap();
-        let target = self.target(&plain, None, person).unwrap_or_else(unchanged);
+        let unchanged = || self.target(&Map::new(), &[], None, person).unwrap();
+        let target = self.target(&plain, &[], None, person).unwrap_or_else(unchanged);
         let mut set = self.headers(&forward, &values, person);
         set.retain(|(_, value)| value.is_ok());
         if let Some(person) = person {
@@ -419,10 +423,11 @@ impl<'w> Asked<'w> {
         }
     }
 
-    /// Path and query as they are sent.
+    /// Path and query as they are sent, with what `narrow` adds.
     fn target(
         &self,
         forward: &Map<String, Value>,
+        narrowed: &[String],
         values: Option<&Values<'_>>,
         person: Option<&Person>,
     ) -> Option<String> {
@@ -441,8 +446,9 @@ impl<'w> Asked<'w> {
             path.push('/');
         }
         let mut query = self.query.map(str::to_owned);
-        let set = forward.get("query").and_then(Value::as_object);
-        if let Some(set) = set.filter(|set| !set.is_empty()) {
+        let empty = Map::new();
+        let set = forward.get("query").and_then(Value::as_object).unwrap_or(&empty);
+        if !set.is_empty() || !narrowed.is_empty() {
             // "all other bytes of the query stay"
             let others = self.query.into_iter().filter(|query| !query.is_empty()).flat_map(|query| query.split('&'));
             let is_set =
@@ -453,6 +459,7 @@ impl<'w> Asked<'w> {
                 let value = single(template.as_str().unwrap(), values?, person)?;
                 kept.push(format!("{}={}", component(name), component(&value)));
             }
+            kept.extend(narrowed.iter().cloned());
             query = Some(kept.join("&"));
         }
         Some(query.map_or(path.clone(), |query| format!("{path}?{query}")))
@@ -534,7 +541,8 @@ fn identity(
     forward: &Map<String, Value>,
     person: &Person,
 ) -> Vec<(&'static str, String)> {
-    let asked = requires.iter().any(|require| asks_permissions(require));
+    let narrowed = route.is_some_and(|route| narrowings(route).iter().any(|one| one.to == "permissions"));
+    let asked = narrowed || requires.iter().any(|require| asks_permissions(require));
     let global = person.global == Some(true);
     let organizations = person.organizations.clone().unwrap_or_default();
     let one = |value: &Option<String>| value.as_ref().map(|value| encoded(value, false));
@@ -711,7 +719,7 @@ fn joined(items: &[String], separator: &str) -> String {
 }
 
 /// A name or value in a query.
-fn component(text: &str) -> String {
+pub(crate) fn component(text: &str) -> String {
     let one = |byte: u8| {
         let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if unreserved { char::from(byte).to_string() } else { format!("%{byte:02X}") }

@@ -39,7 +39,7 @@ impl Values<'_> {
     }
 
     /// The values as the request has them.
-    fn whole(&self, name: &str) -> Found {
+    pub(crate) fn whole(&self, name: &str) -> Found {
         if let Some(parameter) = name.strip_prefix("query.") {
             let own =
                 pieces(self.query).filter(|piece| piece.after == '&' && piece.decoded_name() == parameter.as_bytes());
