@@ -106,11 +106,30 @@ fn plain(shape: &'static Shape, definitions: &mut Definitions) -> Value {
             let address = std::ptr::from_ref(*names).addr();
             definitions.refer(address, names.title, |definitions| keyed(names, definitions))
         }
-        Shape::Union(alternatives) => {
-            let all: Vec<_> = alternatives.iter().map(|each| schema(each, definitions)).collect();
-            json!({"anyOf": all})
-        }
+        Shape::Union(alternatives) => union(alternatives, definitions),
         Shape::Nullable(inner) => json!({"anyOf": [schema(inner, definitions), {"type": "null"}]}),
+    }
+}
+
+/// One of these. Maps come first: of alternatives that fit equally badly, editors tell what is wrong with the first, and a
+/// misspelt key says more than that a map is no word.
+fn union(alternatives: &'static [&'static Shape], definitions: &mut Definitions) -> Value {
+    let is_map = |shape: &&&Shape| matches!(shape, Shape::Map(_) | Shape::Names(_));
+    let maps = alternatives.iter().filter(is_map);
+    let others = alternatives.iter().filter(|shape| !is_map(shape));
+    let all: Vec<_> = maps.chain(others).map(|each| schema(each, definitions)).collect();
+    let words: Option<Vec<&str>> = alternatives.iter().try_fold(Vec::new(), |mut words, shape| match shape {
+        Shape::Keyword(more) => {
+            words.extend(*more);
+            Some(words)
+        }
+        shape if is_map(&shape) => Some(words),
+        _ => None,
+    });
+    match words.filter(|words| !words.is_empty() && definitions.variables == Variables::Literal) {
+        // A text is told which words there are, whichever alternative comes first.
+        Some(words) => json!({"anyOf": all, "if": {"type": "string"}, "then": {"enum": words}}),
+        None => json!({"anyOf": all}),
     }
 }
 
@@ -118,9 +137,7 @@ fn map(fields: &'static Fields, definitions: &mut Definitions) -> Value {
     let mut properties = Map::new();
     for field in fields.fields {
         let mut property = schema(field.shape, definitions);
-        if let Value::Object(property) = &mut property {
-            property.insert("description".to_owned(), json!(field.doc));
-        }
+        describe(&mut property, field.doc);
         properties.insert(field.name.to_owned(), property);
     }
     let required: Vec<_> = fields.fields.iter().filter(|field| field.required).map(|field| field.name).collect();
@@ -139,6 +156,20 @@ fn map(fields: &'static Fields, definitions: &mut Definitions) -> Value {
         out.insert("allOf".to_owned(), Value::Array(rules));
     }
     Value::Object(out)
+}
+
+/// Says what a key is about: also at those alternatives of its value that would say something of their own, because
+/// editors show what stands at the alternative that fits.
+fn describe(property: &mut Value, doc: &str) {
+    let Value::Object(property) = property else { return };
+    property.insert("description".to_owned(), json!(doc));
+    let alternatives = property.get_mut("anyOf").and_then(Value::as_array_mut);
+    for alternative in alternatives.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let variable = alternative.get("$ref").is_some_and(|name| *name == format!("#/$defs/{VARIABLE}"));
+        if !variable && (alternative.contains_key("$ref") || alternative.contains_key("description")) {
+            alternative.insert("description".to_owned(), json!(doc));
+        }
+    }
 }
 
 fn rule(rule: &Rule) -> Value {
@@ -211,6 +242,24 @@ mod tests {
         assert_eq!(node["additionalProperties"], false);
         assert!(node["patternProperties"]["^x-"].is_object());
         assert_eq!(schema["$defs"]["tree-node-2"]["properties"]["size"]["maximum"], 3);
+    }
+
+    static EITHER: Shape = Shape::Map(&Fields {
+        title: "either",
+        doc: "A word or a map.",
+        fields: &[Field::optional("value", &Shape::Union(&[&Shape::Keyword(&["a", "b"]), &OTHER]), "What it is.")],
+        rules: &[],
+    });
+
+    #[test]
+    fn a_map_is_the_first_alternative_and_a_word_is_told_the_words() {
+        let value = json_schema(&EITHER, "e", Variables::Literal)["$defs"]["either"]["properties"]["value"].clone();
+        let told = json!({"$ref": "#/$defs/tree-node", "description": "What it is."});
+        assert_eq!(value["anyOf"], json!([told, {"enum": ["a", "b"]}]));
+        assert_eq!(value["then"], json!({"enum": ["a", "b"]}));
+        assert_eq!(value["description"], "What it is.");
+        let expanded = json_schema(&EITHER, "e", Variables::Expanded)["$defs"]["either"]["properties"]["value"].clone();
+        assert!(expanded["then"].is_null(), "a variable may be any word");
     }
 
     #[test]
