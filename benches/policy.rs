@@ -1,0 +1,232 @@
+//! Deciding and loading, without sockets and tokens: `cargo bench --bench policy`. Figures are in docs/performance.md.
+//!
+//! `TORWART_DECISIONS=1000 cargo bench --bench policy` decides that often for each size and measures nothing: what
+//! callgrind is given, because instruction counts repeat on a busy machine.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on fails")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use divan::Bencher;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use torwart::clock::Timestamp;
+use torwart::diagnostic::Source;
+use torwart::policy::{
+    Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
+};
+use torwart::principal::{Derived, Flow, IssuerId, IssuerIdentity, Principal};
+use torwart::target::quirks::Quirks;
+use torwart::target::{Authority, Scheme};
+
+const CUSTOMER: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+const ORGANIZATION: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
+
+/// Routes in one document. Real documents describe one API.
+const ROUTES_A_DOCUMENT: usize = 100;
+
+/// Kinds of routes, which take turns.
+const KINDS: usize = 5;
+
+fn main() {
+    let Ok(times) = std::env::var("TORWART_DECISIONS") else { return divan::main() };
+    let times: usize = times.parse().unwrap();
+    for size in [10, 1_000, 10_000] {
+        let table = Table::of(size);
+        for kind in 0..KINDS {
+            let question = table.question(kind);
+            for _ in 0..times {
+                decide_once(&table.policies, &question);
+            }
+        }
+    }
+}
+
+/// The way of a request from its target to a permit: match, second readings, bound and typed values, conditions.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn a_capture_that_is_the_subject(bencher: Bencher<'_, '_>, routes: usize) {
+    measure(bencher, routes, 0);
+}
+
+/// A bound query parameter that has to be one of the principal's organisations.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn a_parameter_that_is_an_organisation(bencher: Bencher<'_, '_>, routes: usize) {
+    measure(bencher, routes, 1);
+}
+
+/// Alternatives, a negation and a bound header.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn alternatives(bencher: Bencher<'_, '_>, routes: usize) {
+    measure(bencher, routes, 2);
+}
+
+/// A capture inside a literal, the rest of a path, and a claim.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn a_rest_and_a_claim(bencher: Bencher<'_, '_>, routes: usize) {
+    measure(bencher, routes, 3);
+}
+
+/// A public route.
+#[divan::bench(args = [10, 1_000, 10_000])]
+fn a_public_route(bencher: Bencher<'_, '_>, routes: usize) {
+    measure(bencher, routes, 4);
+}
+
+/// From texts to tables: what start and reload take, and `torwart check` before its analysis.
+#[divan::bench(args = [1_000, 20_000], sample_count = 5, sample_size = 1)]
+fn loading(bencher: Bencher<'_, '_>, routes: usize) {
+    let sources = documents(routes);
+    bencher.bench_local(|| compile(black_box(&sources)));
+}
+
+fn measure(bencher: Bencher<'_, '_>, routes: usize, kind: usize) {
+    let table = Table::of(routes);
+    let question = table.question(kind);
+    bencher.bench_local(|| decide_once(&table.policies, black_box(&question)));
+}
+
+/// One decision, allowed. A function of its own, so that callgrind can count what happens inside it.
+#[inline(never)]
+fn decide_once(policies: &Policies, question: &Question) {
+    let head = Head::new("GET", &question.authority, &question.target, &question.headers);
+    let placed = policies.place(&head).unwrap_or_else(|error| panic!("{error}"));
+    let principal = match placed.needs() {
+        Needs::Nothing => None,
+        Needs::Token(_) | Needs::TokenToTell(_) => Some(&*question.principal),
+    };
+    let caller = Caller { principal, address: None, certificate: None, now: Timestamp(1_700_000_000) };
+    match placed.decide(&caller) {
+        Decision::Allow(permit) => drop(black_box(permit)),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Compiled routes and how many there are.
+struct Table {
+    policies: Policies,
+    routes: usize,
+}
+
+/// A request and who sends it.
+struct Question {
+    authority: Authority,
+    target: String,
+    headers: HeaderMap,
+    principal: Arc<Principal>,
+}
+
+impl Table {
+    fn of(routes: usize) -> Self {
+        Self { policies: compile(&documents(routes)), routes }
+    }
+
+    /// A request for the last route of this kind.
+    fn question(&self, kind: usize) -> Question {
+        let number = self.routes - KINDS + kind;
+        let service = format!("/service-{}", number / ROUTES_A_DOCUMENT);
+        let target = match kind {
+            0 => format!("{service}/customers/{CUSTOMER}/contracts-{number}/4711"),
+            1 => format!("{service}/lists-{number}?page=2&org_uid={ORGANIZATION}&sort=name"),
+            2 => format!("{service}/orders-{number}/4711"),
+            3 => format!("{service}/Files-{number}('a')/2026/11/report.pdf"),
+            _ => format!("{service}/health-{number}"),
+        };
+        let mut headers = HeaderMap::new();
+        let sent = [
+            ("accept", "application/json"),
+            ("user-agent", "bench"),
+            ("x-api-version", "2"),
+            ("authorization", "Bearer x"),
+        ];
+        for (name, value) in sent {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let authority = Authority::parse("api.example.com", Scheme::Https).unwrap();
+        Question { authority, target, headers, principal: Arc::new(principal()) }
+    }
+}
+
+/// Documents with so many routes together.
+fn documents(routes: usize) -> Vec<Arc<Source>> {
+    let numbers: Vec<usize> = (0..routes).collect();
+    let document = |(at, numbers): (usize, &[usize])| {
+        let mut text = format!(
+            "version: 1\npolicy: service-{at}\nhosts: [api.example.com]\nbase_path: /service-{at}\nupstream: crm\nrequire: {{scope: crm}}\nroutes:\n"
+        );
+        for number in numbers {
+            route(*number, &mut text);
+        }
+        Arc::new(Source { path: format!("service-{at}.yaml").into(), text })
+    };
+    numbers.chunks(ROUTES_A_DOCUMENT).enumerate().map(document).collect()
+}
+
+fn route(number: usize, text: &mut String) {
+    let written = match number % KINDS {
+        0 => format!(
+            "  - path: /customers/{{customer}}/contracts-{number}/{{contract}}\n    methods: [GET, POST]\n    params: {{customer: uuid, contract: int}}\n    unbound: [contract]\n    require: {{scope: contracts, subject: \"{{customer}}\"}}\n"
+        ),
+        1 => format!(
+            "  - path: /lists-{number}\n    methods: [GET]\n    params: {{query.org_uid: uuid}}\n    require: {{scope: lists, organization: \"{{query.org_uid}}\"}}\n"
+        ),
+        2 => format!(
+            "  - path: /orders-{number}/{{order}}\n    methods: [GET, DELETE]\n    unbound: [order]\n    require:\n      any_of: [{{scope: orders:admin}}, {{scope: orders, flow: user}}]\n      not: {{client: banned}}\n      request: {{header.X-Api-Version: [\"2\", \"3\"]}}\n"
+        ),
+        3 => format!(
+            "  - path: /Files-{number}('{{id}}')/{{*rest}}\n    methods: [GET]\n    unbound: [id]\n    require:\n      scope: files\n      claim: {{department: {{one_of: [sales, support]}}}}\n"
+        ),
+        _ => format!("  - {{path: /health-{number}, methods: [GET], require: public}}\n"),
+    };
+    let _ = text.write_str(&written);
+}
+
+fn compile(sources: &[Arc<Source>]) -> Policies {
+    let surroundings = Surroundings {
+        issuers: vec![IssuerFacts {
+            id: IssuerId(0),
+            name: "shoen".into(),
+            tells_client_credentials: true,
+            permission_scope: None,
+        }],
+        upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
+        identity: IdentityFacts::default(),
+        target_bytes: 8192,
+        files: &|_| Err("there are no files".to_owned()),
+    };
+    let (policies, problems) = Policies::compile(sources, &surroundings);
+    policies.unwrap_or_else(|| panic!("{}", problems.render()))
+}
+
+fn principal() -> Principal {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    Principal {
+        issuer: Arc::new(IssuerIdentity {
+            id: IssuerId(0),
+            name: "shoen".into(),
+            case_insensitive: Vec::new(),
+            subject_folds: false,
+            client_folds: false,
+            organizations_fold: false,
+            permissions_fold: false,
+        }),
+        subject: Some(CUSTOMER.to_owned()),
+        client: Some("app".to_owned()),
+        scopes: words("openid crm contracts lists orders files"),
+        permissions: None,
+        organizations: Some(words(&format!("{CUSTOMER} {ORGANIZATION}"))),
+        global: Some(false),
+        flow: Flow::User,
+        claims: serde_json::from_str(r#"{"department": "support"}"#).unwrap(),
+        expires_at: Timestamp(1_700_000_300),
+        not_before: None,
+        issued_at: None,
+        authenticated_at: None,
+        acr: None,
+        token_id: None,
+        token_digest: [0; 32],
+        certificate_thumbprint: None,
+        leeway: 30,
+        derived: Derived::default(),
+    }
+}
