@@ -7,6 +7,7 @@
 mod check;
 mod completions;
 mod dev;
+mod diff;
 mod health;
 mod issuers;
 mod reload;
@@ -49,6 +50,8 @@ enum Verb {
     Check(check::Args),
     /// Run the policy tests.
     Test(test::Args),
+    /// Compare two configurations: what they decide differently, each with a request that shows it.
+    Diff(diff::Args),
     /// Print the issuers with presets spelled out, their key ids and ages.
     Issuers(issuers::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::run(&args, &common),
         Verb::Check(args) => check::run(&args, &common),
         Verb::Test(args) => test::run(&args, &common),
+        Verb::Diff(args) => diff::run(&args, &common),
         Verb::Issuers(args) => issuers::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),

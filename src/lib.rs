@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod dev;
 pub mod diagnostic;
+pub mod diff;
 pub mod document;
 pub mod gateway;
 pub mod json;

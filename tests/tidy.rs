@@ -34,7 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const OUTSIDE: [&str; 2] = ["cli", "dev"];
 
 /// Rooms that serve the command line, and may therefore import dev mode.
-const BEFORE_THE_GATEWAY: [&str; 6] = ["check", "cli", "dev", "lib", "suite", "trial"];
+const BEFORE_THE_GATEWAY: [&str; 7] = ["check", "cli", "dev", "diff", "lib", "suite", "trial"];
 
 /// Rooms that decide: nothing in them may depend on anything but the question.
 const PURE: [&str; 4] = ["json", "policy", "soap", "target"];

@@ -30,6 +30,13 @@ pub enum Documents {
     Tests,
 }
 
+impl Documents {
+    /// What a file of this name is, if it is anything.
+    pub fn of(name: &str) -> Option<Self> {
+        kind(name)
+    }
+}
+
 /// Reads the documents of a policy directory and its sub-directories, in the order of their paths. Names that begin
 /// with a dot are skipped: mounted `ConfigMap`s hold every file twice. `at`: the place that names the directory.
 pub fn documents(

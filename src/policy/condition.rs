@@ -79,7 +79,7 @@ pub(in crate::policy) enum WordSet {
 }
 
 /// What a subject or client is compared with.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::policy) enum Comparand {
     /// This text.
     Literal(Box<str>),
@@ -101,7 +101,7 @@ pub(in crate::policy) enum CertificateName {
 }
 
 /// What a claim is tested for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(in crate::policy) enum ClaimTest {
     /// It equals one of these (`equals` is a list of one).
     OneOf(Box<[Operand]>),
@@ -114,7 +114,7 @@ pub(in crate::policy) enum ClaimTest {
 }
 
 /// What a claim is compared with.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(in crate::policy) enum Operand {
     /// A value of exactly this JSON type.
     Literal(Literal),
@@ -136,7 +136,7 @@ pub(in crate::policy) enum Literal {
 }
 
 /// What a request value is tested for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(in crate::policy) enum RequestTest {
     /// Every value is one of these.
     OneOf(Box<[Box<str>]>),

@@ -190,7 +190,7 @@ impl Question<'_> {
     }
 
     /// Whether the template names a value that another reading of the request changes.
-    fn differs(&self, template: &Template) -> bool {
+    pub(in crate::policy) fn differs(&self, template: &Template) -> bool {
         match &template.source {
             ValueSource::Host { .. } => self.captures.host.as_ref().is_none_or(|capture| capture.differs),
             ValueSource::Capture { index, .. } => self.captures.path.get(*index).is_none_or(|capture| capture.differs),

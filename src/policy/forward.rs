@@ -60,7 +60,7 @@ pub(in crate::policy) struct Setting<N> {
 }
 
 /// A part of such a text.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(in crate::policy) enum Part {
     /// The author's own text.
     Text(Box<str>),
@@ -295,7 +295,11 @@ impl Setting<Box<str>> {
 
 impl Setting<HeaderName> {
     /// The header's value; nothing when a part of it has none. A part that cannot be written refuses all the same.
-    fn header(&self, question: &Question<'_>, facts: &IdentityFacts) -> Result<Option<HeaderValue>, Reason> {
+    pub(in crate::policy) fn header(
+        &self,
+        question: &Question<'_>,
+        facts: &IdentityFacts,
+    ) -> Result<Option<HeaderValue>, Reason> {
         let (mut text, mut missing) = (Vec::new(), false);
         for part in &self.parts {
             match part.values(question) {

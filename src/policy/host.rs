@@ -126,6 +126,13 @@ impl Hosts {
         }
     }
 
+    /// Every pattern that has a table.
+    pub(in crate::policy) fn keys(&self) -> impl Iterator<Item = HostKey> {
+        let exact = self.exact.keys().cloned().map(HostKey::Exact);
+        let open = self.first_label_open.keys().cloned().map(HostKey::FirstLabelOpen);
+        exact.chain(open).chain(self.any.map(|_| HostKey::Any))
+    }
+
     /// The one table for a host, and its first label where the pattern leaves that open: the exact host, else a
     /// pattern with its first label open, else `*`. There is no falling back to a wider one.
     pub(in crate::policy) fn find<'h>(&self, host: &'h str) -> Option<(usize, Option<&'h str>)> {

@@ -103,19 +103,34 @@ impl Narrowing {
 
     /// Whether every value in one parameter is the principal's, however a server splits it.
     fn is_own(&self, parameter: &Parameter<'_>, principal: &Principal) -> bool {
+        self.each(parameter, |item| self.has(item, principal))
+    }
+
+    /// Whether every value in one parameter passes; none does where servers may read others, or no value.
+    fn each(&self, parameter: &Parameter<'_>, mut passes: impl FnMut(&str) -> bool) -> bool {
         // With a raw `;` in it, some servers read less than what is compared here.
         let Some(text) = parameter.text.as_deref().filter(|_| !parameter.differs) else { return false };
         match self.style {
-            Style::Repeat => self.has(text, principal),
-            Style::Comma => text.split(',').all(|item| self.has(item, principal)),
+            Style::Repeat => passes(text),
+            Style::Comma => text.split(',').all(passes),
             Style::Json => match serde_json::from_str(text) {
                 // An empty array says nothing that is the principal's, and would be read as no filter.
                 Ok(Value::Array(items)) if !items.is_empty() => {
-                    items.iter().all(|item| item.as_str().is_some_and(|item| self.has(item, principal)))
+                    items.iter().all(|item| item.as_str().is_some_and(&mut passes))
                 }
                 _ => false,
             },
         }
+    }
+
+    /// The values in one parameter; nothing where servers may read others, or no value.
+    pub(in crate::policy) fn items(&self, parameter: &Parameter<'_>) -> Option<Vec<String>> {
+        let mut items = Vec::new();
+        let readable = self.each(parameter, |item| {
+            items.push(item.to_owned());
+            is_value(item)
+        });
+        readable.then_some(items)
     }
 
     fn has(&self, value: &str, principal: &Principal) -> bool {

@@ -24,7 +24,7 @@ use crate::target::quirks::{Quirks, Reading, ReadingKind};
 use crate::target::{PathRules, Target};
 
 pub(in crate::policy) use methods::MethodSet;
-pub(in crate::policy) use pattern::PathPattern;
+pub(in crate::policy) use pattern::{PathPattern, Shape, shape};
 pub(in crate::policy) use reading::{Fault, ReadingSet};
 
 use spelling::Spellings;
@@ -170,6 +170,11 @@ impl Router {
         let spellings = Spellings::new(&entries, rules);
         let conflicts = spellings.conflicts(&entries, always);
         (Self { entries, spellings, always, rules }, conflicts)
+    }
+
+    /// Its routes, in the order given.
+    pub(in crate::policy) fn entries(&self) -> &[RouteEntry] {
+        &self.entries
     }
 
     /// The route for a request, decided by shape and then checked against every reading its upstream might make.

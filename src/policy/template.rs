@@ -83,7 +83,7 @@ impl fmt::Display for ValueSource {
 }
 
 /// A [`ValueSource`] as a condition uses it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::policy) struct Template {
     /// Where the value is.
     pub(in crate::policy) source: ValueSource,

@@ -44,11 +44,18 @@ pub(in crate::policy) struct PatternError {
 
 /// What a segment of a pattern matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape<'p> {
+pub(in crate::policy) enum Shape<'p> {
     /// This text.
     Literal(&'p str),
     /// This, something, and that.
-    Mixed { prefix: &'p str, capture: u8, suffix: &'p str },
+    Mixed {
+        /// What comes first.
+        prefix: &'p str,
+        /// The capture's number.
+        capture: u8,
+        /// What comes last.
+        suffix: &'p str,
+    },
     /// Something.
     Capture(u8),
     /// All segments that remain, if any.
@@ -98,13 +105,13 @@ impl PathPattern {
     }
 
     /// Its segments, placeholders in them.
-    pub(super) fn segments(&self) -> &[String] {
+    pub(in crate::policy) fn segments(&self) -> &[String] {
         &self.segments
     }
 }
 
 /// What a segment with placeholders matches. No segment holds more than one.
-pub(super) fn shape(segment: &str) -> Shape<'_> {
+pub(in crate::policy) fn shape(segment: &str) -> Shape<'_> {
     let placeholder = segment.char_indices().find_map(|(at, letter)| {
         let number = |base: u32| u32::from(letter).checked_sub(base).and_then(|number| u8::try_from(number).ok());
         match u32::from(letter) {

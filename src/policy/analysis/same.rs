@@ -1,0 +1,169 @@
+//! Whether two routes say the same, apart from names and from where they stand: what is the same needs no comparison.
+
+use crate::policy::condition::{Condition, Test};
+use crate::policy::forward::{Effects, Setting};
+use crate::policy::route::Route;
+use crate::policy::routing::{RouteEntry, Router};
+use crate::policy::table::Table;
+use crate::principal::IssuerSet;
+
+use super::half::Side;
+use super::uses::Stand;
+
+/// The two sides, for what is only a number on either.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sides<'s> {
+    /// Before.
+    pub(super) old: &'s Side<'s>,
+    /// After.
+    pub(super) new: &'s Side<'s>,
+}
+
+impl<'s> Sides<'s> {
+    /// Whether two routes decide and forward alike, given that they are asked about the same requests.
+    pub(super) fn routes(&self, old: &Stand<'_>, new: &Stand<'_>) -> bool {
+        let (one, other): (&Route, &Route) = (old.route, new.route);
+        old.pattern.segments() == new.pattern.segments()
+            && one.observes == other.observes
+            && one.needs_token == other.needs_token
+            && self.issuer_sets(&one.issuers, &other.issuers)
+            && one.host_capture.is_some() == other.host_capture.is_some()
+            && one.typed.len() == other.typed.len()
+            && one
+                .typed
+                .iter()
+                .zip(&other.typed)
+                .all(|(one, other)| one.source == other.source && one.kind == other.kind)
+            && one.query == other.query
+            && one.bound_query == other.bound_query
+            && one.bound_headers == other.bound_headers
+            && format!("{:?}", one.body) == format!("{:?}", other.body)
+            && conditions(&one.conditions, &other.conditions)
+            && self.effects(one, other)
+    }
+
+    /// Whether two routes forward alike.
+    pub(super) fn effects(&self, old: &Route, new: &Route) -> bool {
+        let upstream = |side: &Side<'_>, route: &Route| side.upstreams.get(route.document.upstream).cloned();
+        old.needs_token == new.needs_token
+            && upstream(self.old, old) == upstream(self.new, new)
+            && old.document.strips_method_override() == new.document.strips_method_override()
+            && self.old.policies.identity == self.new.policies.identity
+            && old.narrowings().eq(new.narrowings())
+            && effects(&old.effects, &new.effects)
+    }
+
+    /// Whether both accept the same issuers, by name, and compare their tokens alike.
+    fn issuer_sets(&self, old: &IssuerSet, new: &IssuerSet) -> bool {
+        let named = |side: &'s Side<'s>, set: &IssuerSet| {
+            let mut members: Vec<_> = side.issuers.iter().filter(|issuer| set.contains(issuer.id)).collect();
+            members.sort_by(|one, other| one.name.cmp(&other.name));
+            members
+        };
+        let (old, new) = (named(self.old, old), named(self.new, new));
+        old.len() == new.len()
+            && old.iter().zip(&new).all(|(one, other)| {
+                one.name == other.name
+                    && one.case_insensitive == other.case_insensitive
+                    && one.subject_folds == other.subject_folds
+                    && one.client_folds == other.client_folds
+                    && one.organizations_fold == other.organizations_fold
+                    && one.permissions_fold == other.permissions_fold
+            })
+    }
+}
+
+/// Whether two lists of conditions ask the same, in whatever order.
+pub(super) fn conditions(one: &[Condition], other: &[Condition]) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|condition| other.iter().any(|known| same(condition, known)))
+        && other.iter().all(|condition| one.iter().any(|known| same(condition, known)))
+}
+
+/// Whether two conditions ask the same.
+pub(super) fn same(one: &Condition, other: &Condition) -> bool {
+    one.lift == other.lift && tests(&one.test, &other.test)
+}
+
+fn tests(one: &Test, other: &Test) -> bool {
+    match (one, other) {
+        (Test::Scope(one), Test::Scope(other)) | (Test::Permission(one), Test::Permission(other)) => one == other,
+        (Test::Organization(one), Test::Organization(other)) => one == other,
+        (Test::Subject(one), Test::Subject(other)) | (Test::Client(one), Test::Client(other)) => one == other,
+        (Test::Flow(one), Test::Flow(other)) => one == other,
+        (Test::Global(one), Test::Global(other)) => one == other,
+        (Test::Claim(path, one), Test::Claim(other_path, other)) => path == other_path && one == other,
+        (Test::Issuer(_, one), Test::Issuer(_, other)) | (Test::Acr(one), Test::Acr(other)) => one == other,
+        (Test::MaxAge(one), Test::MaxAge(other)) => one == other,
+        (Test::Network(one), Test::Network(other)) => one == other,
+        (Test::Certificate(kind, one), Test::Certificate(other_kind, other)) => kind == other_kind && one == other,
+        (Test::Request(template, one), Test::Request(other_template, other)) => {
+            template == other_template && one == other
+        }
+        (Test::AllOf(one), Test::AllOf(other)) | (Test::AnyOf(one), Test::AnyOf(other)) => conditions(one, other),
+        (Test::Narrow(one), Test::Narrow(other)) => one == other,
+        (Test::Not(one), Test::Not(other)) => same(one, other),
+        _ => false,
+    }
+}
+
+/// Whether two `forward` blocks do the same.
+fn effects(one: &Effects, other: &Effects) -> bool {
+    let Effects {
+        identity,
+        fixed,
+        headers,
+        query,
+        removes,
+        authorization,
+        timeout,
+        max_body,
+        strip_prefix,
+        add_prefix,
+        rules,
+        longest_target,
+    } = one;
+    let fixed_alike = fixed.len() == other.fixed.len()
+        && fixed.iter().zip(&other.fixed).all(|(one, other)| one.name == other.name && one.value == other.value);
+    *identity == other.identity
+        && fixed_alike
+        && settings(headers, &other.headers)
+        && settings(query, &other.query)
+        && *removes == other.removes
+        && *authorization == other.authorization
+        && *timeout == other.timeout
+        && *max_body == other.max_body
+        && *strip_prefix == other.strip_prefix
+        && *add_prefix == other.add_prefix
+        && *rules == other.rules
+        && *longest_target == other.longest_target
+}
+
+fn settings<N: PartialEq>(one: &[Setting<N>], other: &[Setting<N>]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(one, other)| one.name == other.name && one.parts == other.parts)
+}
+
+/// Pairs of routes of two tables that route every request alike; nothing when some request may be routed differently.
+pub(super) fn routed_alike<'t>(old: &'t Table, new: &'t Table) -> Option<Vec<(&'t RouteEntry, &'t RouteEntry)>> {
+    let sorted = |router: &'t Router| {
+        let mut entries: Vec<&RouteEntry> = router.entries().iter().collect();
+        entries.sort_by(|one, other| {
+            let methods = |entry: &RouteEntry| entry.methods.names().map(str::to_owned).collect::<Vec<_>>();
+            one.pattern.segments().cmp(other.pattern.segments()).then_with(|| methods(one).cmp(&methods(other)))
+        });
+        entries
+    };
+    let (one, other) = (sorted(&old.router), sorted(&new.router));
+    let alike = |(one, other): (&&RouteEntry, &&RouteEntry)| {
+        one.pattern.segments() == other.pattern.segments()
+            && one.methods == other.methods
+            && one.types == other.types
+            && one.quirks == other.quirks
+    };
+    let same = old.rules == new.rules
+        && old.method_override == new.method_override
+        && one.len() == other.len()
+        && one.iter().zip(&other).all(alike);
+    same.then(|| one.into_iter().zip(other).collect())
+}
