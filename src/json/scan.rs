@@ -3,6 +3,8 @@
 //! What is kept beside the text are the values found (twelve bytes each, and the text of those with escapes) and the
 //! places of the keys of objects that are open, to tell whether one comes twice.
 
+use std::cmp::Ordering;
+
 use smallvec::SmallVec;
 
 use super::pointer::{MAX_DEPTH, Pointer, Step};
@@ -91,6 +93,17 @@ struct Cursor {
     step: usize,
     /// A `*` lies behind: a value has to be found.
     starred: bool,
+}
+
+/// Whether two items are equal, found by putting them in order.
+fn has_equal_neighbours<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) -> bool {
+    items.sort_unstable_by(&order);
+    items.windows(2).any(|pair| matches!(pair, [left, right] if order(left, right).is_eq()))
+}
+
+/// Whether a key without case is `folded`.
+fn folds_to(key: &str, folded: &str) -> bool {
+    if key.is_ascii() { key.eq_ignore_ascii_case(folded) } else { fold_text(key) == *folded }
 }
 
 /// What holds other values.
@@ -185,13 +198,13 @@ impl<'p, P: AsRef<Pointer>> Scanner<'_, 'p, P> {
             return Ok(below);
         }
         // A server that ends texts at NUL reads a shorter key.
-        let short = fold_text(key.split('\0').next().unwrap_or_default());
+        let short = key.split('\0').next().unwrap_or_default();
         for (cursor, met) in cursors.iter().zip(met) {
             let Some(Step::Key { exact, folded, .. }) = self.next(*cursor) else { continue };
             if **exact == *key {
                 *met = true;
                 below.push(Cursor { step: cursor.step + 1, ..*cursor });
-            } else if **folded == *short {
+            } else if folds_to(short, folded) {
                 return Err(Fault::AlmostNamed);
             }
         }
@@ -201,19 +214,19 @@ impl<'p, P: AsRef<Pointer>> Scanner<'_, 'p, P> {
     /// Checks that no key of the object that ends came twice, and forgets them.
     fn close(&mut self, first: usize) -> Result<(), Fault> {
         let Some(keys) = self.keys.get_mut(first..) else { return Ok(()) };
-        if keys.len() > 1 {
-            let text = self.text;
-            keys.sort_unstable_by(|left, right| text.compare(*left, *right));
-            let twice = keys.windows(2).any(|pair| match pair {
-                [left, right] => text.compare(*left, *right).is_eq(),
-                _ => false,
-            });
-            if twice {
-                return Err(Fault::DuplicateKey);
-            }
-        }
+        let text = self.text;
+        let twice = if keys.iter().any(|key| key.escaped) {
+            // Escapes are resolved once for each key, not once for each comparison.
+            let mut keys: Vec<_> = keys.iter().map(|key| (text.fingerprint(*key), *key)).collect();
+            let order = |left: &(u64, Span), right: &(u64, Span)| {
+                left.0.cmp(&right.0).then_with(|| text.compare(left.1, right.1))
+            };
+            has_equal_neighbours(&mut keys, order)
+        } else {
+            has_equal_neighbours(keys, |left, right| text.compare(*left, *right))
+        };
         self.keys.truncate(first);
-        Ok(())
+        if twice { Err(Fault::DuplicateKey) } else { Ok(()) }
     }
 
     fn array(&mut self, depth: usize, cursors: &[Cursor]) -> Result<(), Fault> {

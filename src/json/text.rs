@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::hash::{DefaultHasher, Hasher as _};
 
 use super::scan::Fault;
 
@@ -160,6 +161,13 @@ impl<'j> Text<'j> {
     pub(super) fn unescaped(&self, span: Span) -> Cow<'j, str> {
         let written = self.written(span);
         if span.escaped { Characters(Text::new(written)).collect() } else { Cow::Borrowed(written) }
+    }
+
+    /// A number that strings which say the same have in common.
+    pub(super) fn fingerprint(&self, span: Span) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        Characters(Text::new(self.written(span))).for_each(|character| hasher.write_u32(character.into()));
+        hasher.finish()
     }
 
     /// The order of two strings by what they say, without unescaping either.
