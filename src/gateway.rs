@@ -26,7 +26,7 @@ pub(crate) use self::inspect::Budget;
 use self::inspect::Inspected;
 use crate::authn;
 use crate::clock::Timestamp;
-use crate::policy::{Caller, Decision, Head, Needs, Permit, Placed};
+use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed};
 use crate::principal::Principal;
 use crate::response::Refusal;
 use crate::server::pulse::Pulse;
@@ -96,16 +96,19 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
     exchange.place(&placed)?;
 
+    // 7, where addresses are counted: before anybody is authenticated, so that floods of bad tokens count.
+    let flood = exchange.flood(&placed)?;
+
     // 5: who is asking.
     let authenticated = authenticate(exchange, &placed, &head.headers).await;
 
-    // 6: whether this may pass. From here on only a permit leads further.
-    let (permit, body) = authorize(exchange, &placed, authenticated, body).await?;
+    // 6: whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
+    let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
     drop(placed);
     exchange.check_length(&permit, body.length())?;
     exchange.reserve()?;
 
-    // 7 is for rate limits. 8: forward, stream.
+    // 8: forward, stream.
     let facts = exchange.facts(&authority, purpose)?;
     let call = exchange.call(&permit);
     let request = Request::from_parts(head, body);
@@ -152,12 +155,14 @@ async fn authorize(
     exchange: &mut Exchange,
     placed: &Placed<'_>,
     authenticated: Result<Option<Arc<Principal>>, authn::Failure>,
+    flood: Option<Exceeded>,
     body: Incoming,
 ) -> Result<(Permit, ClientBody), Refusal> {
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(failure) => {
-            let refusal = Refusal::Token(failure);
+            let limited = flood.and_then(|exceeded| placed.limited(exceeded));
+            let refusal = limited.map_or(Refusal::Token(failure), |denial| Refusal::Denied(Box::new(denial)));
             let Some((permit, would)) = placed.unauthenticated(refusal.status()) else { return Err(refusal) };
             exchange.observed(&permit, would, &refusal);
             return Ok((permit, body.into()));
@@ -175,6 +180,7 @@ async fn authorize(
         Decision::NeedsBody => inspect(exchange, placed, &caller, body).await?,
         decision => (decision, body.into(), None),
     };
+    let decision = limit(exchange, decision, flood, &caller);
     exchange.record.decision = exchange.record.end_step(begin);
     exchange.decided(&decision, || match &read {
         Some(read) => placed.values_with_body(&caller, read),
@@ -214,4 +220,16 @@ async fn inspect(
         }
         Inspected::Unread(why, body) => (placed.decide_unread(caller, why), body, None),
     })
+}
+
+/// Step 7. What is refused anyway is not counted.
+fn limit(exchange: &Exchange, decision: Decision, flood: Option<Exceeded>, caller: &Caller<'_>) -> Decision {
+    let counted = match &decision {
+        Decision::Allow(permit) => exchange.count(permit, caller.principal),
+        Decision::Deny(_) | Decision::Observed(..) | Decision::NeedsBody => None,
+    };
+    match flood.or(counted) {
+        Some(exceeded) => decision.limited(exceeded),
+        None => decision,
+    }
 }

@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod json;
 pub mod policy;
 pub mod principal;
+pub mod rate;
 pub mod response;
 pub mod server;
 pub mod snapshot;

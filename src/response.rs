@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::authn;
-use crate::policy::{Cause, Denial, PlaceError};
+use crate::policy::{Cause, Denial, Exceeded, PlaceError};
 use crate::target::AuthorityError;
 use crate::upstream;
 use wording::Wording;
@@ -23,7 +23,7 @@ use wording::Wording;
 const ORDINARY_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
 /// Seconds after which a client may try again what failed for want of capacity.
-const CAPACITY_RETRY: u32 = 1;
+const CAPACITY_RETRY: u64 = 1;
 
 /// Why a request was not forwarded, or its answer not passed on.
 #[derive(Debug)]
@@ -162,6 +162,9 @@ impl Refusal {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(exceeded) = self.exceeded() {
+            rate_limit(exceeded, headers);
+        }
         response
     }
 
@@ -195,12 +198,34 @@ impl Refusal {
         }
     }
 
-    fn retry_after(&self) -> Option<u32> {
+    fn exceeded(&self) -> Option<&Exceeded> {
+        let Self::Denied(denial) = self else { return None };
+        if let Cause::Limited(exceeded) = denial.cause() { Some(exceeded) } else { None }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Token(authn::Failure::Unavailable { retry_after, .. }) => Some(*retry_after),
-            Self::Denied(denial) if *denial.cause() == Cause::NoRoom => Some(CAPACITY_RETRY),
+            Self::Token(authn::Failure::Unavailable { retry_after, .. }) => Some(u64::from(*retry_after)),
+            Self::Denied(denial) => match denial.cause() {
+                Cause::NoRoom => Some(CAPACITY_RETRY),
+                Cause::Limited(exceeded) => Some(exceeded.retry_after),
+                _ => None,
+            },
             Self::Unrecordable | Self::Upstream(upstream::Failure::Saturated(_)) => Some(CAPACITY_RETRY),
             _ => None,
+        }
+    }
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers-10: what was counted, how many of it at once, and when there is
+/// room again.
+fn rate_limit(exceeded: &Exceeded, headers: &mut HeaderMap) {
+    let name = exceeded.per.as_str();
+    let policy = format!("\"{name}\";q={};w={}", exceeded.quota, exceeded.window);
+    let left = format!("\"{name}\";r=0;t={}", exceeded.retry_after);
+    for (field, text) in [("ratelimit-policy", policy), ("ratelimit", left)] {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(field, value);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::Policies;
+use crate::rate::Counters;
 use crate::server::tls::Terminator;
 use crate::telemetry::metrics::UpstreamMetrics;
 use crate::telemetry::{Revision, Routes, Telemetry};
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub policies: Policies,
     /// Authorization servers, their keys, remembered tokens.
     pub issuers: Issuers,
+    /// How many requests came under every limit.
+    pub counters: Counters,
     /// Protected APIs.
     pub upstreams: Upstreams,
     /// TLS of every listener, in the order of the configuration; `None` where it has none.

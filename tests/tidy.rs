@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "config", "diagnostic", "principal"]),
     ("authn", &["clock", "config", "diagnostic", "json", "principal", "telemetry"]),
     ("upstream", &["clock", "config", "diagnostic", "policy", "principal", "target", "telemetry"]),
+    ("rate", &["clock", "policy", "principal", "target"]),
     ("admin", &["clock", "config", "telemetry"]),
 ];
 

@@ -15,7 +15,9 @@ use super::answer::{Answer, Content};
 use super::connection::Connection;
 use super::{Worker, authority, client_address, own};
 use crate::clock::Timestamp;
-use crate::policy::{Decision, Denial, Permit, Placed};
+use crate::policy::{Decision, Denial, Exceeded, Per, Permit, Placed};
+use crate::principal::Principal;
+use crate::rate::Sender;
 use crate::response::{Circumstances, Refusal, asks_for_html, raw};
 use crate::server::pulse::{Busy, Pulse};
 use crate::server::stall;
@@ -127,6 +129,29 @@ impl Exchange {
         self.record.route = self.snapshot.routes.find(policy, route).cloned();
         self.realm = Some(policy.into()).filter(|_| !policy.is_empty());
         if reserved { Err(Refusal::Reserved) } else { Ok(()) }
+    }
+
+    /// Counts the request where its route counts addresses. What it answers is only observed.
+    ///
+    /// # Errors
+    /// It is too much.
+    pub(super) fn flood(&mut self, placed: &Placed<'_>) -> Result<Option<Exceeded>, Refusal> {
+        let Some((route, _)) = placed.limit().filter(|(_, limit)| limit.per() == Per::Address) else { return Ok(None) };
+        let sender = Sender { principal: None, address: self.record.address };
+        let exceeded = self.snapshot.counters.count(route, &sender, self.record.started).err();
+        let Some(denial) = exceeded.and_then(|exceeded| placed.limited(exceeded)) else { return Ok(None) };
+        if placed.observes() {
+            return Ok(exceeded);
+        }
+        self.denied(&denial);
+        Err(Refusal::Denied(Box::new(denial)))
+    }
+
+    /// Counts an allowed request where its route does not count addresses.
+    pub(super) fn count(&self, permit: &Permit, principal: Option<&Principal>) -> Option<Exceeded> {
+        permit.limit().filter(|limit| limit.per() != Per::Address)?;
+        let sender = Sender { principal, address: self.record.address };
+        self.snapshot.counters.count(permit.route_id()?, &sender, self.record.started).err()
     }
 
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod bypass;
 mod forward;
+mod limit;
 mod names;
 mod narrow;
 mod params;
@@ -218,7 +219,7 @@ fn issuers(list: &[Node], source: &Arc<Source>, surroundings: &Surroundings<'_>,
 
 /// Keys that the language has and this release does not: never silently ignored.
 fn not_supported_yet(map: &Mapping, source: &Arc<Source>, report: &mut Report) {
-    for key in ["limit", "cors", "metadata"] {
+    for key in ["cors", "metadata"] {
         let Some(entry) = map.entry(key) else { continue };
         if key == "metadata" && entry.value.bool() == Some(false) {
             continue;

@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::diagnostic::Place;
 use crate::policy::forward::{Effects, HeaderEntry};
 use crate::policy::identity::IdentityValues;
+use crate::policy::limit::{Exceeded, Limit};
 use crate::policy::route::{Document, Route, RouteId};
 
 /// The answer to one request.
@@ -34,6 +35,21 @@ pub enum Unread {
     TooLarge,
     /// All of `limits.inspected_total` is taken.
     Exhausted,
+}
+
+impl Decision {
+    /// The same where the request is too much: a refusal, or under `mode: observe` what is recorded instead. Who is
+    /// refused anyway stays refused for that.
+    #[must_use]
+    pub fn limited(self, exceeded: Exceeded) -> Self {
+        match self {
+            Self::Allow(permit) | Self::Observed(permit, _) => {
+                let denial = Denial::limited(exceeded, &permit.document, permit.route.as_ref());
+                if permit.observed() { Self::Observed(permit, denial) } else { Self::Deny(denial) }
+            }
+            Self::Deny(_) | Self::NeedsBody => self,
+        }
+    }
 }
 
 /// The right to forward one request, once, to one upstream, in one form.
@@ -87,6 +103,11 @@ impl Permit {
     /// The route's number, for metrics.
     pub fn route_id(&self) -> Option<RouteId> {
         self.route.as_ref().map(|route| route.id)
+    }
+
+    /// How many such requests may pass in what time.
+    pub fn limit(&self) -> Option<&Limit> {
+        self.route.as_ref()?.limit()
     }
 
     /// Path and query to send, prefixes and parameters already applied.
@@ -196,6 +217,8 @@ pub enum Cause {
     },
     /// 403 without a challenge.
     Forbidden(Reason),
+    /// 429: more requests than the route's `limit`.
+    Limited(Exceeded),
     /// 404: no route, or a capture that does not have its type.
     NotFound,
     /// 405 with this `Allow`.
@@ -215,6 +238,18 @@ pub struct StepUp {
 }
 
 impl Denial {
+    /// The refusal of a request that is too much.
+    pub(in crate::policy) fn limited(exceeded: Exceeded, document: &Arc<Document>, route: Option<&Arc<Route>>) -> Self {
+        let place = route.and_then(|route| route.limit.as_ref()).map(|(_, place)| place.clone());
+        Self {
+            cause: Cause::Limited(exceeded),
+            document: Some(Arc::clone(document)),
+            route: route.map(Arc::clone),
+            place,
+            condition: None,
+        }
+    }
+
     /// Why, with what the answer needs.
     pub fn cause(&self) -> &Cause {
         &self.cause
@@ -233,6 +268,7 @@ impl Denial {
             Cause::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Unauthenticated | Cause::StepUp(_) => StatusCode::UNAUTHORIZED,
             Cause::InsufficientScope { .. } | Cause::Forbidden(_) => StatusCode::FORBIDDEN,
+            Cause::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Cause::NotFound => StatusCode::NOT_FOUND,
             Cause::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
         }
@@ -252,6 +288,7 @@ impl Denial {
             Cause::Unauthenticated => Reason::Token,
             Cause::StepUp(_) => Reason::Authentication,
             Cause::InsufficientScope { reason, .. } | Cause::Forbidden(reason) => *reason,
+            Cause::Limited(_) => Reason::Limit,
             Cause::NotFound => Reason::NoRoute,
             Cause::MethodNotAllowed { .. } => Reason::Method,
         }

@@ -14,7 +14,8 @@ use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, S
 use crate::policy::equality::{Case, same_word};
 use crate::policy::evaluate::{Parameter, Question, Stance};
 use crate::policy::forward::{Effects, Unforwardable};
-use crate::policy::route::{Document, Route};
+use crate::policy::limit::{Exceeded, Limit};
+use crate::policy::route::{Document, Route, RouteId};
 use crate::policy::table::{Captures, Outcome, Table};
 use crate::policy::template::ValueSource;
 use crate::policy::{Caller, Head, Needs, Policies};
@@ -108,6 +109,18 @@ impl Placed<'_> {
             }
         };
         self.observed(matched, &nobody).map(|permit| (permit, would))
+    }
+
+    /// The limit of the matched route.
+    pub fn limit(&self) -> Option<(RouteId, &Limit)> {
+        let Outcome::Route(route, _) = &self.outcome else { return None };
+        Some((route.id, route.limit()?))
+    }
+
+    /// The refusal of a request that is too much for the matched route's limit before anybody is authenticated.
+    pub fn limited(&self, exceeded: Exceeded) -> Option<Denial> {
+        let Outcome::Route(route, _) = &self.outcome else { return None };
+        Some(Denial::limited(exceeded, &route.document, Some(route)))
     }
 
     /// Whether the route, or the document that takes what no route matches, only observes.

@@ -10,6 +10,7 @@ use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::compile::{ReadParameter, TypedValue};
 use crate::policy::condition::Condition;
 use crate::policy::forward::Effects;
+use crate::policy::limit::Limit;
 use crate::policy::narrow::Narrowing;
 use crate::principal::IssuerSet;
 use crate::target::quirks::{MethodOverride, Quirks};
@@ -66,6 +67,8 @@ pub struct Route {
     /// What it reads of bodies, if anything.
     pub(in crate::policy) body: Option<BodyRules>,
     pub(in crate::policy) effects: Arc<Effects>,
+    /// How many requests may pass in what time, and where that stands.
+    pub(in crate::policy) limit: Option<(Limit, Place)>,
 }
 
 impl Document {
@@ -134,6 +137,11 @@ impl Route {
     /// Whether it reads a token.
     pub fn needs_token(&self) -> bool {
         self.needs_token
+    }
+
+    /// How many requests may pass in what time.
+    pub fn limit(&self) -> Option<&Limit> {
+        self.limit.as_ref().map(|(limit, _)| limit)
     }
 
     /// Whose tokens count; nobody's when it needs none.

@@ -386,11 +386,21 @@ static LIMIT: Shape = Shape::Map(&Fields {
     title: "limit",
     doc: "A rate limit.",
     fields: &[
-        Field::optional("rate", &NONEMPTY, "Requests per second, minute or hour: `100/s`."),
-        Field::optional("burst", &Shape::Int(1, i64::MAX), "Requests at once."),
-        Field::optional("per", &Shape::Keyword(&["client", "subject", "issuer", "address"]), "Who is counted."),
+        Field::optional("rate", &RATE, "Requests per second, minute or hour: `100/s`, `60/m`, `5/h`."),
+        Field::optional("burst", &Shape::Int(1, 1_000_000), "Requests at once. Default: those of one period."),
+        Field::optional(
+            "per",
+            &Shape::Keyword(&["client", "subject", "issuer", "address"]),
+            "Whose requests are counted together. Default client; who has none is counted by address.",
+        ),
     ],
     rules: &[],
+});
+
+static RATE: Shape = Shape::Format(&Format {
+    what: "a rate",
+    pattern: Some("^[1-9][0-9]*/[smh]$"),
+    check: |text| super::limit::Rate::parse(text).map(drop),
 });
 
 static CORS: Shape = Shape::Union(&[&Shape::Keyword(&["upstream"]), &CORS_MAP]);

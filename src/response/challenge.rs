@@ -28,6 +28,7 @@ pub(super) fn of(cause: &Cause, realm: &str) -> Option<String> {
         | Cause::AmbiguousHeader
         | Cause::ValueType
         | Cause::Forbidden(_)
+        | Cause::Limited(_)
         | Cause::NotFound
         | Cause::MethodNotAllowed { .. }
         | Cause::Body

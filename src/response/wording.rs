@@ -166,6 +166,7 @@ pub(super) fn denied(cause: &Cause) -> Wording {
         Cause::InsufficientScope { .. } => {
             Wording::new(403, "insufficient-scope", "Forbidden", "the access token does not grant enough")
         }
+        Cause::Limited(_) => Wording::new(429, "limit", "Too Many Requests", "too many requests: wait before the next"),
         Cause::Forbidden(_) => Wording::new(403, "forbidden", "Forbidden", "this is not allowed"),
         Cause::NotFound => not_found(),
         Cause::MethodNotAllowed { .. } => {

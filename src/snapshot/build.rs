@@ -13,6 +13,7 @@ use crate::config::{Config, FlowRule, Identity, IdentityEncoding};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::{Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use crate::principal::IssuerId;
+use crate::rate::Counters;
 use crate::server::tls::Terminator;
 use crate::telemetry::{Mode, Revision, Telemetry};
 use crate::upstream::Upstreams;
@@ -58,6 +59,7 @@ pub(super) fn build(
             let mode = if route.observes() { Mode::Observe } else { Mode::Enforce };
             (route.policy(), route.name(), mode)
         })),
+        counters: Counters::load(policies.routes(), previous.map(|snapshot| &snapshot.counters)),
         revision: revision(&config, &sources),
         loaded: Timestamp::now(),
         files: files.into_inner(),

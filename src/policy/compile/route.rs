@@ -16,6 +16,7 @@ use crate::target::fold::fold_header;
 
 use super::bypass::ClientCredentials;
 use super::forward::Forwarding;
+use super::limit::Limits;
 use super::names::Names;
 use super::report::{Report, at};
 use super::require::{Conditions, deny_client_credentials, reads_no_token};
@@ -103,11 +104,7 @@ impl Routes<'_> {
         let needs_token = !reads_no_token(require);
         let accepted = self.issuers(map, require, needs_token);
         self.without_effect(map, needs_token);
-        let mut conditions = self.conditions(map, require, &accepted, &mut names);
-        if let Some(map) = map.map("narrow") {
-            conditions.extend(narrow::read(map, needs_token, source, &mut names, self.report));
-        }
-        conditions.sort_by_key(|condition| condition.test.reason());
+        let conditions = self.conditions(map, require, &accepted, &mut names);
         let observes = map.text("mode").map_or(self.draft.document.observes, |mode| mode == "observe");
         let effects = Forwarding {
             source,
@@ -130,8 +127,11 @@ impl Routes<'_> {
             self.unbound(map, &pattern, &names);
         }
         let name = route_name(map);
+        let limits = Limits { source, policy: &self.draft.document.name, map: self.draft.map, report: self.report };
+        let limit = limits.of(map, &name);
         let route = Route {
             id,
+            limit,
             header: header(&name, self.surroundings),
             name: name.into(),
             place: at(source, map.get("path").map_or_else(|| node.head(), |path| path.span)),
@@ -255,7 +255,7 @@ impl Routes<'_> {
         }
     }
 
-    /// The document's conditions and the route's own.
+    /// The document's conditions and the route's own, in the order in which they name the reason.
     fn conditions(&mut self, map: &Mapping, require: &Node, accepted: &IssuerSet, names: &mut Names) -> Vec<Condition> {
         let token = !reads_no_token(require);
         let own = map.get("client_credentials");
@@ -285,6 +285,10 @@ impl Routes<'_> {
             conditions.extend(compiler.of(defaults));
         }
         conditions.extend(compiler.of(require));
+        if let Some(map) = map.map("narrow") {
+            conditions.extend(narrow::read(map, token, self.draft.source, names, self.report));
+        }
+        conditions.sort_by_key(|condition| condition.test.reason());
         if let Some(bypass) = bypass
             && conditions.iter().any(|condition| condition.lift.is_some())
             && conditions.iter().all(|condition| condition.lift.is_some())
