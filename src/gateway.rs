@@ -5,6 +5,7 @@ mod answer;
 mod authority;
 mod client_address;
 mod connection;
+mod cors;
 mod exchange;
 pub(crate) mod framing;
 mod inspect;
@@ -28,7 +29,7 @@ use crate::authn;
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed};
 use crate::principal::Principal;
-use crate::response::Refusal;
+use crate::response::{self, Refusal};
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
 use crate::telemetry::RefusedToken;
@@ -95,6 +96,9 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     };
     let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
     exchange.place(&placed)?;
+    if let Some(answer) = placed.preflight() {
+        return Ok(exchange.answered_by_the_gateway(response::preflight(&answer)));
+    }
 
     // 7, where addresses are counted: before anybody is authenticated, so that floods of bad tokens count.
     let flood = exchange.flood(&placed)?;
@@ -188,7 +192,7 @@ async fn authorize(
     });
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok((permit, body)),
-        Decision::NeedsBody => Err(Refusal::Inconsistent),
+        Decision::NeedsBody | Decision::Answered(_) => Err(Refusal::Inconsistent),
         Decision::Deny(denial) => {
             exchange.explain(|| match &read {
                 Some(read) => placed.explain_with_body(&caller, read).to_string(),
@@ -226,7 +230,7 @@ async fn inspect(
 fn limit(exchange: &Exchange, decision: Decision, flood: Option<Exceeded>, caller: &Caller<'_>) -> Decision {
     let counted = match &decision {
         Decision::Allow(permit) => exchange.count(permit, caller.principal),
-        Decision::Deny(_) | Decision::Observed(..) | Decision::NeedsBody => None,
+        Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => None,
     };
     match flood.or(counted) {
         Some(exceeded) => decision.limited(exceeded),

@@ -13,6 +13,7 @@ mod body;
 mod bound;
 mod compile;
 mod condition;
+mod cors;
 mod decision;
 mod equality;
 mod evaluate;
@@ -46,6 +47,7 @@ use crate::document::{Node, Variables, json_schema};
 use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
+pub use cors::{Grant, Preflight};
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
 pub use identity::{Encoding, IdentityValues};
@@ -162,10 +164,15 @@ impl Policies {
     pub fn place<'r>(&'r self, head: &Head<'r>) -> Result<Placed<'r>, PlaceError> {
         let (table, label) = self.tables.find(head.authority.host()).ok_or(PlaceError::UnknownHost)?;
         let (target, method) = table.read(head)?;
-        let outcome = table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label);
+        let preflight = cors::requested_method(head)
+            .and_then(|asked| Some((asked, table.preflight(self, (asked, head.has_body), &target, label)?)));
+        let (preflight, outcome) = match preflight {
+            Some((asked, outcome)) => (Some(asked), outcome),
+            None => (None, table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label)),
+        };
         let same = |sent: &&PathAndQuery| sent.path() == target.path() && sent.query() == target.query();
         let sent = head.arrived.filter(same);
-        Ok(Placed { policies: self, table, head: *head, target, outcome, sent })
+        Ok(Placed { policies: self, table, head: *head, target, outcome, sent, preflight })
     }
 
     /// Every document.

@@ -9,12 +9,12 @@ mod page;
 mod wording;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::authn;
-use crate::policy::{Cause, Denial, Exceeded, PlaceError};
+use crate::policy::{Cause, Denial, Exceeded, PlaceError, Preflight};
 use crate::target::AuthorityError;
 use crate::upstream;
 use wording::Wording;
@@ -285,6 +285,18 @@ pub fn ping() -> Response<Bytes> {
 pub fn options() -> Response<Bytes> {
     let mut response = own(StatusCode::OK, Bytes::new());
     response.headers_mut().insert(ALLOW, ORDINARY_METHODS);
+    response
+}
+
+/// The answer to a preflight: 204 whatever is allowed, since to ask is no fault. What is not allowed is not named, which
+/// browsers take for a refusal (Fetch, "CORS-preflight fetch").
+pub fn preflight(answer: &Preflight) -> Response<Bytes> {
+    let mut response = own(StatusCode::NO_CONTENT, Bytes::new());
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.extend(answer.fields());
+    let varies = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    headers.insert(VARY, HeaderValue::from_static(varies));
     response
 }
 

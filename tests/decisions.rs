@@ -547,6 +547,12 @@ fn compare(
             compare_denial(&denial, &Details { deny: details.deny.clone(), ..Details::default() })?;
             compare_permit(&permit, details)
         }
+        Answer::Decision(Decision::Answered(answer)) => {
+            equal("status", &details.status, &Some(204))?;
+            let found =
+                answer.fields().map(|(name, value)| (name.to_string(), Some(value.to_str().unwrap().to_owned())));
+            equal("headers", &details.headers.clone().unwrap_or_default(), &found.collect())
+        }
         Answer::Decision(Decision::NeedsBody) => Err("the body was not read".to_owned()),
         Answer::Unauthenticated(None) => equal("status", &details.status, &Some(401)),
         Answer::Unauthenticated(Some(permit)) => {

@@ -207,8 +207,8 @@ impl Stage<'_> {
             Decision::Allow(_) => Outcome::Allowed,
             Decision::Deny(denial) => Outcome::Refused(Refusal::of(&denial)),
             Decision::Observed(_, denial) => Outcome::Observed(Refusal::of(&denial)),
-            // The showcase sends no bodies, and what cannot be decided is not shown.
-            Decision::NeedsBody => return None,
+            // The showcase sends neither bodies nor preflights, and what cannot be decided is not shown.
+            Decision::NeedsBody | Decision::Answered(_) => return None,
         };
         Some((outcome, decider))
     }

@@ -13,9 +13,9 @@ use hyper::body::{Body as _, Incoming};
 
 use super::answer::{Answer, Content};
 use super::connection::Connection;
-use super::{Worker, authority, client_address, own};
+use super::{Worker, authority, client_address, cors, own};
 use crate::clock::Timestamp;
-use crate::policy::{Decision, Denial, Exceeded, Per, Permit, Placed};
+use crate::policy::{Decision, Denial, Exceeded, Grant, Per, Permit, Placed};
 use crate::principal::Principal;
 use crate::rate::Sender;
 use crate::response::{Circumstances, Refusal, asks_for_html, raw};
@@ -48,6 +48,8 @@ pub(super) struct Exchange {
     /// The connection has had its number of requests.
     last: bool,
     explanation: Option<String>,
+    /// What the answer says to pages of other origins.
+    grant: Option<Grant>,
     number: u64,
     pulse: Arc<Pulse>,
     busy: Rc<Busy>,
@@ -84,6 +86,7 @@ impl Exchange {
             irregular: request.version() != Version::HTTP_2 && pulse.is_irregular(number),
             last: number >= snapshot.config.limits.requests_per_connection,
             explanation: None,
+            grant: None,
             worker: Rc::clone(worker),
             connection: Arc::clone(connection),
             snapshot,
@@ -128,6 +131,7 @@ impl Exchange {
         let route = placed.route().map_or("", |route| route.name());
         self.record.route = self.snapshot.routes.find(policy, route).cloned();
         self.realm = Some(policy.into()).filter(|_| !policy.is_empty());
+        self.grant = placed.preflight().is_none().then(|| placed.grant()).flatten();
         if reserved { Err(Refusal::Reserved) } else { Ok(()) }
     }
 
@@ -176,7 +180,7 @@ impl Exchange {
                 self.denied(denial);
             }
             Decision::Deny(denial) => self.denied(denial),
-            Decision::NeedsBody => return,
+            Decision::NeedsBody | Decision::Answered(_) => return,
         }
         if self.worker.snapshots.telemetry().audits(self.record.verdict) {
             self.record.values = values().into_iter().map(|(name, value)| (name.into(), value)).collect();
@@ -272,6 +276,9 @@ impl Exchange {
                 self.refuse(&refusal).map(Content::Own)
             }
         };
+        if let Some(grant) = &self.grant {
+            cors::apply(grant, &mut response);
+        }
         // An oddity inside the body shows only after the head was judged.
         close |= self.irregular || self.pulse.is_irregular(self.number);
         if close && self.version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {

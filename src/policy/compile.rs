@@ -1,6 +1,7 @@
 //! From documents to tables: everything that can be wrong with policies is found here.
 
 mod bypass;
+mod cors;
 mod forward;
 mod limit;
 mod names;
@@ -159,6 +160,7 @@ fn draft<'d>(
         base_path: map.text("base_path").unwrap_or_default().into(),
         quirks,
         effects: Arc::new(effects),
+        cors: map.map("cors").filter(|_| !observes).and_then(|map| cors::read(map, source, &mut Report::default())),
     };
     Some(Draft { source, map, document: Arc::new(document), hosts, issuers, client_credentials })
 }
@@ -219,7 +221,7 @@ fn issuers(list: &[Node], source: &Arc<Source>, surroundings: &Surroundings<'_>,
 
 /// Keys that the language has and this release does not: never silently ignored.
 fn not_supported_yet(map: &Mapping, source: &Arc<Source>, report: &mut Report) {
-    for key in ["cors", "metadata"] {
+    for key in ["metadata"] {
         let Some(entry) = map.entry(key) else { continue };
         if key == "metadata" && entry.value.bool() == Some(false) {
             continue;

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use crate::diagnostic::Place;
+use crate::policy::cors::Preflight;
 use crate::policy::forward::{Effects, HeaderEntry};
 use crate::policy::identity::IdentityValues;
 use crate::policy::limit::{Exceeded, Limit};
@@ -24,6 +25,8 @@ pub enum Decision {
     Deny(Denial),
     /// The document only observes: forward it, record that it would have been refused.
     Observed(Permit, Denial),
+    /// A preflight, which the gateway answers itself: nothing is asked of anybody.
+    Answered(Preflight),
     /// Everything that head, connection and token can answer holds; the rest stands in the body, which has to be read.
     NeedsBody,
 }
@@ -47,7 +50,7 @@ impl Decision {
                 let denial = Denial::limited(exceeded, &permit.document, permit.route.as_ref());
                 if permit.observed() { Self::Observed(permit, denial) } else { Self::Deny(denial) }
             }
-            Self::Deny(_) | Self::NeedsBody => self,
+            Self::Deny(_) | Self::Answered(_) | Self::NeedsBody => self,
         }
     }
 }
@@ -62,6 +65,8 @@ pub struct Permit {
     pub(in crate::policy) identity: Option<Arc<IdentityValues>>,
     pub(in crate::policy) headers: Vec<HeaderEntry>,
     pub(in crate::policy) lifted: Vec<Lifted>,
+    /// It is for a preflight, which no limit counts.
+    pub(in crate::policy) preflight: bool,
 }
 
 /// A condition that was not asked of a client-credentials token (policy.md, "Bypass for client credentials").
@@ -107,7 +112,7 @@ impl Permit {
 
     /// How many such requests may pass in what time.
     pub fn limit(&self) -> Option<&Limit> {
-        self.route.as_ref()?.limit()
+        self.route.as_ref().filter(|_| !self.preflight)?.limit()
     }
 
     /// Path and query to send, prefixes and parameters already applied.

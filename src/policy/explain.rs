@@ -72,6 +72,7 @@ impl Placed<'_> {
             decision: match decision {
                 Decision::Allow(_) => "allow".to_owned(),
                 Decision::Deny(denial) => refusal(denial),
+                Decision::Answered(_) => "a preflight, which the gateway answers".to_owned(),
                 Decision::Observed(_, denial) => {
                     format!("allow, because it is only observed; else {}", refusal(denial))
                 }

@@ -1,5 +1,7 @@
 //! Deciding a request that has found its table (http.md, step 6).
 
+mod crossing;
+
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
@@ -32,6 +34,8 @@ pub struct Placed<'r> {
     pub(in crate::policy) outcome: Outcome<'r>,
     /// The target as it arrived, where it is its own canonical form.
     pub(in crate::policy) sent: Option<&'r PathAndQuery>,
+    /// The method that a preflight asks about, where the route of that method says what becomes of it.
+    pub(in crate::policy) preflight: Option<&'r str>,
 }
 
 /// Query parameters that a route reads.
@@ -42,7 +46,7 @@ impl Placed<'_> {
     pub fn needs(&self) -> Needs<'_> {
         let to_tell = || if self.table.needs_token { Needs::TokenToTell(&self.table.issuers) } else { Needs::Nothing };
         match &self.outcome {
-            Outcome::Route(route, _) if route.needs_token => Needs::Token(&route.issuers),
+            Outcome::Route(route, _) if route.needs_token && self.preflight.is_none() => Needs::Token(&route.issuers),
             // 400 comes before 401 (http.md, step 4); who only observes wants to see the token all the same.
             Outcome::Ambiguous { .. } if self.observes() => to_tell(),
             Outcome::Route(..) | Outcome::Ambiguous { .. } => Needs::Nothing,
@@ -53,7 +57,9 @@ impl Placed<'_> {
     /// Decides, or asks for the body where nothing else denies. The permit is complete: nothing has to be asked again.
     pub fn decide(&self, caller: &Caller<'_>) -> Decision {
         match &self.outcome {
-            Outcome::Route(route, captures) => self.decide_route(route, captures, caller, None),
+            Outcome::Route(route, captures) => {
+                self.decide_preflight(route).unwrap_or_else(|| self.decide_route(route, captures, caller, None))
+            }
             Outcome::Ambiguous { matched: Some((route, captures)), .. } => {
                 let denial = Denial::of_route(Cause::AmbiguousPath, route, None);
                 self.refused(denial, Some((route, captures)), caller)
@@ -72,7 +78,9 @@ impl Placed<'_> {
     /// Decides with the whole body. Never [`Decision::NeedsBody`].
     pub fn decide_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Decision {
         match &self.outcome {
-            Outcome::Route(route, captures) => self.decide_route(route, captures, caller, Some(body)),
+            Outcome::Route(route, captures) => {
+                self.decide_preflight(route).unwrap_or_else(|| self.decide_route(route, captures, caller, Some(body)))
+            }
             Outcome::Ambiguous { .. } | Outcome::NotFound { .. } | Outcome::MethodNotAllowed { .. } => {
                 self.decide(caller)
             }
@@ -113,8 +121,13 @@ impl Placed<'_> {
 
     /// The limit of the matched route.
     pub fn limit(&self) -> Option<(RouteId, &Limit)> {
-        let Outcome::Route(route, _) = &self.outcome else { return None };
-        Some((route.id, route.limit()?))
+        match &self.outcome {
+            Outcome::Route(route, _) if self.preflight.is_none() => Some((route.id, route.limit()?)),
+            Outcome::Route(..)
+            | Outcome::Ambiguous { .. }
+            | Outcome::NotFound { .. }
+            | Outcome::MethodNotAllowed { .. } => None,
+        }
     }
 
     /// The refusal of a request that is too much for the matched route's limit before anybody is authenticated.
@@ -245,6 +258,7 @@ impl Placed<'_> {
             headers: effects.headers(question, facts)?,
             identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
+            preflight: false,
         })
     }
 
@@ -318,6 +332,7 @@ impl Placed<'_> {
             identity: caller.principal.map(|principal| crate::policy::IdentityValues::of(principal, facts)),
             headers: effects.headers_found(&question, facts),
             lifted: Vec::new(),
+            preflight: self.preflight.is_some(),
         })
     }
 }

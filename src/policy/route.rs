@@ -9,6 +9,7 @@ use crate::policy::body::BodyRules;
 use crate::policy::bound::{BoundHeaders, BoundQuery};
 use crate::policy::compile::{ReadParameter, TypedValue};
 use crate::policy::condition::Condition;
+use crate::policy::cors::{Cors, CrossOrigin};
 use crate::policy::forward::Effects;
 use crate::policy::limit::Limit;
 use crate::policy::narrow::Narrowing;
@@ -35,6 +36,8 @@ pub struct Document {
     pub(in crate::policy) quirks: Quirks,
     /// What an observing document does with requests that no route matches.
     pub(in crate::policy) effects: Arc<Effects>,
+    /// Who may read the refusals of requests that no route matches.
+    pub(in crate::policy) cors: Option<Cors>,
 }
 
 /// A route of a document.
@@ -67,6 +70,8 @@ pub struct Route {
     /// What it reads of bodies, if anything.
     pub(in crate::policy) body: Option<BodyRules>,
     pub(in crate::policy) effects: Arc<Effects>,
+    /// Which origins' pages may call.
+    pub(in crate::policy) cors: Option<CrossOrigin>,
     /// How many requests may pass in what time, and where that stands.
     pub(in crate::policy) limit: Option<(Limit, Place)>,
 }

@@ -408,11 +408,42 @@ static CORS_MAP: Shape = Shape::Map(&Fields {
     title: "cors",
     doc: "Which origins' pages may call.",
     fields: &[
-        Field::required("origins", &Shape::NonEmptyList(&NONEMPTY), "Origins, or `*`."),
-        Field::optional("methods", &Shape::NonEmptyList(&NONEMPTY), "Methods they may use."),
-        Field::optional("headers", &Shape::NonEmptyList(&NONEMPTY), "Headers they may send."),
-        Field::optional("credentials", &BOOL, "Whether cookies and the like may be sent."),
-        Field::optional("max_age", &DURATION, "How long a preflight's answer is kept."),
+        Field::required("origins", &Shape::NonEmptyList(&ORIGIN), "Origins as browsers write them, or `*`."),
+        Field::optional(
+            "methods",
+            &Shape::NonEmptyList(&CORS_METHOD),
+            "Methods that pages may use. Default: those of the path.",
+        ),
+        Field::optional("headers", &Shape::NonEmptyList(&CORS_HEADER), "Headers that pages may send, or `*`."),
+        Field::optional("credentials", &BOOL, "Whether cookies and the like may be sent. Default false."),
+        Field::optional("max_age", &DURATION, "How long a preflight's answer is kept. Default: as browsers do."),
     ],
     rules: &[],
+});
+
+static ORIGIN: Shape = Shape::Format(&Format {
+    what: "an origin",
+    pattern: Some(r"^(\*|[a-z][a-z0-9+.-]*://.+)$"),
+    check: super::cors::check_origin,
+});
+
+static CORS_METHOD: Shape = Shape::Format(&Format {
+    what: "a method that pages can use",
+    pattern: Some("^[!#$%&'+.^_`|~0-9A-Za-z-]+$"),
+    check: |text| {
+        if text == "*" {
+            return Err("leave `methods` out: every method of the path".to_owned());
+        }
+        let method = http::Method::from_bytes(text.as_bytes());
+        method.map(drop).map_err(|_| "write a method such as `PUT`".to_owned())
+    },
+});
+
+static CORS_HEADER: Shape = Shape::Format(&Format {
+    what: "a header name",
+    pattern: Some("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"),
+    check: |text| {
+        let name = http::HeaderName::from_bytes(text.as_bytes());
+        name.map(drop).map_err(|_| "write a name such as `Authorization`".to_owned())
+    },
 });

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+use crate::policy::cors::CrossOrigin;
 use crate::policy::evaluate::Captured;
 use crate::policy::host::Hosts;
 use crate::policy::route::{Document, Route, RouteId};
@@ -133,6 +134,26 @@ impl Table {
                 None => fallback(),
             },
             Lookup::NotFound => fallback(),
+        }
+    }
+
+    /// What a preflight for a method is about, if the route of that method says what becomes of it: whoever passes them
+    /// on passes none that has a body.
+    pub(in crate::policy) fn preflight<'r>(
+        &'r self,
+        policies: &'r Policies,
+        (asked, has_body): (&str, bool),
+        target: &Target<'_>,
+        label: Option<&str>,
+    ) -> Option<Outcome<'r>> {
+        let outcome = self.outcome(policies, asked, target, label);
+        let (Outcome::Route(route, _) | Outcome::Ambiguous { matched: Some((route, _)), .. }) = &outcome else {
+            return None;
+        };
+        match &route.cors {
+            Some(CrossOrigin::Gateway(_)) => Some(outcome),
+            Some(CrossOrigin::Upstream(_)) if !has_body => Some(outcome),
+            Some(CrossOrigin::Upstream(_)) | None => None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::gateway::{framing, own};
 use crate::policy::analysis::coverage::Sighting;
 use crate::policy::{Caller, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Policies, Unread};
 use crate::principal::Principal;
-use crate::response::Refusal;
+use crate::response::{self, Refusal};
 use crate::target::{Authority, Scheme};
 use crate::upstream::{self, Facts, Purpose};
 
@@ -216,6 +216,7 @@ impl Attempt<'_> {
                     let would = Would { status: denial.status(), reason: denial.reason().as_str() };
                     Outcome::Observed(permit, would)
                 }
+                Decision::Answered(answer) => Outcome::Answered(response::preflight(&answer).status()),
                 Decision::Deny(denial) => return Err(Refusal::Denied(Box::new(denial))),
             },
             Err(failure) => {

@@ -115,12 +115,13 @@ fn decided(placed: &Placed<'_>, caller: &Caller<'_>, world: &World) -> Answer {
         Decision::Deny(denial) | Decision::Observed(_, denial) if by_condition(denial) => {
             assert!(!fulfilled, "{explanation}");
         }
-        Decision::Deny(_) | Decision::Observed(..) | Decision::NeedsBody => {}
+        Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => {}
     }
     match decision {
         Decision::Allow(permit) => forwarded(&permit, None, world),
         Decision::Deny(denial) => Answer::Refused(refusal(&denial)),
         Decision::Observed(permit, denial) => forwarded(&permit, Some(refusal(&denial)), world),
+        Decision::Answered(_) => panic!("no preflight is sent"),
         Decision::NeedsBody => panic!("no route reads a body"),
     }
 }

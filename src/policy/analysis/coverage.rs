@@ -179,9 +179,11 @@ impl Seen {
 
     fn token(&mut self, route: &Route, decision: &Decision) {
         let side = match decision {
+            // A preflight asks nothing of anybody.
+            Decision::Allow(permit) if permit.preflight => return,
             Decision::Allow(_) => Side::Allowed,
             Decision::Deny(denial) | Decision::Observed(_, denial) if denial.reason() == Reason::Token => Side::Refused,
-            Decision::Deny(_) | Decision::Observed(..) | Decision::NeedsBody => return,
+            Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => return,
         };
         self.note(&route.place, TOKEN, side);
     }
@@ -198,8 +200,9 @@ impl Seen {
     fn route(&mut self, route: &Route, question: &Question<'_>, decision: &Decision) {
         let refused = match decision {
             Decision::Deny(denial) | Decision::Observed(_, denial) => Some(denial.reason()),
+            Decision::Allow(permit) if permit.preflight => return,
             Decision::Allow(_) => None,
-            Decision::NeedsBody => return,
+            Decision::Answered(_) | Decision::NeedsBody => return,
         };
         if refused == Some(Reason::ValueType) {
             let unfit = route.typed.iter().filter(|typed| !crate::policy::placed::fits(typed, question));

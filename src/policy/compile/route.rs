@@ -8,6 +8,8 @@ use crate::diagnostic::{Place, Span};
 use crate::document::{Mapping, Node};
 use crate::policy::body::BodyRules;
 use crate::policy::condition::Condition;
+use crate::policy::cors::CrossOrigin;
+use crate::policy::limit::Limit;
 use crate::policy::route::{Route, RouteId};
 use crate::policy::routing::{MethodSet, PathPattern};
 use crate::policy::surroundings::Surroundings;
@@ -15,6 +17,7 @@ use crate::principal::IssuerSet;
 use crate::target::fold::fold_header;
 
 use super::bypass::ClientCredentials;
+use super::cors::Crossing;
 use super::forward::Forwarding;
 use super::limit::Limits;
 use super::names::Names;
@@ -127,11 +130,12 @@ impl Routes<'_> {
             self.unbound(map, &pattern, &names);
         }
         let name = route_name(map);
-        let limits = Limits { source, policy: &self.draft.document.name, map: self.draft.map, report: self.report };
-        let limit = limits.of(map, &name);
+        let limit = self.limit(map, &name);
+        let cors = self.cors(map, &Crossing { source, token: needs_token, observes, effects: &effects });
         let route = Route {
             id,
             limit,
+            cors,
             header: header(&name, self.surroundings),
             name: name.into(),
             place: at(source, map.get("path").map_or_else(|| node.head(), |path| path.span)),
@@ -162,6 +166,16 @@ impl Routes<'_> {
             self.report.wrong(at(self.draft.source, node.head()), message, help);
         }
         body
+    }
+
+    fn limit(&mut self, map: &Mapping, name: &str) -> Option<(Limit, Place)> {
+        let Draft { source, map: defaults, document, .. } = self.draft;
+        Limits { source, policy: &document.name, map: defaults, report: self.report }.of(map, name)
+    }
+
+    fn cors(&mut self, map: &Mapping, crossing: &Crossing<'_>) -> Option<CrossOrigin> {
+        let entry = map.entry("cors").or_else(|| self.draft.map.entry("cors"))?;
+        crossing.of(entry, self.report)
     }
 
     /// The pattern, base path joined with exactly one slash.
