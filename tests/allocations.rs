@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -11,8 +12,11 @@ use torwart::authn::rules::Rules;
 use torwart::clock::Timestamp;
 use torwart::config::{Issuer, Preset};
 use torwart::diagnostic::Source;
-use torwart::policy::{Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::policy::{
+    Caller, Decision, Head, IdentityFacts, IssuerFacts, Permit, Policies, Surroundings, UpstreamFacts,
+};
 use torwart::principal::{IssuerId, Principal};
+use torwart::rate::{Counters, Sender};
 use torwart::target::quirks::Quirks;
 use torwart::target::{Authority, Scheme};
 
@@ -21,6 +25,8 @@ version: 1
 policy: crm
 hosts: [api.example.com]
 upstream: crm
+limit: {rate: 1000/s}
+cors: {origins: ["https://app.example.com"], headers: [Authorization]}
 routes:
   - path: /customers/{customer}/contracts
     methods: [GET]
@@ -90,6 +96,13 @@ fn an_allowed_request_is_placed_and_decided_without_an_allocation() {
         let counted = measure(|| assert!(matches!(ask(&arrived), Decision::Allow(_))));
         assert_eq!(counted.count_total, 0, "{target}");
     }
+    // Counting allocates only for a sender that was not there before.
+    let counters = Counters::load(policies.routes(), None);
+    let sender = Sender { principal: Some(&principal), address };
+    let count = |permit: &Permit| permit.route_id().map(|route| counters.count(route, &sender, Instant::now()));
+    let Decision::Allow(permit) = ask(&arrive(&target)) else { unreachable!("it was allowed before") };
+    assert_eq!(count(&permit), Some(Ok(())));
+    assert_eq!(measure(|| assert_eq!(count(&permit), Some(Ok(())))).count_total, 0, "counting");
     let rewritten = arrive("/%69ndex.html");
     let counted = measure(|| assert!(matches!(ask(&rewritten), Decision::Allow(_))));
     assert!(counted.count_total > 0, "allocations are counted at all");

@@ -273,7 +273,7 @@ static REQUEST: Shape = Shape::Names(&Names {
 
 static NARROW: Shape = Shape::Names(&Names {
     title: "narrow",
-    key: &Format { what: "a request value", pattern: Some("."), check: |_| Ok(()) },
+    key: &Format { what: "a query parameter", pattern: Some("^query\\.[^#]+$"), check: |_| Ok(()) },
     value: &Shape::Union(&[&NARROW_TO, &NARROW_MAP]),
 });
 static NARROW_TO: Shape = Shape::Keyword(&["organizations", "subject", "client", "permissions"]);
