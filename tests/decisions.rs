@@ -471,6 +471,7 @@ fn outcome(decision: &Decision) -> (&'static str, Option<&'static str>) {
         Decision::Allow(_) => ("allow", None),
         Decision::Deny(denial) => ("deny", Some(denial.reason().as_str())),
         Decision::Observed(_, denial) => ("observed", Some(denial.reason().as_str())),
+        Decision::Answered(_) => ("answered", None),
         Decision::NeedsBody => ("needs the body", None),
     }
 }
