@@ -27,7 +27,7 @@ pub(crate) use self::inspect::Budget;
 use self::inspect::Inspected;
 use crate::authn;
 use crate::clock::Timestamp;
-use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed};
+use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed, Reason};
 use crate::principal::Principal;
 use crate::response::{self, Refusal};
 use crate::server::pulse::Pulse;
@@ -193,6 +193,8 @@ async fn authorize(
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok((permit, body)),
         Decision::NeedsBody | Decision::Answered(_) => Err(Refusal::Inconsistent),
+        // The conditions hold, so they do not say why.
+        Decision::Deny(denial) if denial.reason() == Reason::Limit => Err(Refusal::Denied(Box::new(denial))),
         Decision::Deny(denial) => {
             exchange.explain(|| match &read {
                 Some(read) => placed.explain_with_body(&caller, read).to_string(),
