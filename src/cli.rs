@@ -11,6 +11,8 @@ mod diff;
 mod health;
 mod issuers;
 mod reload;
+mod replay;
+mod routes;
 mod run;
 mod schema;
 mod status;
@@ -19,7 +21,7 @@ mod token;
 mod version;
 
 use std::io::{IsTerminal as _, Stderr, Stdout, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -27,6 +29,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostics, Style};
 use crate::document::Environment;
+use crate::trial::{Loaded, Verdict};
 
 /// An authorization gateway: validates bearer tokens, decides every request by YAML route policies, forwards what is
 /// allowed.
@@ -52,6 +55,10 @@ enum Verb {
     Test(test::Args),
     /// Compare two configurations: what they decide differently, each with a request that shows it.
     Diff(diff::Args),
+    /// Decide recorded requests again, or those of another server's access log.
+    Replay(replay::Args),
+    /// Print the compiled route table and how each upstream reads requests.
+    Routes(routes::Args),
     /// Print the issuers with presets spelled out, their key ids and ages.
     Issuers(issuers::Args),
     /// Ask whether the running gateway is ready; what a container's health check calls.
@@ -136,6 +143,8 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args, &common),
         Verb::Test(args) => test::run(&args, &common),
         Verb::Diff(args) => diff::run(&args, &common),
+        Verb::Replay(args) => replay::run(&args, &common),
+        Verb::Routes(args) => routes::run(&args, &common),
         Verb::Issuers(args) => issuers::run(&args, &common),
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),
@@ -164,6 +173,37 @@ impl Common {
         let (config, problems) = config::load(&path, &ProcessEnvironment);
         self.report(&problems);
         config
+    }
+
+    /// Loads everything that decides, without the network: the configuration with its policies, or `./policies` alone
+    /// where there is no configuration file. What is wrong has been printed when there is none; the verb then ends with
+    /// [`Exit::NoAnswer`].
+    pub(crate) fn load_policies(&self) -> Option<Loaded> {
+        self.load_other_policies(None)
+    }
+
+    /// The same with the policies of another directory.
+    pub(crate) fn load_other_policies(&self, directory: Option<&Path>) -> Option<Loaded> {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let here = Path::new("policies");
+        let verdict = match (self.config_path(), directory) {
+            (Some(path), None) => Loaded::configuration(&path, &ProcessEnvironment),
+            (Some(path), Some(other)) => Loaded::with_policies(&path, &absolute(other), &ProcessEnvironment),
+            (None, other) if other.unwrap_or(here).is_dir() => {
+                self.note("no configuration file: issuers and upstreams are what the policies name, as in dev mode");
+                Loaded::directory(&absolute(other.unwrap_or(here)))
+            }
+            (None, _) => {
+                self.note(NO_CONFIGURATION);
+                return None;
+            }
+        };
+        self.loaded(verdict)
+    }
+
+    /// What was loaded, after its findings were printed. Warnings are `check`'s to tell.
+    pub(crate) fn loaded(&self, verdict: Verdict) -> Option<Loaded> {
+        verdict.map(|(loaded, _)| loaded).map_err(|problems| self.report(&problems)).ok()
     }
 
     /// Prints a result, as it is. A reader that went away is no fault.

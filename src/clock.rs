@@ -12,7 +12,12 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// The operating system's idea of now. A clock before 1970 counts as 1970.
     pub fn now() -> Self {
-        let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::of(SystemTime::now())
+    }
+
+    /// The whole second that this moment is in. One before 1970 counts as 1970.
+    pub fn of(moment: SystemTime) -> Self {
+        let elapsed = moment.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
     }
 

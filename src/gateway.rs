@@ -162,23 +162,23 @@ async fn authorize(
     flood: Option<Exceeded>,
     body: Incoming,
 ) -> Result<(Permit, ClientBody), Refusal> {
+    let connection = Arc::clone(&exchange.connection);
+    let certificate = connection.client_certificate();
+    let nobody = Caller { principal: None, address: exchange.record.address, certificate, now: exchange.now };
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(failure) => {
             let limited = flood.and_then(|exceeded| placed.limited(exceeded));
             let refusal = limited.map_or(Refusal::Token(failure), |denial| Refusal::Denied(Box::new(denial)));
-            let Some((permit, would)) = placed.unauthenticated(refusal.status()) else { return Err(refusal) };
-            exchange.observed(&permit, would, &refusal);
-            return Ok((permit, body.into()));
+            let passed = placed.unauthenticated(refusal.status());
+            if let Some((permit, would)) = &passed {
+                exchange.observed(permit, *would, &refusal);
+            }
+            exchange.note(placed, &nobody, None);
+            return passed.map(|(permit, _)| (permit, body.into())).ok_or(refusal);
         }
     };
-    let connection = Arc::clone(&exchange.connection);
-    let caller = Caller {
-        principal: principal.as_deref(),
-        address: exchange.record.address,
-        certificate: connection.client_certificate(),
-        now: exchange.now,
-    };
+    let caller = Caller { principal: principal.as_deref(), ..nobody };
     let begin = exchange.record.begin_step();
     let (decision, body, read) = match placed.decide(&caller) {
         Decision::NeedsBody => inspect(exchange, placed, &caller, body).await?,
@@ -186,10 +186,8 @@ async fn authorize(
     };
     let decision = limit(exchange, decision, flood, &caller);
     exchange.record.decision = exchange.record.end_step(begin);
-    exchange.decided(&decision, || match &read {
-        Some(read) => placed.values_with_body(&caller, read),
-        None => placed.values(&caller),
-    });
+    exchange.decided(&decision);
+    exchange.note(placed, &caller, read.as_deref());
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok((permit, body)),
         Decision::NeedsBody | Decision::Answered(_) => Err(Refusal::Inconsistent),

@@ -22,10 +22,12 @@ mod forward;
 mod host;
 mod identity;
 mod limit;
+mod listing;
 mod named;
 mod narrow;
 mod placed;
 mod reading;
+mod recorded;
 mod route;
 mod routing;
 mod shape;
@@ -47,11 +49,14 @@ use crate::document::{Node, Variables, json_schema};
 use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
+pub use bound::is_ambiguous_header;
 pub use cors::{Grant, Preflight};
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
 pub use identity::{Encoding, IdentityValues};
 pub use limit::{Exceeded, Limit, Per, Rate};
+pub use listing::{Asked, Forwarded};
+pub use named::Fact;
 pub use placed::Placed;
 pub use route::{Document, Route, RouteId};
 pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
@@ -197,6 +202,11 @@ impl Policies {
     /// Host patterns as written, in the order of the documents: what certificates should cover.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().map(|host| &**host)
+    }
+
+    /// Whether some document names this host, exactly or by a pattern.
+    pub fn serves(&self, host: &str) -> bool {
+        self.tables.find(host).is_some()
     }
 
     /// Issuers that some route accepts.

@@ -37,6 +37,16 @@ impl ClaimPath {
     }
 }
 
+impl std::fmt::Display for ClaimPath {
+    /// A top-level name as itself; keys to descend, and a name that would look like them, as a JSON pointer (RFC 6901).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &*self.0 {
+            [only] if !only.starts_with('/') => f.write_str(only),
+            keys => keys.iter().try_for_each(|key| write!(f, "/{}", key.replace('~', "~0").replace('/', "~1"))),
+        }
+    }
+}
+
 /// All claims of a token (and those that userinfo added), free of duplicate names.
 pub type Claims = serde_json::Map<String, serde_json::Value>;
 

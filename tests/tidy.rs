@@ -29,6 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["clock", "config", "diagnostic", "policy", "principal", "target", "telemetry"]),
     ("rate", &["clock", "policy", "principal", "target"]),
     ("admin", &["clock", "config", "telemetry"]),
+    ("routes", &["config", "diagnostic", "policy", "principal", "target"]),
 ];
 
 /// Rooms that everything of the gateway but the command line and dev mode is free to import.

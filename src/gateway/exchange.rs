@@ -10,13 +10,14 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
+use serde_json::json;
 
 use super::answer::{Answer, Content};
 use super::connection::Connection;
 use super::{Worker, authority, client_address, cors, own};
 use crate::clock::Timestamp;
-use crate::policy::{Decision, Denial, Exceeded, Grant, Per, Permit, Placed};
-use crate::principal::Principal;
+use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed};
+use crate::principal::{ClientCertificate, Principal};
 use crate::rate::Sender;
 use crate::response::{Circumstances, Refusal, asks_for_html, raw};
 use crate::server::pulse::{Busy, Pulse};
@@ -76,7 +77,7 @@ impl Exchange {
         record.address = client_address::client_address(&snapshot.config, connection, headers);
         Self {
             trace_continued: record.trace.parent_id.is_some(),
-            now: Timestamp::now(),
+            now: Timestamp::of(record.time),
             trusted,
             realm: None,
             html: asks_for_html(headers),
@@ -172,7 +173,7 @@ impl Exchange {
     }
 
     /// Records a decision.
-    pub(super) fn decided(&mut self, decision: &Decision, values: impl FnOnce() -> Vec<(String, serde_json::Value)>) {
+    pub(super) fn decided(&mut self, decision: &Decision) {
         match decision {
             Decision::Allow(permit) => self.permitted(permit, Verdict::Allow),
             Decision::Observed(permit, denial) => {
@@ -180,10 +181,7 @@ impl Exchange {
                 self.denied(denial);
             }
             Decision::Deny(denial) => self.denied(denial),
-            Decision::NeedsBody | Decision::Answered(_) => return,
-        }
-        if self.worker.snapshots.telemetry().audits(self.record.verdict) {
-            self.record.values = values().into_iter().map(|(name, value)| (name.into(), value)).collect();
+            Decision::NeedsBody | Decision::Answered(_) => (),
         }
     }
 
@@ -193,19 +191,42 @@ impl Exchange {
         self.record.reason = Some(refusal.reason());
     }
 
+    /// Records everything that it takes to decide again, where an audit record will hold it.
+    pub(super) fn note(&mut self, placed: &Placed<'_>, caller: &Caller<'_>, read: Option<&[u8]>) {
+        if !self.audited() {
+            return;
+        }
+        let values = read.map_or_else(|| placed.values(caller), |read| placed.values_with_body(caller, read));
+        self.record.values = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        self.record.facts = placed.facts();
+        let names = |shown: &ClientCertificate| json!({"dns": shown.dns, "uri": shown.uri, "email": shown.email, "subject": shown.subject});
+        self.record.facts.extend(caller.certificate.map(|shown| ("certificate", names(shown))));
+        let refused = self.record.refused_token.as_ref();
+        let refused = refused.map(|token| ("token", json!({"issuer": token.issuer, "fault": token.fault})));
+        // Opening a WebSocket is decided as `GET`, whatever the version of HTTP calls it.
+        let method = (placed.method() != self.record.method).then(|| ("method", placed.method().into()));
+        self.record.facts.extend(refused.into_iter().chain(method));
+    }
+
+    fn audited(&self) -> bool {
+        self.worker.snapshots.telemetry().audits(self.record.verdict)
+    }
+
     fn permitted(&mut self, permit: &Permit, verdict: Verdict) {
         self.record.verdict = verdict;
-        self.record.lifted = permit
-            .lifted()
-            .iter()
-            .map(|lifted| Condition { text: lifted.kind.as_str().into(), place: Some(lifted.place.clone()) })
-            .collect();
+        if !permit.lifted().is_empty() && self.audited() {
+            let lifted = permit.lifted().iter();
+            let lifted = lifted.map(|one| Condition { text: one.kind.as_str().into(), place: Some(one.place.clone()) });
+            self.record.lifted = lifted.collect();
+        }
     }
 
     fn denied(&mut self, denial: &Denial) {
         self.record.reason = Some(denial.reason().as_str());
-        self.record.condition =
-            denial.place().map(|place| Condition { text: denial.reason().as_str().into(), place: Some(place.clone()) });
+        if let Some(place) = denial.place().filter(|_| self.audited()) {
+            let text = denial.condition().map_or_else(|| denial.reason().as_str().into(), Arc::clone);
+            self.record.condition = Some(Condition { text, place: Some(place.clone()) });
+        }
     }
 
     /// What the upstream's side needs to know.

@@ -185,7 +185,7 @@ impl<'q> QueryValues<'q> {
 }
 
 /// The fold of a name that is decoded already.
-fn fold_decoded(name: &str) -> String {
+pub(in crate::policy) fn fold_decoded(name: &str) -> String {
     fold_name(&name.replace('%', "%25").replace('+', "%2B"))
 }
 
@@ -222,6 +222,13 @@ impl BoundHeaders {
         }
         Ok(())
     }
+}
+
+/// Whether a route that binds this header would refuse a request with these.
+pub fn is_ambiguous_header(name: &HeaderName, headers: &HeaderMap) -> bool {
+    let mut bound = BoundHeaders::default();
+    bound.bind(name);
+    bound.check(headers).is_err()
 }
 
 #[cfg(test)]

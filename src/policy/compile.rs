@@ -158,6 +158,7 @@ fn draft<'d>(
         upstream,
         observes,
         base_path: map.text("base_path").unwrap_or_default().into(),
+        hosts: hosts.iter().map(|(host, _)| host.to_string().into()).collect(),
         quirks,
         effects: Arc::new(effects),
         cors: map.map("cors").filter(|_| !observes).and_then(|map| cors::read(map, source, &mut Report::default())),

@@ -2,10 +2,13 @@
 //! from them.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
 
 use crate::policy::condition::{Condition, Test};
 use crate::policy::forward::{Effects, Part, PrincipalValue};
@@ -20,6 +23,44 @@ pub(in crate::policy) struct Named {
     claims: BTreeSet<ClaimPath>,
     query: BTreeSet<Box<str>>,
     headers: Vec<(HeaderName, Box<str>)>,
+    /// Something is named that no record keeps.
+    credentials: bool,
+}
+
+/// What deciding about a route may ask of a request or token besides what every record has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// A query parameter, by its decoded name.
+    Query(Box<str>),
+    /// A header.
+    Header(HeaderName),
+    /// A claim.
+    Claim(ClaimPath),
+    /// A credential, which no record keeps.
+    Credential,
+}
+
+impl fmt::Display for Fact {
+    /// Its name among the values of a record.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Query(name) => write!(f, "query.{name}"),
+            Self::Header(name) => write!(f, "header.{name}"),
+            Self::Claim(path) => write!(f, "claim.{path}"),
+            Self::Credential => f.write_str("credentials"),
+        }
+    }
+}
+
+impl Route {
+    /// Every such fact, once.
+    pub fn facts(self: &Arc<Self>) -> Vec<Fact> {
+        let named = Named::of(std::slice::from_ref(self));
+        let query = named.query.into_iter().map(Fact::Query);
+        let headers = named.headers.into_iter().map(|(name, _)| Fact::Header(name));
+        let claims = named.claims.into_iter().map(Fact::Claim);
+        query.chain(headers).chain(claims).chain(named.credentials.then_some(Fact::Credential)).collect()
+    }
 }
 
 impl Named {
@@ -35,7 +76,18 @@ impl Named {
         named
     }
 
-    /// What a request and a token have of it.
+    /// Query parameters, by their decoded names.
+    pub(in crate::policy) fn query(&self) -> impl Iterator<Item = &str> {
+        self.query.iter().map(|name| &**name)
+    }
+
+    /// Headers, with their names as written.
+    pub(in crate::policy) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
+        self.headers.iter().map(|(name, written)| (name, &**written))
+    }
+
+    /// What a request and a token have of it; `null` for what they do not have, so that it can be told from what nobody
+    /// asked about.
     pub(in crate::policy) fn values(
         &self,
         query: Option<&str>,
@@ -48,24 +100,15 @@ impl Named {
                 parameter.separator == Separator::Ampersand && decode(parameter.raw_name) == name.as_bytes()
             });
             let texts = texts.map(|parameter| decode(parameter.raw_value.unwrap_or_default()));
-            push(format!("query.{name}"), texts.map(|text| String::from_utf8_lossy(&text).into_owned()), values);
+            let texts = texts.map(|text| String::from_utf8_lossy(&text).into_owned().into());
+            push(format!("query.{name}"), texts, values);
         }
         for (name, written) in &self.headers {
-            let texts =
-                headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-            push(format!("header.{written}"), texts, values);
+            push(format!("header.{written}"), headers.get_all(name).iter().map(header_text), values);
         }
         for path in self.claims.iter().filter(|_| principal.is_some()) {
-            if let Some(value) = principal.and_then(|principal| path.find(&principal.claims)) {
-                let name = match &*path.0 {
-                    [only] => format!("claim.{only}"),
-                    keys => {
-                        let keys = keys.iter().map(|key| format!("/{}", key.replace('~', "~0").replace('/', "~1")));
-                        format!("claim.{}", keys.collect::<String>())
-                    }
-                };
-                values.push((name, value.clone()));
-            }
+            let value = principal.and_then(|principal| path.find(&principal.claims));
+            values.push((format!("claim.{path}"), value.cloned().unwrap_or_default()));
         }
     }
 
@@ -90,11 +133,15 @@ impl Named {
             | Test::Flow(_)
             | Test::Global(_)
             | Test::Issuer(..)
-            | Test::Acr(_)
-            | Test::MaxAge(_)
             | Test::Network(_)
             | Test::Narrow(_)
             | Test::Certificate(..) => {}
+            Test::Acr(_) => {
+                self.claims.insert(ClaimPath::top("acr"));
+            }
+            Test::MaxAge(_) => {
+                self.claims.insert(ClaimPath::top("auth_time"));
+            }
         }
     }
 
@@ -112,6 +159,7 @@ impl Named {
     }
 
     fn source(&mut self, source: &ValueSource) {
+        self.credentials |= source.is_credential();
         if let ValueSource::Header { name, written } = source
             && !source.is_credential()
             && !self.headers.iter().any(|(known, _)| known == name)
@@ -121,15 +169,24 @@ impl Named {
     }
 }
 
-/// One value as text, several as a list, none not at all.
-fn push(name: String, texts: impl Iterator<Item = String>, values: &mut Vec<(String, Value)>) {
-    let mut texts: Vec<_> = texts.map(Value::String).collect();
-    match (texts.pop(), texts.is_empty()) {
-        (None, _) => {}
-        (Some(only), true) => values.push((name, only)),
+/// A header's value; one that is no text in base64.
+fn header_text(value: &HeaderValue) -> Value {
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(text) => text.into(),
+        Err(_) => json!({"base64": STANDARD.encode(value.as_bytes())}),
+    }
+}
+
+/// One value as itself, several as a list, none as `null`.
+fn push(name: String, texts: impl Iterator<Item = Value>, values: &mut Vec<(String, Value)>) {
+    let mut texts: Vec<_> = texts.collect();
+    let value = match (texts.pop(), texts.is_empty()) {
+        (None, _) => Value::Null,
+        (Some(only), true) => only,
         (Some(last), false) => {
             texts.push(last);
-            values.push((name, Value::Array(texts)));
+            Value::Array(texts)
         }
-    }
+    };
+    values.push((name, value));
 }

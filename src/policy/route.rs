@@ -13,6 +13,7 @@ use crate::policy::cors::{Cors, CrossOrigin};
 use crate::policy::forward::Effects;
 use crate::policy::limit::Limit;
 use crate::policy::narrow::Narrowing;
+use crate::policy::routing::MethodSet;
 use crate::principal::IssuerSet;
 use crate::target::quirks::{MethodOverride, Quirks};
 
@@ -32,6 +33,8 @@ pub struct Document {
     pub(in crate::policy) observes: bool,
     /// As written.
     pub(in crate::policy) base_path: Box<str>,
+    /// Host patterns as written.
+    pub(in crate::policy) hosts: Box<[Box<str>]>,
     /// How its upstream reads requests.
     pub(in crate::policy) quirks: Quirks,
     /// What an observing document does with requests that no route matches.
@@ -51,6 +54,9 @@ pub struct Route {
     /// `mode: observe`, its own or the document's.
     pub(in crate::policy) observes: bool,
     pub(in crate::policy) needs_token: bool,
+    /// Base path and path, as written.
+    pub(in crate::policy) path: Box<str>,
+    pub(in crate::policy) methods: MethodSet,
     /// Whose tokens count; nobody's when it needs none.
     pub(in crate::policy) issuers: IssuerSet,
     /// All must hold; in the order in which they name the reason.

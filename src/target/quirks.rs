@@ -12,6 +12,17 @@ pub enum Reading {
     Always,
 }
 
+impl Reading {
+    /// Its word in `quirks`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Never => "never",
+            Self::Always => "always",
+        }
+    }
+}
+
 /// `quirks.empty_segments`: what is done with runs of `/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum EmptySegments {
@@ -24,6 +35,17 @@ pub enum EmptySegments {
     Refuse,
 }
 
+impl EmptySegments {
+    /// Its word in `quirks`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Keep => "keep",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
 /// `quirks.charset`: what decoded path bytes may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Charset {
@@ -32,6 +54,16 @@ pub enum Charset {
     Utf8,
     /// Any byte is a character of ISO 8859-1.
     Latin1,
+}
+
+impl Charset {
+    /// Its word in `quirks`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Utf8 => "utf8",
+            Self::Latin1 => "latin1",
+        }
+    }
 }
 
 /// `quirks.method_override`: what the server makes of `X-HTTP-Method-Override` and its kin.
@@ -46,6 +78,17 @@ pub enum MethodOverride {
     Honour,
 }
 
+impl MethodOverride {
+    /// Its word in `quirks`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ignore => "ignore",
+            Self::Honour => "honour",
+        }
+    }
+}
+
 /// `quirks.form_parameters`: whether the server mixes query and form parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum FormParameters {
@@ -54,6 +97,16 @@ pub enum FormParameters {
     Mixed,
     /// It never does.
     Separate,
+}
+
+impl FormParameters {
+    /// Its word in `quirks`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Separate => "separate",
+        }
+    }
 }
 
 /// Everything an upstream's `quirks` says.

@@ -34,6 +34,8 @@ struct Line<'r> {
     path: Option<&'r str>,
     #[serde(serialize_with = "as_map")]
     values: &'r [(Arc<str>, Value)],
+    #[serde(serialize_with = "as_map")]
+    facts: &'r [(&'static str, Value)],
     address: Option<IpAddr>,
     policy: Option<&'r str>,
     route: Option<&'r str>,
@@ -89,6 +91,7 @@ impl<'r> Line<'r> {
             host: record.host.as_deref(),
             path: record.path.as_deref(),
             values: &record.values,
+            facts: &record.facts,
             address: record.address,
             policy: route.map(|route| &*route.policy),
             route: route.map(|route| &*route.name).filter(|name| !name.is_empty()),
@@ -151,10 +154,10 @@ fn milliseconds(record: &Record) -> f64 {
     (record.duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
-fn as_map<S: Serializer>(values: &&[(Arc<str>, Value)], serializer: S) -> Result<S::Ok, S::Error> {
+fn as_map<S: Serializer, N: AsRef<str>>(values: &&[(N, Value)], serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(Some(values.len()))?;
     for (name, value) in *values {
-        map.serialize_entry(name.as_ref() as &str, value)?;
+        map.serialize_entry(name.as_ref(), value)?;
     }
     map.end()
 }
@@ -182,7 +185,7 @@ mod tests {
         let wanted = [
             r#"{"kind":"audit","time":"2026-11-21T22:00:00.123Z","request_id":"r-1","#,
             r#""trace_id":"01010101010101010101010101010101","method":"GET","host":"api.example.com","#,
-            r#""path":"/crm/customers/1","values":{"customer":"1","claim./a":null},"address":"192.0.2.1","#,
+            r#""path":"/crm/customers/1","values":{"customer":"1","claim./a":null},"facts":{"query":"a=1"},"address":"192.0.2.1","#,
             r#""policy":"crm","route":"GET /customers/{customer}","mode":"enforce","decision":"deny","would":null,"#,
             r#""reason":"scope","condition":"#,
             condition,

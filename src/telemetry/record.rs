@@ -52,9 +52,11 @@ pub struct Record {
     pub condition: Option<Condition>,
     /// Conditions that a bypass lifted.
     pub lifted: Vec<Condition>,
-    /// Bound values, and every claim and request value that a loaded policy names. Fill it only when
-    /// [`Telemetry::audits`] says that somebody will read it.
+    /// Bound values, and every claim and request value that a loaded policy names; `null` for what there is none of.
+    /// Fill it only when [`Telemetry::audits`] says that somebody will read it.
     pub values: Vec<(Arc<str>, Value)>,
+    /// What else it takes to decide again, where there is any; filled like `values`.
+    pub facts: Vec<(&'static str, Value)>,
     /// Who asked.
     pub principal: Option<Arc<Principal>>,
     /// The token that was refused, where one was.
@@ -173,6 +175,7 @@ impl Record {
             condition: None,
             lifted: Vec::new(),
             values: Vec::new(),
+            facts: Vec::new(),
             principal: None,
             refused_token: None,
             revision: Revision::default(),
@@ -330,6 +333,7 @@ pub(super) mod tests {
             condition: Some(condition()),
             lifted: vec![condition()],
             values: vec![("customer".into(), Value::from("1")), ("claim./a".into(), Value::Null)],
+            facts: vec![("query", "a=1".into())],
             principal: Some(Arc::new(principal())),
             revision: Revision([0xcd; 16]),
             status: Some(403),

@@ -15,7 +15,7 @@ use crate::authn::{self, Failure, Fault, InvalidToken};
 use crate::gateway::{framing, own};
 use crate::policy::analysis::coverage::Sighting;
 use crate::policy::{Caller, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Policies, Unread};
-use crate::principal::Principal;
+use crate::principal::{IssuerSet, Principal};
 use crate::response::{self, Refusal};
 use crate::target::{Authority, Scheme};
 use crate::upstream::{self, Facts, Purpose};
@@ -173,6 +173,16 @@ impl Attempt<'_> {
         let caller = self.caller(principal.as_deref());
         let body = matches!(placed.decide(&caller), Decision::NeedsBody) && self.is_readable();
         placed.sightings(&caller, body.then_some(&*self.request.body))
+    }
+
+    /// The issuers whose tokens are accepted, where one is read.
+    pub fn accepted(&self) -> Option<IssuerSet> {
+        let head = self.head().ok()?;
+        let placed = self.placed(&head).ok()?;
+        match placed.needs() {
+            Needs::Nothing => None,
+            Needs::Token(accepted) | Needs::TokenToTell(accepted) => Some(accepted.clone()),
+        }
     }
 
     /// Why it is decided as it is, condition by condition; `None` where nothing was to be decided.

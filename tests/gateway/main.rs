@@ -24,6 +24,8 @@ mod limits;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod replaying;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;

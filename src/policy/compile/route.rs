@@ -142,6 +142,8 @@ impl Routes<'_> {
             document: Arc::clone(&self.draft.document),
             observes,
             needs_token,
+            path: joined(self.draft, map.text("path").unwrap_or_default()).into(),
+            methods: methods.clone(),
             issuers: accepted,
             conditions: conditions.into(),
             typed: typed.unwrap_or_default().into(),
