@@ -8,6 +8,7 @@ mod check;
 mod completions;
 mod dev;
 mod diff;
+mod explain;
 mod health;
 mod issuers;
 mod reload;
@@ -55,6 +56,8 @@ enum Verb {
     Test(test::Args),
     /// Compare two configurations: what they decide differently, each with a request that shows it.
     Diff(diff::Args),
+    /// Say why a request is decided as it is, and which smallest change of it would be allowed.
+    Explain(Box<explain::Args>),
     /// Decide recorded requests again, or those of another server's access log.
     Replay(replay::Args),
     /// Print the compiled route table and how each upstream reads requests.
@@ -143,6 +146,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args, &common),
         Verb::Test(args) => test::run(&args, &common),
         Verb::Diff(args) => diff::run(&args, &common),
+        Verb::Explain(args) => explain::run(&args, &common),
         Verb::Replay(args) => replay::run(&args, &common),
         Verb::Routes(args) => routes::run(&args, &common),
         Verb::Issuers(args) => issuers::run(&args, &common),

@@ -11,6 +11,7 @@ pub mod dev;
 pub mod diagnostic;
 pub mod diff;
 pub mod document;
+pub mod explain;
 pub mod gateway;
 pub mod json;
 pub mod policy;

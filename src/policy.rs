@@ -28,6 +28,7 @@ mod narrow;
 mod placed;
 mod reading;
 mod recorded;
+mod remedy;
 mod route;
 mod routing;
 mod shape;
@@ -50,6 +51,7 @@ use crate::principal::{ClientCertificate, IssuerId, IssuerSet, Principal};
 use crate::target::{Authority, TargetError};
 
 pub use bound::is_ambiguous_header;
+pub use condition::CertificateName;
 pub use cors::{Grant, Preflight};
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
@@ -58,6 +60,7 @@ pub use limit::{Exceeded, Limit, Per, Rate};
 pub use listing::{Asked, Forwarded};
 pub use named::Fact;
 pub use placed::Placed;
+pub use remedy::Change;
 pub use route::{Document, Route, RouteId};
 pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
 

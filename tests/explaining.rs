@@ -135,3 +135,268 @@ fn an_invalid_policy_is_exit_2() {
     assert_eq!((code(&output), stdout(&output).as_str()), (2, ""));
     assert!(stderr(&output).contains("policies/crm.yaml:6:11"), "{}", stderr(&output));
 }
+
+const PERSONAS: &str = r#"version: 1
+personas:
+  alice: {issuer: shoen, sub: 5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111, client_id: app, scope: "crm contracts:read"}
+  kusy: {issuer: shoen, sub: kusy, client_id: kusy, scope: "crm contracts:read"}
+tests: []
+"#;
+
+const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+const BOBS: &str = "https://api.example.com/crm/customers/0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02/contracts";
+
+fn peopled() -> TempDir {
+    directory(&[("torwart.yaml", CONFIGURATION), ("policies/crm.yaml", POLICY), ("policies/crm.test.yaml", PERSONAS)])
+}
+
+#[test]
+fn a_refusal_is_explained_with_every_condition_and_the_smallest_change() {
+    let world = peopled();
+    let output = torwart(world.path(), &["explain", "GET", BOBS, "--as", "alice"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let wanted = format!(
+        "GET {BOBS}
+as subject {ALICE}, client app, flow user, issuer shoen
+deny: subject (403)
+policy `crm`, route `GET,POST /customers/{{customer}}/contracts`  policies/crm.yaml:10:11
+  + scope: crm  <- scopes: crm, contracts:read  [true] policies/crm.yaml:6:11
+  + scope: contracts:read  <- scopes: crm, contracts:read  [true] policies/crm.yaml:14:7
+  - subject: {{customer}}  <- subject `{ALICE}`; {{customer}} is 0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02  \
+[false] policies/crm.yaml:15:7
+change   {{customer}} in the path is {ALICE}
+or       subject 0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02
+         which is allowed: GET https://api.example.com/crm/customers/{ALICE}/contracts
+"
+    );
+    assert_eq!(stdout(&output), wanted);
+    assert_eq!(code(&torwart(world.path(), &["explain", "GET", BOBS, "--as", "alice", "--exit-code"])), 1);
+}
+
+#[test]
+fn what_is_allowed_is_explained_with_what_reaches_the_upstream() {
+    let world = peopled();
+    let output = torwart(world.path(), &["explain", "GET", BOBS, "--as", "kusy", "--exit-code"]);
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("\nallow\n"), "{text}");
+    assert!(text.contains("(not asked: any_of: [.., {flow: client_credentials, client: kusy}])"), "{text}");
+    assert!(text.contains("\nforward  to upstream crm: /customers/0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02/contracts\n"));
+    assert!(text.contains("\n         x-auth-client-id: kusy\n"), "{text}");
+    assert!(!text.contains("change"), "{text}");
+}
+
+#[test]
+fn without_a_token_the_smallest_change_is_a_token_and_all_that_it_has_to_say() {
+    let world = peopled();
+    let output = torwart(world.path(), &["explain", "GET", BOBS, "--format", "json"]);
+    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((said["decision"].as_str(), said["status"].as_u64()), (Some("deny"), Some(401)));
+    assert_eq!(said["reason"], "token-required");
+    assert_eq!(said["answer"]["www-authenticate"], "Bearer realm=\"crm\"");
+    let changes = &said["smallest_change"]["found"][0]["changes"];
+    assert_eq!(
+        *changes,
+        serde_json::json!([
+            "a valid token of issuer shoen",
+            "scope crm",
+            "scope contracts:read",
+            "subject 0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02",
+        ])
+    );
+}
+
+#[test]
+fn what_no_condition_refuses_is_explained_too() {
+    let world = peopled();
+    let change = |arguments: &[&str]| {
+        let mut all = vec!["explain", "--format", "json", "--as", "alice"];
+        all.extend(arguments);
+        let output = torwart(world.path(), &all);
+        let said: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        (said["reason"].clone(), said["smallest_change"]["found"][0]["changes"].clone())
+    };
+    let own = format!("https://api.example.com/crm/customers/{ALICE}/contracts");
+    let method = (Value::from("method"), serde_json::json!(["method GET"]));
+    assert_eq!(change(&["DELETE", &own]), method);
+    let near = format!("https://api.example.com/crm/customer/{ALICE}/contracts");
+    let path = serde_json::json!([format!("path /crm/customers/{ALICE}/contracts")]);
+    assert_eq!(change(&["GET", &near]), (Value::from("no-route"), path));
+    let host = own.replace("api.", "apt.");
+    assert_eq!(change(&["GET", &host]), ("misdirected".into(), serde_json::json!(["host api.example.com"])));
+    let typed = own.replace(ALICE, "7");
+    let (reason, found) = change(&["GET", &typed]);
+    assert_eq!(
+        (reason, found),
+        ("no-route".into(), serde_json::json!([format!("{{customer}} in the path is {ALICE}")]))
+    );
+    let (reason, found) = change(&["GET", "https://api.example.com/crm/orders?ORG=o1"]);
+    assert_eq!(reason, "ambiguous-parameter");
+    assert_eq!(found[0], "query parameter org, spelt exactly so, once");
+    assert_eq!(found[1], "a member of organisation o1");
+    let (reason, found) = change(&["GET", "https://api.example.com/crm/../crm/health"]);
+    assert_eq!((reason, found), ("ambiguous-path".into(), serde_json::json!(["path /crm/health"])));
+}
+
+#[test]
+fn a_pasted_token_counts_with_a_note_that_its_signature_was_not_checked() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+    let world = peopled();
+    let claims = |more: &str| {
+        format!(
+            r#"{{"iss": "https://auth.example.com", "aud": "https://api.example.com", "sub": "{ALICE}", "exp": 4000000000,
+            "client_id": "app", "scope": "crm contracts:read"{more}}}"#
+        )
+    };
+    let token = |claims: &str| {
+        let head = BASE64.encode(r#"{"alg":"RS256","typ":"at+jwt","kid":"k"}"#);
+        format!("{head}.{}.c2lnbmF0dXJl", BASE64.encode(claims))
+    };
+    let own = format!("https://api.example.com/crm/customers/{ALICE}/contracts");
+    let output = torwart(world.path(), &["explain", "GET", &own, "--token", &token(&claims(""))]);
+    assert!(stdout(&output).contains("\nallow\n"), "{}{}", stdout(&output), stderr(&output));
+    assert_eq!(stderr(&output), "torwart: the signature was not checked: no key of its issuer that fits is at hand\n");
+    let header = format!("Authorization: Bearer {}", token(&claims(r#", "nbf": 3999999999"#)));
+    let output = torwart(world.path(), &["explain", "GET", &own, "-H", &header]);
+    assert!(stdout(&output).contains("\ndeny: invalid-token (401)\n"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("change   a valid token of issuer shoen\n"), "{}", stdout(&output));
+
+    fs::write(world.path().join("claims.json"), format!(r#"{{"issuer": "shoen", "sub": "{ALICE}", "scope": "crm"}}"#))
+        .unwrap();
+    let output = torwart(world.path(), &["explain", "GET", &own, "--claims", "claims.json", "--exit-code"]);
+    assert_eq!(code(&output), 1, "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("change   scope contracts:read\n"), "{}", stdout(&output));
+}
+
+#[test]
+fn what_cannot_be_asked_is_exit_2() {
+    let world = peopled();
+    for (arguments, said) in [
+        (&["explain", "GET", BOBS, "--as", "alcie"][..], "there is no persona `alcie`: did you mean `alice`?"),
+        (&["explain", "GET", "/crm"], "the URL does not begin with `https://` or `http://`"),
+        (&["explain", "GET", BOBS, "-H", "nothing"], "`nothing` is not `Name: value`"),
+        (&["explain", "GET", BOBS, "--time", "today"], "`today` is not a time such as `2026-11-21T22:00:00Z`"),
+        (&["explain", "GET", BOBS, "--certificate", "cn=x"], "`cn=x` does not begin with `dns=`"),
+        (&["explain", "some-id"], "audit records go to standard output here"),
+        (&["explain", "some-id", "--audit", "nowhere"], "cannot read `nowhere`"),
+        (&["replay", "nowhere"], "cannot read `nowhere`"),
+    ] {
+        let output = torwart(world.path(), arguments);
+        assert_eq!((code(&output), stdout(&output).as_str()), (2, ""), "{arguments:?}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+    }
+}
+
+/// The record of a request of Alice's, as the gateway writes it.
+fn record(id: &str, customer: &str, decided: &str) -> String {
+    format!(
+        r#"{{"kind":"audit","time":"2026-11-21T22:00:00.123Z","request_id":"{id}","trace_id":"0","method":"GET","host":"api.example.com","path":"/crm/customers/{customer}/contracts","values":{{"customer":"{customer}","query.org":null}},"facts":{{}},"address":"192.0.2.1","policy":"crm","route":"GET,POST /customers/{{customer}}/contracts","mode":"enforce",{decided},"condition":{{"text":"subject: {{customer}}","file":"policies/crm.yaml","line":15,"column":7}},"lifted":[],"principal":{{"issuer":"shoen","subject":"{ALICE}","client":"app","flow":"user","scopes":["crm","contracts:read"],"permissions":null,"organizations":null,"global":null}},"jti":null,"token_digest":"00","revision":"00","status":403,"duration_ms":1.0}}"#
+    )
+}
+
+const DENIED: &str = r#""decision":"deny","would":null,"reason":"subject""#;
+const BOB: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
+
+#[test]
+fn a_request_of_the_past_is_explained_as_it_was_and_as_it_is() {
+    let world = peopled();
+    let lines = [record("r-1", BOB, DENIED), record("r-10", ALICE, DENIED), "garbage".to_owned()];
+    fs::write(world.path().join("audit.1"), lines.join("\n")).unwrap();
+    fs::write(world.path().join("audit"), "").unwrap();
+    let files = ["--audit", "audit", "--audit", "audit.1"];
+    let explain = |id: &str| torwart(world.path(), &[&["explain", id][..], &files].concat());
+    let text = stdout(&explain("r-1"));
+    let then = "then     deny: subject (403) at 2026-11-21T22:00:00.123Z
+         policy crm, route GET,POST /customers/{customer}/contracts
+         subject: {customer}  policies/crm.yaml:15:7
+now      the same
+
+GET https://api.example.com/crm/customers/";
+    assert!(text.starts_with(then), "{text}");
+    assert!(text.contains(&format!("change   {{customer}} in the path is {ALICE}\n")), "{text}");
+    let text = stdout(&explain("r-10"));
+    assert!(text.contains("\nnow      allow\n"), "{text}");
+    let output = explain("r-100");
+    assert_eq!((code(&output), stderr(&output).as_str()), (2, "torwart: no audit record of a request `r-100`\n"));
+}
+
+#[test]
+fn a_replay_says_what_other_policies_would_change() {
+    let world = peopled();
+    let lines = [record("r-1", BOB, DENIED), record("r-2", BOB, DENIED), r#"{"kind":"access"}"#.to_owned()];
+    fs::write(world.path().join("audit"), lines.join("\n")).unwrap();
+    let output = torwart(world.path(), &["replay", "audit"]);
+    assert_eq!(
+        (code(&output), stdout(&output).as_str()),
+        (0, "2 records: 2 the same, 0 changed, 0 unknown\n"),
+        "{}",
+        stderr(&output)
+    );
+    let other = POLICY.replace("      subject: \"{customer}\"\n", "").replace("[GET, POST]", "[GET]");
+    let other = other.replace("params: {customer: uuid}", "params: {customer: uuid}\n    unbound: [customer]");
+    fs::create_dir(world.path().join("next")).unwrap();
+    fs::write(world.path().join("next/crm.yaml"), &other).unwrap();
+    let output = torwart(world.path(), &["replay", "audit", "--policies", "next"]);
+    let wanted = "crm / GET,POST /customers/{customer}/contracts
+          2  app: deny: subject (403) -> allow
+             such as r-1
+2 records: 0 the same, 2 changed, 0 unknown
+";
+    assert_eq!((code(&output), stdout(&output).as_str()), (1, wanted), "{}", stderr(&output));
+    let asks = other.replace("scope: contracts:read", "claim: {tenant: {equals: t1}}");
+    fs::write(world.path().join("next/crm.yaml"), asks).unwrap();
+    let output = torwart(world.path(), &["replay", "audit", "--policies", "next", "--format", "json"]);
+    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((code(&output), said["unknown"].as_u64()), (0, Some(2)));
+    assert_eq!(said["unknowns"][0]["why"], "it has no `claim.tenant`");
+    assert_eq!(said["other_lines"], 1);
+}
+
+#[test]
+fn an_access_log_tells_before_installation_what_would_be_refused() {
+    let world = peopled();
+    let log = format!(
+        r#"192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET /crm/customers/{ALICE}/contracts HTTP/1.1" 200 1 "-" "-"
+192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET /crm/orders?ORG=1 HTTP/1.1" 200 1 "-" "-"
+192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET /crm/orders?ORG=2 HTTP/1.1" 200 1 "-" "-"
+192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET /crm/health HTTP/1.1" 200 1 "-" "-"
+192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET /wp-admin HTTP/1.1" 404 1 "-" "-"
+192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "DELETE /crm/orders HTTP/1.1" 204 1 "-" "-"
+www.example.com:443 192.0.2.1 - - [21/Nov/2026:22:00:00 +0000] "GET / HTTP/1.1" 301 1 "-" "-"
+garbage
+"#
+    );
+    fs::write(world.path().join("access.log"), log).unwrap();
+    let output = torwart(world.path(), &["replay", "--format", "combined", "access.log", "--host", "api.example.com"]);
+    let wanted = format!(
+        "refused
+          2  crm / GET /orders: ambiguous-parameter (400)
+             such as GET /crm/orders?ORG=1
+          1  no policy: misdirected (421)
+             such as GET /
+no route
+          1  crm: method (405)
+             such as DELETE /crm/orders
+          1  no policy: no-route (404); the API answered with an error then, too
+             such as GET /wp-admin
+needs a token
+          1  crm / GET,POST /customers/{{customer}}/contracts: token-required (401)
+             such as GET /crm/customers/{ALICE}/contracts
+forwarded
+          1  crm / GET /health
+             such as GET /crm/health
+1 malformed lines, such as
+  garbage: there is no time in brackets
+7 requests: 4 that the API served would be refused whatever token they came with
+"
+    );
+    assert_eq!((code(&output), stdout(&output)), (1, wanted), "{}", stderr(&output));
+
+    let log = "#Fields: date cs-method cs-uri-stem cs-uri-query cs-host sc-status\n\
+               2026-11-21 GET /crm/health - api.example.com 200\n";
+    fs::write(world.path().join("iis.log"), log).unwrap();
+    let output = torwart(world.path(), &["replay", "--format", "iis", "--format", "json", "iis.log"]);
+    let said: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((code(&output), said["requests"].as_u64(), said["lost"].as_u64()), (0, Some(1), Some(0)));
+}

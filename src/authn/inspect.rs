@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::{Failure, Issuers};
+use super::keyset::Verdict;
+use super::{Failure, Fault, Issuers};
 use crate::clock::Timestamp;
 use crate::principal::{IssuerSet, Principal};
 
@@ -43,6 +44,37 @@ impl Issuers {
         }
         let everyone = IssuerSet::new(self.identities.iter().map(|identity| identity.id));
         self.verify(token, &everyone, None, now).await
+    }
+}
+
+/// What is known of a token without asking anybody.
+#[derive(Debug)]
+pub enum Offline {
+    /// The keys that are at hand vouch for it.
+    Verified(Arc<Principal>),
+    /// Everything but its signature holds: no keys of its issuer are at hand.
+    Unverified(Arc<Principal>),
+    /// It is not accepted.
+    Refused(Fault),
+}
+
+impl Issuers {
+    /// Checks a token as far as that is possible with what files hold: never over the network. Times and the binding to a
+    /// certificate are not looked at.
+    pub fn check_offline(&self, token: &str, now: Timestamp) -> Offline {
+        let everyone = IssuerSet::new(self.identities.iter().map(|identity| identity.id));
+        let claimed = match self.read(token, &everyone) {
+            Ok(claimed) => claimed,
+            Err(Failure::Invalid(invalid)) => return Offline::Refused(invalid.fault),
+            Err(Failure::ManyHeaders | Failure::Missing | Failure::Unavailable { .. }) => {
+                return Offline::Refused(Fault::Credentials);
+            }
+        };
+        match claimed.verdict(now) {
+            None | Some((Verdict::UnknownKey, _)) => Offline::Unverified(Arc::new(claimed.principal)),
+            Some((Verdict::Valid, _)) => Offline::Verified(Arc::new(claimed.principal)),
+            Some((Verdict::Invalid(fault), _)) => Offline::Refused(fault),
+        }
     }
 }
 

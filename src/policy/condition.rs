@@ -6,7 +6,7 @@ use crate::diagnostic::Place;
 use crate::policy::decision::Reason;
 use crate::policy::narrow::{Narrowing, Owned};
 use crate::policy::template::Template;
-use crate::principal::{ClaimPath, Flow, IssuerSet};
+use crate::principal::{ClaimPath, ClientCertificate, Flow, IssuerSet};
 
 /// One condition and where it stands.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub(in crate::policy) enum Comparand {
 
 /// A kind of name in a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::policy) enum CertificateName {
+pub enum CertificateName {
     /// DNS subject alternative names.
     Dns,
     /// URI subject alternative names.
@@ -98,6 +98,28 @@ pub(in crate::policy) enum CertificateName {
     Email,
     /// The whole subject, RFC 4514.
     Subject,
+}
+
+impl CertificateName {
+    /// Its word under `certificate`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Uri => "uri",
+            Self::Email => "email",
+            Self::Subject => "subject",
+        }
+    }
+
+    /// Gives a certificate a name of this kind.
+    pub fn add(self, certificate: &mut ClientCertificate, name: &str) {
+        match self {
+            Self::Dns => certificate.dns.push(name.to_owned()),
+            Self::Uri => certificate.uri.push(name.to_owned()),
+            Self::Email => certificate.email.push(name.to_owned()),
+            Self::Subject => name.clone_into(&mut certificate.subject),
+        }
+    }
 }
 
 /// What a claim is tested for.

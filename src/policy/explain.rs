@@ -3,6 +3,7 @@
 //! Made from the same evaluation that decides; it only takes the time to write everything down.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::diagnostic::Place;
 use crate::policy::Caller;
@@ -277,24 +278,44 @@ fn named(what: &str, value: Option<&str>) -> String {
     value.map_or_else(|| format!("no {what}"), |value| format!("{what} `{value}`"))
 }
 
+impl Explanation {
+    /// The same as text, files below `base` named from there.
+    pub fn text(&self, base: Option<&Path>) -> String {
+        From { explanation: self, base }.to_string()
+    }
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.request)?;
-        writeln!(f, "{}", self.decision)?;
-        write!(f, "{}", self.route)?;
-        match &self.place {
-            Some(place) => writeln!(f, "  {place}")?,
+        From { explanation: self, base: None }.fmt(f)
+    }
+}
+
+/// An explanation that names files from a directory.
+struct From<'e> {
+    explanation: &'e Explanation,
+    base: Option<&'e Path>,
+}
+
+impl fmt::Display for From<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { explanation, base } = self;
+        writeln!(f, "{}", explanation.request)?;
+        writeln!(f, "{}", explanation.decision)?;
+        write!(f, "{}", explanation.route)?;
+        match &explanation.place {
+            Some(place) => writeln!(f, "  {}", place.shown(*base))?,
             None => writeln!(f)?,
         }
-        if let Some(obstacle) = &self.obstacle {
+        if let Some(obstacle) = &explanation.obstacle {
             writeln!(f, "{obstacle}")?;
         }
-        self.conditions.iter().try_for_each(|condition| condition.write(f, 1))
+        explanation.conditions.iter().try_for_each(|condition| condition.write(f, *base, 1))
     }
 }
 
 impl ExplainedCondition {
-    fn write(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, base: Option<&Path>, depth: usize) -> fmt::Result {
         let mark = match self.truth {
             "true" => "+",
             "false" => "-",
@@ -307,8 +328,8 @@ impl ExplainedCondition {
         if let Some(lifted) = &self.lifted {
             write!(f, "  (not asked: {lifted})")?;
         }
-        writeln!(f, "  [{}] {}", self.truth, self.place)?;
-        self.parts.iter().try_for_each(|part| part.write(f, depth + 1))
+        writeln!(f, "  [{}] {}", self.truth, self.place.shown(base))?;
+        self.parts.iter().try_for_each(|part| part.write(f, base, depth + 1))
     }
 }
 
@@ -329,13 +350,7 @@ impl fmt::Display for Test {
             Self::MaxAge(seconds) => write!(f, "authentication max_age: {seconds}s"),
             Self::Network(networks) => write!(f, "network: {}", one_or("", networks)),
             Self::Certificate(kind, names) => {
-                let kind = match kind {
-                    CertificateName::Dns => "dns",
-                    CertificateName::Uri => "uri",
-                    CertificateName::Email => "email",
-                    CertificateName::Subject => "subject",
-                };
-                write!(f, "certificate {kind}: {}", one_or("", names))
+                write!(f, "certificate {}: {}", kind.as_str(), one_or("", names))
             }
             Self::Request(template, test) => write!(f, "request {}: {test}", template.source),
             Self::Narrow(narrowing) => narrowing.fmt(f),

@@ -2,8 +2,10 @@
 //! request ambiguous, and nothing that no policy names.
 
 use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value;
 
+use crate::policy::Head;
 use crate::policy::bound::{fold_decoded, is_ambiguous_header};
 use crate::policy::named::Named;
 use crate::policy::placed::Placed;
@@ -22,14 +24,16 @@ impl Placed<'_> {
 
     /// Each fact under its name, where there is one: `query` is what servers may take for a parameter that a policy names,
     /// as sent; `headers` are those that policies name and that came in a second spelling or as an option of
-    /// `Connection`; `method_override` is what the headers of that purpose say.
+    /// `Connection`; `method_override` is what the headers of that purpose say; `body` says that one follows, and of what
+    /// kind.
     pub fn facts(&self) -> Vec<(&'static str, Value)> {
         let mut facts = Vec::new();
         facts.extend(query(&self.policies.named, self.target.query()).map(|query| ("query", query.into())));
-        let headers = irregular(&self.policies.named, self.head.headers);
+        let headers = irregular(&self.policies.named, self.head);
         facts.extend((!headers.is_empty()).then(|| ("headers", headers.into())));
         let overriding = overriding(self.head.headers);
         facts.extend((!overriding.is_empty()).then(|| ("method_override", overriding.into())));
+        facts.extend(self.head.has_body.then(|| ("body", described(self.head.headers))));
         facts
     }
 }
@@ -55,10 +59,12 @@ fn query(named: &Named, query: Option<&str>) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join("&"))
 }
 
-/// Named headers that a route which binds them would refuse the request for.
-fn irregular(named: &Named, headers: &HeaderMap) -> Vec<Value> {
-    let refused = named.headers().filter(|(name, _)| is_ambiguous_header(name, headers));
-    refused.map(|(_, written)| written.into()).collect()
+/// Named headers that a route which binds them would refuse the request for, and those that describe the body.
+fn irregular(named: &Named, head: Head<'_>) -> Vec<Value> {
+    let of_body = [CONTENT_TYPE, CONTENT_ENCODING].into_iter().filter(|_| head.has_body);
+    let of_body = of_body.filter(|name| is_ambiguous_header(name, head.headers)).map(|name| name.as_str().into());
+    let refused = named.headers().filter(|(name, _)| is_ambiguous_header(name, head.headers));
+    refused.map(|(_, written)| written.into()).chain(of_body).collect()
 }
 
 /// Values of headers that override the method.
@@ -66,4 +72,14 @@ fn overriding(headers: &HeaderMap) -> Vec<Value> {
     let named =
         headers.iter().filter(|(name, _)| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded)));
     named.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned().into()).collect()
+}
+
+/// What the head says about its body.
+fn described(headers: &HeaderMap) -> Value {
+    let named = [CONTENT_TYPE, CONTENT_ENCODING].into_iter().map(|name| {
+        let values = headers.get_all(&name).iter();
+        let values = values.map(|value| Value::from(String::from_utf8_lossy(value.as_bytes())));
+        (name.as_str().to_owned(), values.collect())
+    });
+    Value::Object(named.collect())
 }

@@ -13,7 +13,7 @@ use crate::policy::cors::{Cors, CrossOrigin};
 use crate::policy::forward::Effects;
 use crate::policy::limit::Limit;
 use crate::policy::narrow::Narrowing;
-use crate::policy::routing::MethodSet;
+use crate::policy::routing::{MethodSet, PathPattern};
 use crate::principal::IssuerSet;
 use crate::target::quirks::{MethodOverride, Quirks};
 
@@ -56,6 +56,8 @@ pub struct Route {
     pub(in crate::policy) needs_token: bool,
     /// Base path and path, as written.
     pub(in crate::policy) path: Box<str>,
+    /// The same, compiled.
+    pub(in crate::policy) pattern: PathPattern,
     pub(in crate::policy) methods: MethodSet,
     /// Whose tokens count; nobody's when it needs none.
     pub(in crate::policy) issuers: IssuerSet,

@@ -202,10 +202,10 @@ fn fate(attempt: &Attempt<'_>, served: bool) -> Fate {
 }
 
 impl Survey {
-    /// The fates: by kind, the largest first.
+    /// The fates: by kind, what the API served before the rest, the largest first.
     pub fn most(&self) -> Vec<(&Fate, &Group)> {
         let mut list = sorted(&self.fates);
-        list.sort_by_key(|(fate, _)| fate.kind);
+        list.sort_by_key(|(fate, _)| (fate.kind, !fate.served));
         list
     }
 

@@ -131,6 +131,9 @@ impl<'l> Judge<'l> {
         if let Some(unrecorded) = unrecorded.filter(|_| matches!(attempt.outcome, Tried::Allowed(_))) {
             return Some(unrecorded.into());
         }
+        if record.has_body() && attempt.needs_body() {
+            return Some("no record holds a body".into());
+        }
         let facts = asked(attempt).and_then(|route| self.facts.get(usize::try_from(route).ok()?));
         let with_token = matches!(token, Token::Accepted(_));
         let lacking = facts.into_iter().flatten().find(|fact| {

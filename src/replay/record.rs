@@ -1,6 +1,7 @@
 //! Audit records read back (cli.md, "Audit record"): the request and the principal that they were written about.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -83,6 +84,8 @@ struct Facts<'l> {
     certificate: Option<Names>,
     #[serde(borrow, default)]
     token: Option<Refused<'l>>,
+    #[serde(default)]
+    body: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// Names of a client certificate.
@@ -257,11 +260,17 @@ impl<'l> Record<'l> {
             authority,
             target,
             headers: self.headers()?,
-            body: Bytes::new(),
+            // Something that stands for the body, which no record holds.
+            body: if self.has_body() { Bytes::from_static(b" ") } else { Bytes::new() },
             address: self.address,
             certificate,
             now: Timestamp(moment.unix_timestamp()),
         })
+    }
+
+    /// Whether the request had a body.
+    pub fn has_body(&self) -> bool {
+        self.facts.body.is_some()
     }
 
     /// The headers that policies name, in the way in which they came.
@@ -277,6 +286,13 @@ impl<'l> Record<'l> {
         for value in &self.facts.method_override {
             let value = HeaderValue::from_bytes(value.as_str().as_bytes()).ok()?;
             headers.append(HeaderName::from_static("x-http-method-override"), value);
+        }
+        for (name, values) in self.facts.body.iter().flatten() {
+            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+            headers.remove(&name);
+            for value in values {
+                headers.append(name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?);
+            }
         }
         for name in &self.facts.headers {
             let name = HeaderName::from_bytes(name.as_str().as_bytes()).ok()?;

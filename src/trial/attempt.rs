@@ -14,7 +14,7 @@ use crate::authn::rules::check_in_force;
 use crate::authn::{self, Failure, Fault, InvalidToken};
 use crate::gateway::{framing, own};
 use crate::policy::analysis::coverage::Sighting;
-use crate::policy::{Caller, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Policies, Unread};
+use crate::policy::{Caller, Change, Decision, Explanation, Head, Needs, Permit, PlaceError, Placed, Policies, Unread};
 use crate::principal::{IssuerSet, Principal};
 use crate::response::{self, Refusal};
 use crate::target::{Authority, Scheme};
@@ -183,6 +183,22 @@ impl Attempt<'_> {
             Needs::Nothing => None,
             Needs::Token(accepted) | Needs::TokenToTell(accepted) => Some(accepted.clone()),
         }
+    }
+
+    /// Whether the decision turns on the body.
+    pub fn needs_body(&self) -> bool {
+        let Ok(head) = self.head() else { return false };
+        let Ok(placed) = self.placed(&head) else { return false };
+        let principal = self.authenticated(&placed, &head).ok().flatten();
+        matches!(placed.decide(&self.caller(principal.as_deref())), Decision::NeedsBody)
+    }
+
+    /// What would have to be otherwise, as far as policies know.
+    pub fn remedies(&self) -> Vec<Change> {
+        let Ok(head) = self.head() else { return Vec::new() };
+        let Ok(placed) = self.placed(&head) else { return Vec::new() };
+        let principal = self.authenticated(&placed, &head).ok().flatten();
+        placed.remedies(&self.caller(principal.as_deref()))
     }
 
     /// Why it is decided as it is, condition by condition; `None` where nothing was to be decided.

@@ -143,6 +143,7 @@ impl Routes<'_> {
             observes,
             needs_token,
             path: joined(self.draft, map.text("path").unwrap_or_default()).into(),
+            pattern: pattern.clone(),
             methods: methods.clone(),
             issuers: accepted,
             conditions: conditions.into(),

@@ -1,8 +1,9 @@
 //! Path patterns (policy.md, "Routes").
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
-use crate::target::canonical::{hex_byte, kept};
+use crate::target::canonical::{hex_byte, kept, shown};
 
 /// A pattern holds at most this many captures.
 const MAX_CAPTURES: usize = 32;
@@ -104,9 +105,70 @@ impl PathPattern {
         &self.captures
     }
 
+    /// The path with these captures, percent-encoded.
+    pub(in crate::policy) fn path(&self, captures: &[String]) -> String {
+        let text = |number: u8| captures.get(usize::from(number)).map_or("", String::as_str);
+        let mut path = String::new();
+        for segment in &self.segments {
+            match shape(segment) {
+                Shape::Literal(literal) => write_segment(literal, &mut path),
+                Shape::Mixed { prefix, capture, suffix } => {
+                    write_segment(&format!("{}{}{}", shown(prefix), text(capture), shown(suffix)), &mut path);
+                }
+                Shape::Capture(capture) => write_segment(text(capture), &mut path),
+                Shape::Rest(rest) if text(rest).is_empty() => {}
+                Shape::Rest(rest) => text(rest).split('/').for_each(|segment| write_segment(segment, &mut path)),
+            }
+        }
+        if path.is_empty() { "/".to_owned() } else { path }
+    }
+
+    /// What its captures would hold of a path of these segments, whatever the literals are; `None` when the path has
+    /// another number of segments.
+    pub(in crate::policy) fn captures_of(&self, asked: &[String]) -> Option<Vec<String>> {
+        let mut captures = Vec::new();
+        let mut asked = asked.iter();
+        for segment in &self.segments {
+            match shape(segment) {
+                Shape::Rest(_) => {
+                    captures.push(asked.by_ref().map(String::as_str).collect::<Vec<_>>().join("/"));
+                }
+                Shape::Literal(_) => {
+                    asked.next()?;
+                }
+                Shape::Capture(_) => captures.push(asked.next()?.clone()),
+                Shape::Mixed { prefix, suffix, .. } => {
+                    let segment = asked.next()?.as_str();
+                    let inner = segment.strip_prefix(prefix).unwrap_or(segment);
+                    captures.push(inner.strip_suffix(suffix).unwrap_or(inner).to_owned());
+                }
+            }
+        }
+        asked.next().is_none().then_some(captures)
+    }
+
     /// Its segments, placeholders in them.
     pub(in crate::policy) fn segments(&self) -> &[String] {
         &self.segments
+    }
+}
+
+/// Appends a segment, percent-encoded but for what stands in paths as it is (RFC 3986 section 3.3).
+fn write_segment(segment: &str, path: &mut String) {
+    path.push('/');
+    // What stays encoded in captures is encoded already.
+    for letter in shown(segment).replace("%2F", "\u{1}").replace("%5C", "\u{2}").replace("%3B", "\u{3}").chars() {
+        match letter {
+            '\u{1}' => path.push_str("%2F"),
+            '\u{2}' => path.push_str("%5C"),
+            '\u{3}' => path.push_str("%3B"),
+            letter if letter.is_ascii_alphanumeric() || "-._~!$&'()*+,=:@".contains(letter) => path.push(letter),
+            letter => {
+                for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+                    let _ = write!(path, "%{byte:02X}");
+                }
+            }
+        }
     }
 }
 

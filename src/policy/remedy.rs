@@ -1,0 +1,174 @@
+//! What would have to be otherwise for a refused request to come closer to its permit: each a single change, found from
+//! what failed first. Whether a change helps is for deciding again to say.
+
+mod condition;
+mod path;
+
+use std::net::IpAddr;
+
+use http::HeaderName;
+use serde_json::Value;
+
+use crate::policy::Caller;
+use crate::policy::body::BodyValues;
+use crate::policy::bound::BoundError;
+use crate::policy::compile::TypedValue;
+use crate::policy::condition::CertificateName;
+use crate::policy::evaluate::{Question, Stance};
+use crate::policy::placed::Placed;
+use crate::policy::route::Route;
+use crate::policy::table::{Captures, Outcome};
+use crate::policy::template::ValueSource;
+use crate::policy::value_type::ValueType;
+use crate::principal::{ClaimPath, Flow, IssuerId};
+
+/// A single change of a request, its connection or its token.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// This method.
+    Method(String),
+    /// This host.
+    Host(String),
+    /// This path, canonical.
+    Path(String),
+    /// This capture of the path has this value, which gives this path.
+    Capture(Box<str>, String, String),
+    /// The only parameter that servers may read as this one has this value; `None`: there is none.
+    Query(Box<str>, Option<String>),
+    /// Parameters that cannot be decoded are not sent.
+    DecodableQuery,
+    /// The only header that servers may read as this one has this value; `None`: there is none.
+    Header(HeaderName, Option<String>),
+    /// A token of this issuer.
+    Token(IssuerId),
+    /// The token's scopes have, or have not, this one.
+    Scope(String, bool),
+    /// The token's permissions have, or have not, this one.
+    Permission(String, bool),
+    /// The principal's organisations have, or have not, this one.
+    Organization(String, bool),
+    /// The principal is global, or is not.
+    Global(bool),
+    /// This subject.
+    Subject(String),
+    /// This client.
+    Client(String),
+    /// This flow.
+    Flow(Flow),
+    /// This claim has this value; `None`: it is absent.
+    Claim(ClaimPath, Option<Value>),
+    /// This `acr`.
+    Acr(String),
+    /// The user has logged in just then.
+    LogIn,
+    /// From this address.
+    Address(IpAddr),
+    /// With a client certificate that has this name of this kind.
+    Certificate(CertificateName, String),
+}
+
+impl Placed<'_> {
+    /// Changes of which every one gets a refused request past what failed first, as far as that can be seen from it.
+    pub fn remedies(&self, caller: &Caller<'_>) -> Vec<Change> {
+        match &self.outcome {
+            Outcome::Route(route, captures) => self.of_route(route, captures, caller),
+            Outcome::NotFound { misfit: Some(route), .. } => self.of_misfit(route, caller),
+            Outcome::Ambiguous { .. } | Outcome::NotFound { misfit: None, .. } => self.paths(),
+            Outcome::MethodNotAllowed { allow, .. } => {
+                let methods = allow.split(", ").filter(|method| !matches!(*method, "HEAD" | ""));
+                methods.map(|method| Change::Method(method.to_owned())).chain(self.paths()).collect()
+            }
+        }
+    }
+
+    fn of_route(&self, route: &Route, captures: &Captures, caller: &Caller<'_>) -> Vec<Change> {
+        let accepted = |id| route.issuers.contains(id);
+        if route.needs_token && !caller.principal.is_some_and(|principal| accepted(principal.issuer.id)) {
+            return route.issuers.iter().map(Change::Token).collect();
+        }
+        let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
+        let query = match self.bound_values(route) {
+            Ok(query) => query,
+            Err(error) => return of_binding(&error),
+        };
+        let body = &BodyValues::Unread;
+        let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
+        let misfit = route.typed.iter().find(|typed| !fits(typed, &question));
+        if let Some(typed) = misfit {
+            return example(&typed.kind)
+                .and_then(|text| set(&typed.source, text, route, captures))
+                .into_iter()
+                .collect();
+        }
+        // What a body would have to say is its author's to know.
+        let conditions = route.conditions.iter().filter(|one| route.body.is_none() || !one.asks_body());
+        let failed = conditions.into_iter().find(|one| !one.evaluate(&question, Stance::Plain).holds());
+        failed.map_or_else(Vec::new, |failed| {
+            let mut remedies =
+                condition::Remedies { route, question: &question, stance: Stance::Plain, found: Vec::new() };
+            remedies.achieve(failed, true);
+            remedies.found
+        })
+    }
+
+    /// Captures that do not have their types get an example, or the principal's own value.
+    fn of_misfit(&self, route: &Route, caller: &Caller<'_>) -> Vec<Change> {
+        let own = caller.principal.and_then(|principal| principal.subject.clone());
+        path::misfits(self.target.path(), route, own.as_deref())
+    }
+}
+
+fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
+    match typed.source {
+        // Captures were asked when the route was found, bodies are when they are read.
+        ValueSource::Host { .. }
+        | ValueSource::Capture { .. }
+        | ValueSource::Form { .. }
+        | ValueSource::Body { .. }
+        | ValueSource::Operation => true,
+        ValueSource::Query { .. } | ValueSource::Header { .. } => {
+            question.whole_texts(&typed.source).all(|text| text.is_some_and(|text| typed.kind.fits(text)))
+        }
+    }
+}
+
+fn of_binding(error: &BoundError) -> Vec<Change> {
+    match error {
+        BoundError::Escape(_) => vec![Change::DecodableQuery],
+        BoundError::Elsewhere(name) | BoundError::Json(name, _) => vec![Change::Query(name.clone(), None)],
+        BoundError::MisspeltParameter(name) | BoundError::AfterSemicolon(name) | BoundError::NotText(name) => {
+            vec![Change::Query(name.clone(), Some(String::new())), Change::Query(name.clone(), None)]
+        }
+        BoundError::MisspeltHeader(name) | BoundError::HopByHop(name) => {
+            vec![Change::Header(name.clone(), Some(String::new())), Change::Header(name.clone(), None)]
+        }
+    }
+}
+
+/// The change that gives a value of the request this text.
+fn set(source: &ValueSource, text: String, route: &Route, captures: &Captures) -> Option<Change> {
+    match source {
+        // JSON inside of a parameter is its author's to write.
+        ValueSource::Query { name, .. } if name.contains('#') => None,
+        ValueSource::Query { name, .. } => Some(Change::Query(name.clone(), Some(text))),
+        ValueSource::Header { name, .. } if !source.is_credential() => Some(Change::Header(name.clone(), Some(text))),
+        ValueSource::Header { .. } | ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => {
+            None
+        }
+        ValueSource::Capture { index, name } => {
+            let path = path::with_capture(route, captures, *index, &text)?;
+            Some(Change::Capture(name.clone(), text, path))
+        }
+        ValueSource::Host { .. } => {
+            let rest =
+                route.document.hosts.iter().find_map(|host| Some(host.strip_prefix('{')?.split_once("}.")?.1))?;
+            Some(Change::Host(format!("{text}.{rest}")))
+        }
+    }
+}
+
+/// A text of this type; `None` where only the author of an expression knows one.
+fn example(kind: &ValueType) -> Option<String> {
+    let texts = ["1", "a", "00000000-0000-4000-8000-000000000000", "A", "a1", "0001"];
+    texts.into_iter().find(|text| kind.fits(text)).map(str::to_owned)
+}
