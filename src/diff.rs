@@ -18,6 +18,7 @@ use crate::principal::{IssuerIdentity, Principal};
 use crate::target::Scheme;
 use crate::trial::{Bearer, Loaded, Request};
 
+pub use self::claims::claims;
 pub use self::settings::Setting;
 
 /// Everything in which two configurations differ.
@@ -57,14 +58,20 @@ pub fn compare(
 ) -> Result<Outcome, DiffError> {
     let old = side::load(old, current, environment)?;
     let new = side::load(new, current, environment)?;
-    let (old_names, new_names) = (Names::of(&old), Names::of(&new));
-    let tokens = Issued { old: &old, new: &new };
-    let mut differences = analysis::compare(&old_names.side(&old), &new_names.side(&new), &tokens);
+    let differences = differences(&old, &new);
+    let settings = settings::differing(&old.config, &new.config);
+    Ok(Outcome { old, new, differences, settings })
+}
+
+/// Requests that two loaded configurations decide or forward differently, each tried as the gateway would.
+pub fn differences(old: &Loaded, new: &Loaded) -> Vec<Difference> {
+    let (old_names, new_names) = (Names::of(old), Names::of(new));
+    let tokens = Issued { old, new };
+    let mut differences = analysis::compare(&old_names.side(old), &new_names.side(new), &tokens);
     for difference in &mut differences {
         tokens.confirm(difference);
     }
-    let settings = settings::differing(&old.config, &new.config);
-    Ok(Outcome { old, new, differences, settings })
+    differences
 }
 
 impl Outcome {
@@ -161,7 +168,7 @@ impl Issued<'_> {
 }
 
 /// A made-up request as it would be sent.
-fn request(scene: &Scene) -> Option<Request> {
+pub fn request(scene: &Scene) -> Option<Request> {
     let url = format!("https://{}{}", scene.authority.as_str(), scene.target);
     let mut request = Request::new(&scene.method, &url).ok()?;
     request.scheme = Scheme::Https;

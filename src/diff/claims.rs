@@ -12,7 +12,7 @@ const CLIENT: &str = "{client}";
 
 /// The claims of a token that says what is wanted, as the issuer of the old side writes them, or of the new one if only that
 /// has it. Nothing when two things would have to stand in one claim.
-pub(super) fn claims(old: &Loaded, new: &Loaded, wanted: &Wanted) -> Option<Claims> {
+pub fn claims(old: &Loaded, new: &Loaded, wanted: &Wanted) -> Option<Claims> {
     let issuer = old.issuer(&wanted.issuer).or_else(|| new.issuer(&wanted.issuer))?.issuer();
     let mut claims = wanted.claims.clone();
     let sources = &issuer.claims;

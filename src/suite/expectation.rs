@@ -76,20 +76,20 @@ impl Effect {
 }
 
 /// All values of a header field in one, as RFC 9110 section 5.3 joins them.
-fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(super) fn value(headers: &HeaderMap, name: &str) -> Option<String> {
     let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
     (!values.is_empty()).then(|| values.join(", "))
 }
 
 /// The reason's word in tests: policy's own wherever it has one.
-fn reason_of(refusal: &Refusal) -> &'static str {
+pub(super) fn reason_of(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Token(_) => "token",
         refusal => refusal.reason(),
     }
 }
 
-fn word(reason: &'static str) -> &'static str {
+pub(super) fn word(reason: &'static str) -> &'static str {
     if matches!(reason, "token-required" | "invalid-token") { "token" } else { reason }
 }
 

@@ -12,12 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::missing::{self, Missing};
 use super::{Case, Suite};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::document::{Node, parse};
 use crate::policy::Policies;
 use crate::policy::analysis::mutants::{Mutant, Operator, Reach, asks_the_same, mutants, only_routes};
 use crate::trial::Loaded;
+
+/// Routes that are compared at most to find the test that a mutant of all of them needs.
+const MOST_COMPARED: usize = 200;
 
 /// What became of a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,18 @@ pub enum Fate {
 #[derive(Debug)]
 pub struct Mutation {
     /// The mutants that can be loaded.
-    pub mutants: Vec<(Mutant, Fate)>,
+    pub mutants: Vec<Tried>,
+}
+
+/// A mutant and what became of it.
+#[derive(Debug)]
+pub struct Tried {
+    /// The mutant.
+    pub mutant: Mutant,
+    /// What became of it.
+    pub fate: Fate,
+    /// A test that would notice it, as YAML, where it survived and such a test could be made up.
+    pub missing: Option<String>,
 }
 
 impl Mutation {
@@ -45,25 +60,29 @@ impl Mutation {
         let bench = Bench::new(suite, loaded);
         let made = bench.mutants();
         let fates = bench.fates(&made);
-        let mut mutants: Vec<_> = made.into_iter().map(|(_, mutant)| mutant).zip(fates).collect();
-        mutants.retain(|(_, fate)| *fate != Fate::Invalid);
-        mutants.sort_by_key(|(mutant, _)| (mutant.place.source.path.clone(), mutant.place.span, mutant.operator));
+        let tried = made.into_iter().zip(fates);
+        let tried = tried.map(|((_, mutant), (fate, missing))| Tried { mutant, fate, missing });
+        let mut mutants: Vec<_> = tried.filter(|tried| tried.fate != Fate::Invalid).collect();
+        mutants
+            .sort_by_key(|Tried { mutant, .. }| (mutant.place.path().to_owned(), mutant.place.span, mutant.operator));
         Self { mutants }
     }
 
     /// How many came to this end.
     pub fn count(&self, fate: Fate) -> usize {
-        self.mutants.iter().filter(|(_, found)| *found == fate).count()
+        self.mutants.iter().filter(|tried| tried.fate == fate).count()
     }
 
     /// Every mutant with its line, survivors last, and how many there were.
     pub fn to_text(&self, base: Option<&Path>) -> String {
         let mut text = String::new();
-        let later = |fate: &Fate| matches!(fate, Fate::Survived);
-        let (last, first): (Vec<_>, Vec<_>) = self.mutants.iter().partition(|(_, fate)| later(fate));
-        for (mutant, fate) in first.into_iter().chain(last) {
+        let (last, first): (Vec<_>, Vec<_>) = self.mutants.iter().partition(|tried| tried.fate == Fate::Survived);
+        for Tried { mutant, fate, missing } in first.into_iter().chain(last) {
             let place = mutant.place.shown(base);
             let _ = writeln!(text, "{place}: {}: {}: {}", fate.as_str(), mutant.operator.as_str(), mutant.change);
+            for line in missing.iter().flat_map(|test| test.lines()) {
+                let _ = writeln!(text, "    {line}");
+            }
         }
         let [killed, survived, equivalent] =
             [Fate::Killed, Fate::Survived, Fate::Equivalent].map(|fate| self.count(fate));
@@ -73,7 +92,7 @@ impl Mutation {
 
     /// The mutants for programs.
     pub fn to_json(&self) -> Value {
-        let mutants = self.mutants.iter().map(|(mutant, fate)| {
+        let mutants = self.mutants.iter().map(|Tried { mutant, fate, missing }| {
             let (line, column) = mutant.place.line_column();
             json!({
                 "path": mutant.place.path().to_string_lossy(),
@@ -82,6 +101,7 @@ impl Mutation {
                 "operator": mutant.operator.as_str(),
                 "change": mutant.change,
                 "fate": fate.as_str(),
+                "missing": missing,
             })
         });
         json!({
@@ -173,23 +193,57 @@ impl<'b> Bench<'b> {
     }
 
     /// What becomes of every mutant, on all cores.
-    fn fates(&self, made: &[(usize, Mutant)]) -> Vec<Fate> {
+    fn fates(&self, made: &[(usize, Mutant)]) -> Vec<(Fate, Option<String>)> {
         let next = AtomicUsize::new(0);
         let work = || {
             let mut found = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some((document, mutant)) = made.get(number) else { return found };
-                found.push((number, self.fate(*document, mutant)));
+                found.push((number, self.judged(*document, mutant)));
             }
         };
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let found: BTreeMap<usize, Fate> = std::thread::scope(|scope| {
+        let mut found: BTreeMap<usize, (Fate, Option<String>)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
             threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
         });
         // A mutant that could not be tried to the end counts as one that no test has noticed.
-        (0..made.len()).map(|number| found.get(&number).copied().unwrap_or(Fate::Survived)).collect()
+        (0..made.len()).map(|number| found.remove(&number).unwrap_or((Fate::Survived, None))).collect()
+    }
+
+    /// What becomes of a mutant, and the test that is missing where it survives. One of which there is nothing to be
+    /// noticed has not survived: it asks for the same.
+    fn judged(&self, document: usize, mutant: &Mutant) -> (Fate, Option<String>) {
+        let fate = self.fate(document, mutant);
+        if fate != Fate::Survived {
+            return (fate, None);
+        }
+        match self.missing(document, mutant) {
+            Some(Missing::Nothing) => (Fate::Equivalent, None),
+            Some(Missing::Test(test)) => (fate, Some(test)),
+            Some(Missing::Something) | None => (fate, None),
+        }
+    }
+
+    /// What there is to be noticed of a mutant. Nobody looks where too many routes would have to be compared.
+    fn missing(&self, document: usize, mutant: &Mutant) -> Option<Missing> {
+        let (source, node) = self.documents.get(document)?;
+        let alone = mutant.reach.routes().filter(|_| matches!(mutant.reach, Reach::Routes(_)));
+        let (old, new) = if let Some(routes) = alone {
+            let (before, after) = (only_routes(node, routes)?, mutant.alone(node)?);
+            (self.loaded.with_documents(&[(source, &before)])?, self.loaded.with_documents(&[(source, &after)])?)
+        } else {
+            if self.loaded.policies.routes().count() > MOST_COMPARED {
+                return None;
+            }
+            let changed = mutant.of(node)?;
+            let all: Vec<_> = self.documents.iter().map(|(source, node)| (source, node)).collect();
+            let mut mutated = all.clone();
+            mutated.get_mut(document)?.1 = &changed;
+            (self.loaded.with_documents(&all)?, self.loaded.with_documents(&mutated)?)
+        };
+        Some(missing::look(&old, &new, mutant))
     }
 
     fn fate(&self, document: usize, mutant: &Mutant) -> Fate {

@@ -99,6 +99,19 @@ impl Loaded {
         Policies::compile_parsed(documents, &surroundings(&self.config, &|path| Ok(stand_in(path)))).0
     }
 
+    /// The same configuration with other documents, nobody's personas and no tests; `None` beside an error.
+    #[must_use]
+    pub fn with_documents(&self, documents: &[(&Arc<Source>, &Node)]) -> Option<Self> {
+        Some(Self {
+            policies: self.compiled(documents)?,
+            rules: rules(&self.config),
+            config: self.config.clone(),
+            personas: Vec::new(),
+            documents: documents.iter().map(|(source, _)| Arc::clone(source)).collect(),
+            tests: Vec::new(),
+        })
+    }
+
     fn read(config: Config, mut problems: Diagnostics) -> Verdict {
         let (documents, tests) = sources(&config.policies, Some(&config), &mut problems);
         if problems.has_errors() {
