@@ -174,6 +174,11 @@ fn outcome(verdict: &Verdict, base: Option<&Path>) -> String {
             format!("only observed, to `{}` as {}; else {}", effect.upstream, effect.target, because(verdict))
         }
         Verdict::Refused(_) => format!("denied, {}", because(verdict)),
+        Verdict::Answered(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+            let fields = if fields.is_empty() { "nothing allowed".to_owned() } else { fields.join(", ") };
+            format!("a preflight, answered by the gateway with {fields}")
+        }
     }
 }
 
@@ -192,7 +197,13 @@ fn effects(parts: &[Part], witness: &Witness, out: &mut String) {
                     }
                 }
             }
-            Part::Upstream | Part::Target | Part::Authorization | Part::Timeout | Part::MaxBody => {
+            Part::Upstream
+            | Part::Target
+            | Part::Authorization
+            | Part::Timeout
+            | Part::MaxBody
+            | Part::Limit
+            | Part::Cors => {
                 let _ = writeln!(
                     out,
                     "    - {}: {}\n    + {}: {}",
@@ -214,6 +225,8 @@ fn told(part: Part, effect: &Effect) -> String {
         Part::Authorization => effect.authorization.to_owned(),
         Part::Timeout => effect.timeout.map_or_else(|| "the upstream's".to_owned(), |timeout| format!("{timeout:?}")),
         Part::MaxBody => effect.max_body.map_or_else(|| "the default".to_owned(), |bytes| bytes.to_string()),
+        Part::Limit => effect.limit.clone().unwrap_or_else(|| "none".to_owned()),
+        Part::Cors => effect.cors.clone().unwrap_or_else(|| "none".to_owned()),
     }
 }
 

@@ -371,6 +371,9 @@ pub(super) fn change(old: &Verdict, new: &Verdict) -> Option<Change> {
     if old.as_str() != new.as_str() {
         return Some(Change::Decision(old.as_str(), new.as_str()));
     }
+    if let (Verdict::Answered(old), Verdict::Answered(new)) = (old, new) {
+        return (old != new).then(|| Change::Effect(vec![Part::Cors]));
+    }
     let parts = old.effect()?.differences(new.effect()?);
     (!parts.is_empty()).then_some(Change::Effect(parts))
 }

@@ -9,6 +9,7 @@ use crate::principal::IssuerSet;
 
 use super::half::Side;
 use super::uses::Stand;
+use super::verdict;
 
 /// The two sides, for what is only a number on either.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,8 @@ impl<'s> Sides<'s> {
             && old.document.strips_method_override() == new.document.strips_method_override()
             && self.old.policies.identity == self.new.policies.identity
             && old.narrowings().eq(new.narrowings())
+            && old.limit().map(verdict::limit) == new.limit().map(verdict::limit)
+            && cross_origin(old) == cross_origin(new)
             && effects(&old.effects, &new.effects)
     }
 
@@ -71,6 +74,11 @@ impl<'s> Sides<'s> {
                     && one.permissions_fold == other.permissions_fold
             })
     }
+}
+
+/// What a route says about pages of other origins.
+pub(super) fn cross_origin(route: &Route) -> Option<String> {
+    route.cors.as_ref().map(verdict::cors)
 }
 
 /// Whether two lists of conditions ask the same, in whatever order.

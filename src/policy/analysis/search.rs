@@ -7,6 +7,7 @@ use super::diff::{Answered, Change, Comparison, Which, Witness, change};
 use super::encode::Answer;
 use super::half::Half;
 use super::model::{Found, Model};
+use super::same::cross_origin;
 use super::solver::Switch;
 use super::uses::Stand;
 
@@ -49,8 +50,11 @@ impl Search<'_, '_, '_, '_> {
         let (old, new) = (answered.old.allows, answered.new.allows);
         self.decisions([old, !new], &answered.new);
         self.decisions([!old, new], &answered.old);
-        if self.sent.is_some() {
-            self.effects(&[old, new]);
+        let shown = self.sent.is_some() && self.effects(&[old, new]);
+        let cors = |stand: &Option<Stand<'_>>| stand.as_ref().and_then(|stand| cross_origin(stand.route));
+        if !shown && cors(&self.stands.0) != cors(&self.stands.1) && self.stands.0.is_some() && self.stands.1.is_some()
+        {
+            self.gaps.push("refusals say something else about pages of other origins (`cors`)".to_owned());
         }
         let observes = |stand: &Option<Stand<'_>>| stand.is_some_and(|stand| stand.route.observes);
         let observing = (observes(&self.stands.0), observes(&self.stands.1));
@@ -79,11 +83,11 @@ impl Search<'_, '_, '_, '_> {
         }
     }
 
-    /// Requests of which different things reach the upstream.
-    fn effects(&mut self, wanted: &[Switch]) {
+    /// Requests of which different things reach the upstream; whether one was found.
+    fn effects(&mut self, wanted: &[Switch]) -> bool {
         let mut preferred = self.preferred();
         preferred.push(self.model.formula.constant(true));
-        self.confirmed(wanted, &preferred, |_| true);
+        self.confirmed(wanted, &preferred, |_| true)
     }
 
     /// Looks for a request that both sides confirm to be different, and tells of it. Of requests whose effects are compared,

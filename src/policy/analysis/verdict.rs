@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use crate::diagnostic::Place;
+use crate::policy::cors::{CrossOrigin, Origins};
 use crate::policy::decision::{AuthorizationHeader, Denial, Permit};
-use crate::policy::{Decision, Reason};
+use crate::policy::{Decision, Limit, Reason};
 
 use super::half::Side;
 
@@ -17,6 +20,8 @@ pub enum Verdict {
     Observed(Effect, Refusal),
     /// It is refused.
     Refused(Refusal),
+    /// The gateway answers it with these fields: a preflight.
+    Answered(Vec<(String, String)>),
 }
 
 /// Why a request is refused.
@@ -58,6 +63,10 @@ pub struct Effect {
     pub timeout: Option<Duration>,
     /// Longest body, if the route says so.
     pub max_body: Option<u64>,
+    /// How many requests may pass, if that is limited.
+    pub limit: Option<String>,
+    /// Which pages may read the answer, if that is said.
+    pub cors: Option<String>,
 }
 
 /// A part of what reaches the upstream, in which two effects differ.
@@ -75,6 +84,10 @@ pub enum Part {
     Timeout,
     /// `forward.max_body`.
     MaxBody,
+    /// `limit`.
+    Limit,
+    /// `cors`.
+    Cors,
 }
 
 impl Part {
@@ -87,6 +100,8 @@ impl Part {
             Self::Authorization => "authorization",
             Self::Timeout => "timeout",
             Self::MaxBody => "max_body",
+            Self::Limit => "limit",
+            Self::Cors => "cors",
         }
     }
 }
@@ -98,6 +113,10 @@ impl Verdict {
             Some(Decision::Allow(permit)) => Self::Allowed(Effect::of(side, &permit)),
             Some(Decision::Observed(permit, denial)) => Self::Observed(Effect::of(side, &permit), Refusal::of(&denial)),
             Some(Decision::Deny(denial)) => Self::Refused(Refusal::of(&denial)),
+            Some(Decision::Answered(preflight)) => {
+                let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                Self::Answered(preflight.fields().map(|(name, value)| (name.to_string(), text(&value))).collect())
+            }
             Some(Decision::NeedsBody) | None => {
                 Self::Refused(Refusal { status: 400, reason: None, condition: None, place: None })
             }
@@ -110,6 +129,7 @@ impl Verdict {
             Self::Allowed(_) => "allowed",
             Self::Observed(..) => "observed",
             Self::Refused(_) => "denied",
+            Self::Answered(_) => "answered",
         }
     }
 
@@ -117,14 +137,14 @@ impl Verdict {
     pub fn effect(&self) -> Option<&Effect> {
         match self {
             Self::Allowed(effect) | Self::Observed(effect, _) => Some(effect),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::Answered(_) => None,
         }
     }
 
     /// Why it is refused, or would be.
     pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Allowed(_) => None,
+            Self::Allowed(_) | Self::Answered(_) => None,
             Self::Observed(_, refusal) | Self::Refused(refusal) => Some(refusal),
         }
     }
@@ -170,6 +190,8 @@ impl Effect {
             strips_method_override: permit.strips_method_override(),
             timeout: permit.timeout(),
             max_body: permit.max_body(),
+            limit: permit.limit().map(limit),
+            cors: permit.route.as_ref().and_then(|route| route.cors.as_ref()).map(cors),
         }
     }
 
@@ -185,7 +207,42 @@ impl Effect {
             (Part::Authorization, self.authorization == other.authorization),
             (Part::Timeout, self.timeout == other.timeout),
             (Part::MaxBody, self.max_body == other.max_body),
+            (Part::Limit, self.limit == other.limit),
+            (Part::Cors, self.cors == other.cors),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
+    }
+}
+
+/// A limit as far as it has an effect: not whose it is, but whether it counts a route or a whole document.
+pub(super) fn limit(limit: &Limit) -> String {
+    let counted = if limit.route().is_some() { "of the route" } else { "of the policy" };
+    let rate = limit.rate();
+    format!(
+        "{} requests in {:?}, {} at once, per {:?} {counted}",
+        rate.requests,
+        rate.period,
+        limit.burst(),
+        limit.per()
+    )
+}
+
+/// Who may read answers, as far as the gateway says it.
+pub(super) fn cors(cors: &CrossOrigin) -> String {
+    match cors {
+        CrossOrigin::Upstream(_) => "upstream".to_owned(),
+        CrossOrigin::Gateway(cors) => {
+            let origins = match &cors.origins {
+                Origins::Any => "*".to_owned(),
+                Origins::These(origins) => origins.join(" "),
+            };
+            let methods = cors.methods.as_ref().map_or_else(|| "those of the path".to_owned(), |these| these.join(" "));
+            let credentials = if cors.credentials { "with" } else { "without" };
+            let max_age = cors.max_age.map_or_else(|| "no time".to_owned(), |seconds| format!("{seconds} s"));
+            let headers = cors.headers.join(" ");
+            format!(
+                "origins {origins}; methods {methods}; headers {headers}; {credentials} credentials; kept for {max_age}"
+            )
+        }
     }
 }
