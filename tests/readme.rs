@@ -201,13 +201,31 @@ fn the_gateway_of_the_readme_answers_on_its_port() {
 
 #[test]
 fn links_of_the_documentation_lead_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for page in ["docs/dev.md", "docs/policies.md", "docs/tokens.md", "docs/configuration.md", "docs/testing.md"] {
-        let path = root.join(page);
-        for target in fs::read_to_string(&path).unwrap().split("](").skip(1).map(|rest| rest.split(')').next().unwrap())
-        {
-            let there = target.starts_with("https://") || path.parent().unwrap().join(target).exists();
-            assert!(there, "{page}: {target}");
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let pages = fs::read_dir(&docs).unwrap().map(|entry| entry.unwrap().path());
+    for page in pages.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+            let there = if file.is_empty() { page.clone() } else { docs.join(file) };
+            let leads =
+                target.starts_with("https://") || there.exists() && anchor.is_none_or(|at| has_heading(&there, at));
+            assert!(leads, "{}: {target}", page.display());
         }
     }
+}
+
+/// Whether a page has a heading with this anchor: lower case, without punctuation, spaces as hyphens.
+fn has_heading(page: &Path, anchor: &str) -> bool {
+    let anchor_of = |heading: &str| -> String {
+        let kept = heading.trim().to_lowercase();
+        kept.chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    fs::read_to_string(page)
+        .unwrap()
+        .lines()
+        .any(|line| line.starts_with('#') && anchor_of(line.trim_start_matches('#')) == anchor)
 }
