@@ -13,6 +13,7 @@ use crate::policy::routing::{MethodSet, RouteEntry, Shape, shape};
 use crate::policy::table::Table;
 use crate::target::canonical::KEPT_SLASH;
 use crate::target::fold::fold_text;
+use crate::target::quirks::{Reading, ReadingKind};
 
 use super::axis::Choice;
 use super::half::Position;
@@ -46,6 +47,8 @@ pub(super) struct Class {
     pub(super) methods: BTreeSet<String>,
     /// A second reading stands in the way on one side only.
     pub(super) read_differently: bool,
+    /// There are more kinds of paths than frames.
+    pub(super) more: bool,
 }
 
 /// Every class of a host, and whether the walk came to its end.
@@ -94,8 +97,9 @@ pub(super) fn classes(sides: &Sides<'_>, host: &HostClass) -> Classes {
             let Some(method) = old.methods.names().next() else { continue };
             let frame = frame_of(old, host, method, (table, &fresh(&classes.taken)));
             let (old, new) = (Some(old.id), Some(new.id));
-            classes.all.push(Class { old, new, frames: vec![frame], methods, read_differently: false });
+            classes.all.push(Class { old, new, frames: vec![frame], methods, read_differently: false, more: false });
         }
+        classes.all.push(strays(table, host, &fresh(&classes.taken)));
         return classes;
     }
     let mut walk = Walk::new(sides, host, [old, new]);
@@ -136,6 +140,27 @@ pub(super) fn frame_of(entry: &RouteEntry, host: &HostClass, method: &str, (tabl
     Frame { method: method.to_owned(), host, label, pieces, tail, charset: table.rules.charset }
 }
 
+/// Requests that no route matches: one under the base path of every document, which may observe.
+fn strays(table: &Table, host: &HostClass, fresh: &str) -> Class {
+    let bases: BTreeSet<&str> = table.documents.iter().map(|document| &*document.base_path).collect();
+    let frames = bases.into_iter().map(|base| {
+        let segments = base.split('/').filter(|segment| !segment.is_empty()).chain([fresh, fresh]);
+        let plain = |segment: &str| if segment.contains('{') { fresh.to_owned() } else { segment.to_owned() };
+        let pieces = segments.map(|segment| Piece::Fixed(plain(segment))).collect();
+        let (host, label) = (host.host.clone(), host.label);
+        Frame { method: "GET".to_owned(), host, label, pieces, tail: false, charset: table.rules.charset }
+    });
+    let (frames, methods) = (frames.collect(), BTreeSet::new());
+    Class { old: None, new: None, frames, methods, read_differently: false, more: false }
+}
+
+/// Whether the servers of a table read paths in a way of their own always.
+fn reads_otherwise(table: &Table) -> bool {
+    let always =
+        |entry: &RouteEntry| ReadingKind::ALL.into_iter().any(|kind| entry.quirks.reading(kind) == Reading::Always);
+    table.router.entries().iter().any(always)
+}
+
 /// A place in both trees.
 #[derive(Debug, Clone)]
 struct Step {
@@ -157,6 +182,8 @@ struct Walk<'w, 's> {
     tables: [Option<&'s Table>; 2],
     methods: Vec<String>,
     fresh: String,
+    /// Some server reads paths in another way always, so that other spellings arrive where nothing is open.
+    folding: bool,
     seen: HashSet<Seen>,
     found: BTreeMap<(Option<RouteId>, Option<RouteId>, bool), Class>,
     gap: Option<String>,
@@ -171,6 +198,7 @@ impl<'w, 's> Walk<'w, 's> {
         methods.insert("UNLISTED".to_owned());
         Self {
             fresh: fresh(&taken(tables)),
+            folding: tables.into_iter().flatten().any(reads_otherwise),
             sides,
             host,
             tables,
@@ -234,7 +262,7 @@ impl<'w, 's> Walk<'w, 's> {
             match shape {
                 Shape::Literal(text) => {
                     texts.insert((*text).to_owned());
-                    if is_open && !step.odd {
+                    if (is_open || self.folding) && !step.odd {
                         odd.extend(spellings(text).map(|spelt| (spelt, (*text).to_owned())));
                         odd.extend(self.joined(*at, depth).map(|spelt| (spelt, String::new())));
                     }
@@ -318,6 +346,7 @@ impl<'w, 's> Walk<'w, 's> {
             frames: Vec::new(),
             methods: BTreeSet::new(),
             read_differently: differently,
+            more: false,
         });
         class.methods.insert(method);
         let alike = |known: &Frame| {
@@ -327,8 +356,12 @@ impl<'w, 's> Walk<'w, 's> {
                     one == other || matches!((one, other), (Piece::Open(_), Piece::Open(_)) if !differently)
                 })
         };
-        if class.frames.len() < MOST_FRAMES && !class.frames.iter().any(alike) {
-            class.frames.push(frame);
+        if !class.frames.iter().any(alike) {
+            if class.frames.len() < MOST_FRAMES {
+                class.frames.push(frame);
+            } else {
+                class.more = true;
+            }
         }
     }
 }

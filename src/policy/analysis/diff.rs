@@ -202,6 +202,9 @@ impl<'c> Comparison<'c> {
         }
         let before = self.found.len();
         let mut gaps = Vec::new();
+        if class.more {
+            gaps.push("requests arrive there by too many kinds of paths".to_owned());
+        }
         for frame in &class.frames {
             gaps.extend(self.frame(frame, &stands, all));
             let decided = self.found.iter().skip(before).any(|found| matches!(found.change, Change::Decision(..)));

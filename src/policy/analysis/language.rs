@@ -53,32 +53,33 @@ pub(super) struct Texts {
 
 /// Texts of every combination of types that fit and types that do not, up to `wanted` of each, none of them among those to
 /// avoid.
-pub(super) fn texts(types: &[&ValueType], wanted: usize, avoid: &BTreeSet<String>) -> Texts {
+pub(super) fn texts(types: &[&ValueType], wanted: usize, avoid: [&BTreeSet<String>; 2]) -> Texts {
     let mut found = Texts::default();
     let mut cells: HashMap<Vec<bool>, usize> = HashMap::new();
     let usual = USUAL.iter().map(|text| (*text).to_owned());
     for text in usual.chain((1..=wanted).map(|number| format!("v{number}"))) {
         let cell: Vec<bool> = types.iter().map(|kind| kind.fits(&text)).collect();
         let count = cells.entry(cell).or_default();
-        if *count < wanted && !avoid.contains(&text) {
+        if *count < wanted && !avoid.iter().any(|avoided| avoided.contains(&text)) {
             *count += 1;
             found.texts.push(text);
         }
     }
-    if types.is_empty() {
+    let few = types.len() <= MOST_TYPES;
+    let signs = if few { 1_usize << types.len() } else { 0 };
+    let cell = |signs: usize| -> Vec<bool> { (0..types.len()).map(|bit| signs >> bit & 1 == 1).collect() };
+    let lacking: Vec<Vec<bool>> =
+        (0..signs).map(cell).filter(|cell| cells.get(cell).is_none_or(|count| *count < wanted)).collect();
+    if few && lacking.is_empty() {
         return found;
     }
     let automata = types.iter().map(|kind| automaton(&pattern(kind)?)).collect::<Option<Vec<_>>>();
-    let (Some(automata), true) = (automata, types.len() <= MOST_TYPES) else {
+    let (Some(automata), true) = (automata, few) else {
         found.gap = Some("a type of a value is too large for an automaton".to_owned());
         return found;
     };
-    for signs in 0..1_usize << types.len() {
-        let cell: Vec<bool> = (0..types.len()).map(|bit| signs >> bit & 1 == 1).collect();
-        if cells.get(&cell).is_some_and(|count| *count >= wanted) {
-            continue;
-        }
-        let known: BTreeSet<String> = avoid.iter().chain(&found.texts).cloned().collect();
+    for cell in lacking {
+        let known: BTreeSet<String> = avoid.into_iter().flatten().chain(&found.texts).cloned().collect();
         match search(&automata, &cell, wanted, &known) {
             Some(more) => found.texts.extend(more),
             None => found.gap = Some(format!("the types of a value make more than {MOST_STATES} states")),
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn every_combination_of_types_that_has_texts_is_found() {
         let (first, second) = (regex("a+"), regex("a{2}|b"));
-        let found = texts(&[&first, &second], 2, &BTreeSet::new());
+        let found = texts(&[&first, &second], 2, [&BTreeSet::new(); 2]);
         assert!(found.gap.is_none());
         let cell = |one: bool, other: bool| {
             found.texts.iter().filter(|text| (first.fits(text), second.fits(text)) == (one, other)).count()
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn texts_to_avoid_are_not_found() {
         let kind = regex("x|y|zz");
-        let found = texts(&[&kind], 3, &BTreeSet::from(["x".to_owned()]));
+        let found = texts(&[&kind], 3, [&BTreeSet::from(["x".to_owned()]), &BTreeSet::new()]);
         let fitting: Vec<_> = found.texts.iter().filter(|text| kind.fits(text)).collect();
         assert_eq!(fitting, ["y", "zz"]);
     }
@@ -212,14 +213,14 @@ mod tests {
                 assert_eq!(automaton.is_match_state(automaton.next_eoi_state(end)), kind.fits(text), "{kind:?} {text}");
             }
         }
-        let found = texts(&[&uuid, &slug], 1, &BTreeSet::new());
+        let found = texts(&[&uuid, &slug], 1, [&BTreeSet::new(); 2]);
         assert!(found.texts.iter().any(|text| uuid.fits(text) && !slug.fits(text)), "{found:?}");
     }
 
     #[test]
     fn what_is_too_large_is_said() {
         let kind = regex(r"(?:\w{30}x)?[ab]*a[ab]{16}");
-        let found = texts(&[&kind], 1, &BTreeSet::new());
+        let found = texts(&[&kind], 1, [&BTreeSet::new(); 2]);
         assert!(found.gap.is_some());
     }
 }

@@ -120,8 +120,7 @@ impl Ground<'_, '_> {
         if wanted > MOST_FRESH {
             space.gaps.push("more values are compared with each other than are told apart".to_owned());
         }
-        let avoid: BTreeSet<String> = constants.iter().chain(self.taken).cloned().collect();
-        let fresh = language::texts(&types, wanted.min(MOST_FRESH), &avoid);
+        let fresh = language::texts(&types, wanted.min(MOST_FRESH), [&constants, self.taken]);
         space.gaps.extend(fresh.gap);
         let mut texts = fresh.texts;
         let uuids: Vec<String> = texts.iter().filter(|text| is_uuid(text)).take(1).map(|text| turned(text)).collect();
