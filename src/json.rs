@@ -1,6 +1,6 @@
 //! JSON, read strictly: no name twice in one object, at any depth, and nothing around the value. Pure.
 //!
-//! [`object`] reads tokens and key sets whole (RFC 7519 section 4, RFC 8725 section 2.4); [`scan`] reads the values that
+//! [`object`] reads tokens and key sets whole (RFC 7519 section 4, RFC 8725 section 2.4); [`scan()`] reads the values that
 //! [`Pointer`]s name out of what a client sent, without keeping the rest.
 
 mod pointer;

@@ -121,6 +121,19 @@ fn another_upstream_is_an_effect() {
 }
 
 #[test]
+fn a_limit_or_cors_that_changes_is_an_effect() {
+    let found = |old: &str, new: &str| difference(&with(old, OWN), &with(new, OWN)).change;
+    let limits = ["", "limit: {rate: 5/s}\n", "limit: {rate: 5/m}\n", "limit: {rate: 5/s, per: address}\n"];
+    let pages = ["", "cors: upstream\n", "cors: {origins: ['https://a.test'], headers: [Authorization]}\n"];
+    for (part, heads) in [(Part::Limit, &limits[..]), (Part::Cors, &pages[..])] {
+        for (old, new) in heads.iter().zip(heads.iter().skip(1)) {
+            assert_eq!(found(old, new), Change::Effect(vec![part]), "{old} {new}");
+        }
+    }
+    assert!(differences(&with(limits[1], OWN), &with("limit: {rate: 5/s, burst: 5, per: client}\n", OWN)).is_empty());
+}
+
+#[test]
 fn a_second_reading_that_appears_is_found() {
     let old = "- {path: '/x/{id}', methods: [GET], require: authenticated}";
     let new = format!("{old}\n- {{path: /x/admin, methods: [GET], require: authenticated}}");
