@@ -10,6 +10,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use divan::Bencher;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
@@ -89,7 +90,10 @@ fn measure(bencher: Bencher<'_, '_>, routes: usize, kind: usize) {
 /// One decision, allowed. A function of its own, so that callgrind can count what happens inside it.
 #[inline(never)]
 fn decide_once(policies: &Policies, question: &Question) {
-    let head = Head::new("GET", &question.authority, &question.target, &question.headers);
+    let head = Head {
+        arrived: Some(&question.target),
+        ..Head::new("GET", &question.authority, question.target.as_str(), &question.headers)
+    };
     let placed = policies.place(&head).unwrap_or_else(|error| panic!("{error}"));
     let principal = match placed.needs() {
         Needs::Nothing => None,
@@ -111,7 +115,7 @@ struct Table {
 /// A request and who sends it.
 struct Question {
     authority: Authority,
-    target: String,
+    target: PathAndQuery,
     headers: HeaderMap,
     principal: Arc<Principal>,
 }
@@ -143,6 +147,7 @@ impl Table {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let authority = Authority::parse("api.example.com", Scheme::Https).unwrap();
+        let target = PathAndQuery::try_from(target).unwrap();
         Question { authority, target, headers, principal: Arc::new(principal()) }
     }
 }

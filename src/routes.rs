@@ -122,6 +122,7 @@ impl Entry<'_> {
             ("forward", Value::Object(forwarded(route).collect())),
         ];
         map.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+        map.extend(route.beside().into_iter().map(|(key, text)| (key.to_owned(), text.into())));
         Value::Object(map)
     }
 }

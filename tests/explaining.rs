@@ -109,6 +109,33 @@ fn the_route_table_says_what_every_route_asks_and_how_upstreams_read() {
 }
 
 #[test]
+fn routes_tell_limits_origins_and_bodies() {
+    let policy = r#"version: 1
+policy: orders
+hosts: [api.example.com]
+upstream: crm
+limit: {rate: 60/m, burst: 10}
+cors: {origins: ["https://app.example.com"], headers: [Authorization], max_age: 1h}
+routes:
+  - path: /orders
+    methods: [POST]
+    require: {organization: "{body./items/*/org_uid}"}
+"#;
+    let world = directory(&[("policies/orders.yaml", policy)]);
+    let printed = stdout(&torwart(world.path(), &["routes"]));
+    for line in [
+        "limit    60/m, burst: 10, per: client, of the whole policy",
+        "cors     origins: [https://app.example.com], headers: [Authorization], max_age: 3600s",
+        "body     JSON, read before deciding",
+    ] {
+        assert!(printed.contains(line), "{line}\n{printed}");
+    }
+    let table = torwart(world.path(), &["routes", "--format", "json"]);
+    let table: Value = serde_json::from_str(&stdout(&table)).unwrap();
+    assert_eq!(table["routes"][0]["body"], "JSON, read before deciding");
+}
+
+#[test]
 fn routes_for_programs_can_be_narrowed_down() {
     let world = world();
     let output =

@@ -160,6 +160,18 @@ impl BodyNames {
 }
 
 impl BodyRules {
+    /// What is read of bodies, in words.
+    pub(in crate::policy) fn reads(&self) -> &'static str {
+        match self.kind {
+            Kind::Json(_) => "JSON, read before deciding",
+            Kind::Form(_) => "a urlencoded form, read before deciding",
+            Kind::Soap => "SOAP, read before deciding",
+            Kind::Separate(_) => {
+                "streamed; urlencoded forms are read, for bound query parameters must not stand in them"
+            }
+        }
+    }
+
     /// Two parameters that servers may read as one, if there are any.
     pub(in crate::policy) fn indistinguishable(&self) -> Option<(&str, &str)> {
         match &self.kind {

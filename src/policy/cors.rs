@@ -3,6 +3,7 @@
 //! Pure: what answers carry, as header fields. A page that may not read an answer is stopped by its browser; what may be
 //! asked for is decided as for everybody else.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::header::{
@@ -95,6 +96,28 @@ impl Cors {
         }
         let names = (!self.headers.is_empty()).then(|| HeaderValue::from_str(&self.headers.join(", ")).ok()).flatten();
         Preflight { grant, method: HeaderValue::from_str(method).ok(), headers: names, max_age: self.max_age }
+    }
+}
+
+impl fmt::Display for CrossOrigin {
+    /// What it says, as a policy would say it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Gateway(cors) = self else { return f.write_str("upstream") };
+        let origins = match &cors.origins {
+            Origins::Any => "*".to_owned(),
+            Origins::These(origins) => origins.join(", "),
+        };
+        write!(f, "origins: [{origins}]")?;
+        if let Some(methods) = &cors.methods {
+            write!(f, ", methods: [{}]", methods.join(", "))?;
+        }
+        if !cors.headers.is_empty() {
+            write!(f, ", headers: [{}]", cors.headers.join(", "))?;
+        }
+        if cors.credentials {
+            f.write_str(", credentials: true")?;
+        }
+        cors.max_age.map_or(Ok(()), |seconds| write!(f, ", max_age: {seconds}s"))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Rate limits as policies state them (policy.md, "Limits and cross-origin"). Counting is another room's: it needs a
 //! clock and a memory.
 
+use std::fmt;
 use std::time::Duration;
 
 /// A rate limit of one route, or of all routes of a document that have none of their own.
@@ -77,6 +78,25 @@ impl Limit {
     /// Whose requests are counted together.
     pub fn per(&self) -> Per {
         self.per
+    }
+}
+
+impl fmt::Display for Limit {
+    /// The limit as a policy would say it, and what is counted together. Whose it is is not told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.rate.period.as_secs() {
+            1 => "s",
+            60 => "m",
+            _ => "h",
+        };
+        let per = match self.per {
+            Per::Client => "client",
+            Per::Subject => "subject",
+            Per::Issuer => "issuer",
+            Per::Address => "address",
+        };
+        let counted = if self.route.is_some() { "of this route" } else { "of the whole policy" };
+        write!(f, "{}/{unit}, burst: {}, per: {per}, {counted}", self.rate.requests, self.burst)
     }
 }
 

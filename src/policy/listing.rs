@@ -22,7 +22,7 @@ pub struct Asked {
     pub place: Place,
 }
 
-/// What forwarding changes, under the keys of `forward`. What is not there stays as the client sent it.
+/// What a route says, under its keys; of `forward`, what is not there stays as the client sent it.
 pub type Forwarded = Vec<(&'static str, String)>;
 
 impl Document {
@@ -60,6 +60,16 @@ impl Route {
     /// Types of captures and request values.
     pub fn types(&self) -> impl Iterator<Item = (String, String)> {
         self.typed.iter().map(|typed| (typed.source.to_string(), typed.kind.to_string()))
+    }
+
+    /// What the route says beside its conditions: `limit`, `cors`, and what `body` it reads. What is not there streams, is not
+    /// counted, and is no matter of the gateway's.
+    pub fn beside(&self) -> Forwarded {
+        let limit = self.limit().map(ToString::to_string);
+        let cors = self.cors.as_ref().map(ToString::to_string);
+        let body = self.body.as_ref().map(|body| body.reads().to_owned());
+        let all = [("limit", limit), ("cors", cors), ("body", body)];
+        all.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
     }
 
     /// What forwarding changes. Values of headers that are always the same are not told: they may come from a file of

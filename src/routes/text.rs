@@ -45,6 +45,9 @@ fn describe(entry: &Entry<'_>, config: &Config, base: Option<&Path>, text: &mut 
             labelled("", &format!("  or {lifted}"), text);
         }
     }
+    for (key, value) in route.beside() {
+        labelled(key, &value, text);
+    }
     labelled("issuers", &entry.issuers(config).join(", "), text);
     if route.observes() {
         labelled("mode", "observe: decided and recorded, forwarded all the same", text);

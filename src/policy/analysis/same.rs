@@ -9,7 +9,6 @@ use crate::principal::IssuerSet;
 
 use super::half::Side;
 use super::uses::Stand;
-use super::verdict;
 
 /// The two sides, for what is only a number on either.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +50,7 @@ impl<'s> Sides<'s> {
             && old.document.strips_method_override() == new.document.strips_method_override()
             && self.old.policies.identity == self.new.policies.identity
             && old.narrowings().eq(new.narrowings())
-            && old.limit().map(verdict::limit) == new.limit().map(verdict::limit)
+            && old.limit().map(ToString::to_string) == new.limit().map(ToString::to_string)
             && cross_origin(old) == cross_origin(new)
             && effects(&old.effects, &new.effects)
     }
@@ -78,7 +77,7 @@ impl<'s> Sides<'s> {
 
 /// What a route says about pages of other origins.
 pub(super) fn cross_origin(route: &Route) -> Option<String> {
-    route.cors.as_ref().map(verdict::cors)
+    route.cors.as_ref().map(ToString::to_string)
 }
 
 /// Whether two lists of conditions ask the same, in whatever order.

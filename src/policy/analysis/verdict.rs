@@ -5,9 +5,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use crate::diagnostic::Place;
-use crate::policy::cors::{CrossOrigin, Origins};
 use crate::policy::decision::{AuthorizationHeader, Denial, Permit};
-use crate::policy::{Decision, Limit, Reason};
+use crate::policy::{Decision, Reason};
 
 use super::half::Side;
 
@@ -190,8 +189,8 @@ impl Effect {
             strips_method_override: permit.strips_method_override(),
             timeout: permit.timeout(),
             max_body: permit.max_body(),
-            limit: permit.limit().map(limit),
-            cors: permit.route.as_ref().and_then(|route| route.cors.as_ref()).map(cors),
+            limit: permit.limit().map(ToString::to_string),
+            cors: permit.route.as_ref().and_then(|route| route.cors.as_ref()).map(ToString::to_string),
         }
     }
 
@@ -211,38 +210,5 @@ impl Effect {
             (Part::Cors, self.cors == other.cors),
         ];
         same.into_iter().filter(|(_, same)| !same).map(|(part, _)| part).collect()
-    }
-}
-
-/// A limit as far as it has an effect: not whose it is, but whether it counts a route or a whole document.
-pub(super) fn limit(limit: &Limit) -> String {
-    let counted = if limit.route().is_some() { "of the route" } else { "of the policy" };
-    let rate = limit.rate();
-    format!(
-        "{} requests in {:?}, {} at once, per {:?} {counted}",
-        rate.requests,
-        rate.period,
-        limit.burst(),
-        limit.per()
-    )
-}
-
-/// Who may read answers, as far as the gateway says it.
-pub(super) fn cors(cors: &CrossOrigin) -> String {
-    match cors {
-        CrossOrigin::Upstream(_) => "upstream".to_owned(),
-        CrossOrigin::Gateway(cors) => {
-            let origins = match &cors.origins {
-                Origins::Any => "*".to_owned(),
-                Origins::These(origins) => origins.join(" "),
-            };
-            let methods = cors.methods.as_ref().map_or_else(|| "those of the path".to_owned(), |these| these.join(" "));
-            let credentials = if cors.credentials { "with" } else { "without" };
-            let max_age = cors.max_age.map_or_else(|| "no time".to_owned(), |seconds| format!("{seconds} s"));
-            let headers = cors.headers.join(" ");
-            format!(
-                "origins {origins}; methods {methods}; headers {headers}; {credentials} credentials; kept for {max_age}"
-            )
-        }
     }
 }
