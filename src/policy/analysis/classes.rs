@@ -23,7 +23,7 @@ use super::scene::{Frame, Piece};
 /// Places in both trees that are looked at.
 const MOST_STEPS: usize = 200_000;
 /// Classes of paths for one pair of routes.
-const MOST_FRAMES: usize = 6;
+const MOST_FRAMES: usize = 32;
 
 /// A host, or all hosts that differ in their first label.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
