@@ -29,6 +29,8 @@ mod narrow;
 mod paths;
 #[path = "differential/reference.rs"]
 mod reference;
+#[path = "differential/servers.rs"]
+mod servers;
 #[path = "differential/shrink.rs"]
 mod shrink;
 #[path = "differential/values.rs"]
@@ -38,6 +40,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use torwart::target::PathRules;
 use torwart::target::fold::fold_letter;
 use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading, ReadingKind};
 

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 
 use super::conditions::{Situation, find, lifted, list, one_or_many, refusal};
 use super::narrow::narrowings;
-use super::paths::{Captured, Entry, Found, Rules, Table, Type, canonical, captures_of};
+use super::paths::{Captured, Entry, Found, Table, Type, canonical, captures_of};
 use super::values::{Values, ambiguous_headers, ambiguous_query, decoded, fits, fold, fold_header, pieces};
 use super::world::{Answer, Forwarded, ISSUERS, Person, Refusal, Request, Sender, World};
-use super::{MethodOverride, Quirks};
+use super::{MethodOverride, PathRules, Quirks};
 
 impl Type for Value {
     fn fits(&self, text: &str) -> bool {
@@ -142,8 +142,8 @@ fn quirks_of(world: &World, document: &Value) -> Quirks {
     world.upstreams.iter().find(|(name, _)| document["upstream"] == *name).unwrap().1
 }
 
-fn rules(quirks: &Quirks) -> Rules {
-    Rules { empty_segments: quirks.empty_segments, charset: quirks.charset }
+fn rules(quirks: &Quirks) -> PathRules {
+    PathRules { empty_segments: quirks.empty_segments, charset: quirks.charset }
 }
 
 /// "TRACE, TRACK and CONNECT are always 405"
