@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails, in its helpers too")]
 
+#[path = "support/program.rs"]
+mod program;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use program::{code, directory, stderr, stdout};
 use serde_json::Value;
-use tempfile::TempDir;
 use torwart::config::Config;
 use torwart::diagnostic::Source;
 use torwart::policy::analysis::coverage::Side;
@@ -44,27 +47,13 @@ tests:
 const OWN: &str = "https://api.example.com/crm/customers/5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111/contracts";
 const FOREIGN: &str = "https://api.example.com/crm/customers/0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02/contracts";
 
-/// A directory with these files.
-fn directory(files: &[(&str, &str)]) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        let path = directory.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    directory
-}
-
 fn torwart(directory: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_torwart"));
-    command.current_dir(directory).arg("test").args(arguments).env_remove("TORWART_CONFIG");
-    command.output().unwrap()
+    program::torwart(directory, &[&["test"], arguments].concat())
 }
 
 /// Exit code, stdout and stderr.
 fn said(output: &Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    (code(output), stdout(output), stderr(output))
 }
 
 /// Runs one test of the policy above and says what came of it.
