@@ -17,7 +17,7 @@ use torwart::diagnostic::Source;
 use torwart::policy::{
     Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };
-use torwart::principal::{Derived, Flow, IssuerId, IssuerIdentity, Principal};
+use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
 use torwart::target::{Authority, Scheme};
 
@@ -206,32 +206,15 @@ fn compile(sources: &[Arc<Source>]) -> Policies {
 fn principal() -> Principal {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     Principal {
-        issuer: Arc::new(IssuerIdentity {
-            id: IssuerId(0),
-            name: "shoen".into(),
-            case_insensitive: Vec::new(),
-            subject_folds: false,
-            client_folds: false,
-            organizations_fold: false,
-            permissions_fold: false,
-        }),
         subject: Some(CUSTOMER.to_owned()),
         client: Some("app".to_owned()),
         scopes: words("openid crm contracts lists orders files"),
-        permissions: None,
         organizations: Some(words(&format!("{CUSTOMER} {ORGANIZATION}"))),
         global: Some(false),
         flow: Flow::User,
         claims: serde_json::from_str(r#"{"department": "support"}"#).unwrap(),
         expires_at: Timestamp(1_700_000_300),
-        not_before: None,
-        issued_at: None,
-        authenticated_at: None,
-        acr: None,
-        token_id: None,
-        token_digest: [0; 32],
-        certificate_thumbprint: None,
         leeway: 30,
-        derived: Derived::default(),
+        ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))
     }
 }

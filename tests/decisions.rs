@@ -19,7 +19,7 @@ use torwart::policy::{
     Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit, PlaceError, Placed, Policies,
     Surroundings, UpstreamFacts,
 };
-use torwart::principal::{ClaimPath, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
+use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
 use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
 use torwart::target::{Authority, Scheme};
 
@@ -346,7 +346,6 @@ fn principal(line: &PrincipalLine, issuers: &[Arc<IssuerIdentity>]) -> Principal
         }
     };
     Principal {
-        issuer: Arc::clone(issuer),
         subject: line.subject.clone(),
         client: line.client.clone(),
         scopes: line.scopes.split_whitespace().map(str::to_owned).collect(),
@@ -361,15 +360,10 @@ fn principal(line: &PrincipalLine, issuers: &[Arc<IssuerIdentity>]) -> Principal
         },
         claims: line.claims.clone(),
         expires_at: Timestamp(NOW + 300),
-        not_before: None,
-        issued_at: None,
         authenticated_at: line.authenticated.map(|ago| Timestamp(NOW - ago)),
         acr: line.acr.clone(),
-        token_id: None,
-        token_digest: [0; 32],
-        certificate_thumbprint: None,
         leeway: 30,
-        derived: Derived::default(),
+        ..Principal::of(Arc::clone(issuer))
     }
 }
 

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
 use torwart::policy::{Caller, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
-use torwart::principal::{Derived, Flow, IssuerId, IssuerIdentity, Principal};
+use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
 use torwart::target::{Authority, Scheme};
 
@@ -58,33 +58,13 @@ fn explain(target: &str, change: impl FnOnce(&mut Principal)) -> String {
 
 fn alice() -> Principal {
     Principal {
-        issuer: Arc::new(IssuerIdentity {
-            id: IssuerId(0),
-            name: "shoen".into(),
-            case_insensitive: Vec::new(),
-            subject_folds: false,
-            client_folds: false,
-            organizations_fold: false,
-            permissions_fold: false,
-        }),
         subject: Some("alice".to_owned()),
         client: Some("app".to_owned()),
         scopes: vec!["crm".to_owned()],
-        permissions: None,
-        organizations: None,
-        global: None,
         flow: Flow::User,
-        claims: serde_json::Map::new(),
         expires_at: Timestamp(60),
-        not_before: None,
-        issued_at: None,
-        authenticated_at: None,
-        acr: None,
-        token_id: None,
-        token_digest: [0; 32],
-        certificate_thumbprint: None,
         leeway: 30,
-        derived: Derived::default(),
+        ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))
     }
 }
 

@@ -66,39 +66,15 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::principal::{Claims, Derived, Flow, IssuerId, IssuerIdentity};
+    use crate::principal::{Flow, IssuerId, IssuerIdentity};
 
     fn principal(issuer: &str, folds: bool, subject: Option<&str>, client: Option<&str>) -> Principal {
-        let issuer = IssuerIdentity {
-            id: IssuerId(0),
-            name: issuer.into(),
-            case_insensitive: Vec::new(),
-            subject_folds: folds,
-            client_folds: false,
-            organizations_fold: false,
-            permissions_fold: false,
-        };
+        let issuer = IssuerIdentity { subject_folds: folds, ..IssuerIdentity::named(IssuerId(0), issuer) };
         Principal {
-            issuer: Arc::new(issuer),
             subject: subject.map(str::to_owned),
             client: client.map(str::to_owned),
-            scopes: Vec::new(),
-            permissions: None,
-            organizations: None,
-            global: None,
             flow: Flow::User,
-            claims: Claims::new(),
-            expires_at: Timestamp(0),
-            not_before: None,
-            issued_at: None,
-            authenticated_at: None,
-            acr: None,
-            token_id: None,
-            token_digest: [0; 32],
-            certificate_thumbprint: None,
-            leeway: 0,
-            derived: Derived::default(),
+            ..Principal::of(Arc::new(issuer))
         }
     }
 

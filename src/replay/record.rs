@@ -21,7 +21,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::authn::claims::authenticated_at;
 use crate::clock::Timestamp;
 use crate::policy::{Fact, is_ambiguous_header};
-use crate::principal::{ClaimPath, Claims, ClientCertificate, Derived, Flow, Principal};
+use crate::principal::{ClaimPath, Claims, ClientCertificate, Flow, Principal};
 use crate::target::{Authority, Scheme};
 use crate::trial::{Loaded, Request};
 
@@ -328,7 +328,6 @@ impl<'l> Record<'l> {
         let rules = loaded.issuer(person.issuer.as_str())?;
         let claims = self.claims();
         Some(Principal {
-            issuer: Arc::clone(rules.identity()),
             subject: owned(&person.subject),
             client: owned(&person.client),
             scopes: person.scopes.clone(),
@@ -342,16 +341,11 @@ impl<'l> Record<'l> {
             },
             // It was in force: nothing that passes with time is asked again.
             expires_at: Timestamp(i64::MAX),
-            not_before: None,
-            issued_at: None,
             authenticated_at: authenticated_at(&claims),
             acr: claims.get("acr").and_then(Value::as_str).map(str::to_owned),
-            token_id: None,
-            token_digest: [0; 32],
-            certificate_thumbprint: None,
             leeway: rules.issuer().leeway,
-            derived: Derived::default(),
             claims,
+            ..Principal::of(Arc::clone(rules.identity()))
         })
     }
 

@@ -271,41 +271,24 @@ pub(super) mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::diagnostic::{Source, Span};
-    use crate::principal::{Derived, Flow, IssuerId, IssuerIdentity};
+    use crate::principal::{Flow, IssuerId, IssuerIdentity};
 
     /// The subject of [`principal`].
     pub(in crate::telemetry) const SUBJECT: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
 
     pub(in crate::telemetry) fn principal() -> Principal {
-        let issuer = IssuerIdentity {
-            id: IssuerId(0),
-            name: "shoen".into(),
-            case_insensitive: Vec::new(),
-            subject_folds: false,
-            client_folds: false,
-            organizations_fold: false,
-            permissions_fold: false,
-        };
         Principal {
-            issuer: Arc::new(issuer),
             subject: Some(SUBJECT.to_owned()),
             client: Some("app".to_owned()),
             scopes: vec!["crm".to_owned(), "contracts:read".to_owned()],
-            permissions: None,
             organizations: Some(vec!["o1".to_owned()]),
             global: Some(false),
             flow: Flow::User,
-            claims: serde_json::Map::new(),
             expires_at: Timestamp(2_000_000_000),
-            not_before: None,
-            issued_at: None,
-            authenticated_at: None,
-            acr: None,
             token_id: Some("t-1".to_owned()),
             token_digest: [0xab; 32],
-            certificate_thumbprint: None,
             leeway: 30,
-            derived: Derived::default(),
+            ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))
         }
     }
 

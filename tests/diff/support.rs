@@ -36,17 +36,8 @@ impl World {
         };
         let (policies, problems) = Policies::compile(&[source], &surroundings);
         let Some(policies) = policies else { panic!("{document}\n{}", problems.render()) };
-        let issuers = names.iter().zip(0..).map(|(name, id)| {
-            Arc::new(IssuerIdentity {
-                id: IssuerId(id),
-                name: Arc::clone(name),
-                case_insensitive: Vec::new(),
-                subject_folds: false,
-                client_folds: false,
-                organizations_fold: false,
-                permissions_fold: false,
-            })
-        });
+        let identity = |(name, id)| Arc::new(IssuerIdentity::named(IssuerId(id), Arc::clone(name)));
+        let issuers = names.iter().zip(0..).map(identity);
         Self { policies, issuers: issuers.collect(), upstreams: upstreams.to_vec() }
     }
 

@@ -9,7 +9,7 @@ use torwart::policy::{
     AuthorizationHeader, Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit,
     PlaceError, Placed, Policies, Surroundings, UpstreamFacts,
 };
-use torwart::principal::{ClaimPath, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
+use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
 use torwart::target::{Authority, Scheme};
 
 use super::world::{Answer, Forwarded, ISSUERS, NOW, Person, Refusal, Request, Sender, World};
@@ -163,16 +163,15 @@ fn principal(person: &Person) -> Principal {
     let issuer = ISSUERS[person.issuer];
     let folding =
         [ClaimPath::top("sub"), ClaimPath::top("c"), ClaimPath(["broker".to_owned(), "id".to_owned()].into())];
+    let identity = IssuerIdentity {
+        case_insensitive: if issuer.folds { folding.to_vec() } else { Vec::new() },
+        subject_folds: issuer.folds,
+        client_folds: issuer.folds,
+        organizations_fold: issuer.folds,
+        permissions_fold: issuer.folds,
+        ..IssuerIdentity::named(IssuerId(u16::try_from(person.issuer).unwrap()), issuer.name)
+    };
     Principal {
-        issuer: Arc::new(IssuerIdentity {
-            id: IssuerId(u16::try_from(person.issuer).unwrap()),
-            name: issuer.name.into(),
-            case_insensitive: if issuer.folds { folding.to_vec() } else { Vec::new() },
-            subject_folds: issuer.folds,
-            client_folds: issuer.folds,
-            organizations_fold: issuer.folds,
-            permissions_fold: issuer.folds,
-        }),
         subject: person.subject.clone(),
         client: person.client.clone(),
         scopes: person.scopes.clone(),
@@ -186,14 +185,9 @@ fn principal(person: &Person) -> Principal {
         },
         claims: person.claims.clone(),
         expires_at: Timestamp(NOW + 300),
-        not_before: None,
-        issued_at: None,
         authenticated_at: person.authenticated.map(|ago| Timestamp(NOW - ago)),
         acr: person.acr.clone(),
-        token_id: None,
-        token_digest: [0; 32],
-        certificate_thumbprint: None,
         leeway: 30,
-        derived: Derived::default(),
+        ..Principal::of(Arc::new(identity))
     }
 }

@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::policy::Head;
-use crate::principal::{Claims, ClientCertificate, Derived, Flow, IssuerIdentity, Principal};
+use crate::principal::{Claims, ClientCertificate, Flow, IssuerIdentity, Principal};
 use crate::target::canonical::{KEPT_BACKSLASH, KEPT_SEMICOLON, KEPT_SLASH};
 use crate::target::quirks::Charset;
 use crate::target::{Authority, Scheme};
@@ -70,7 +70,6 @@ impl Wanted {
     /// The principal that has exactly this.
     pub fn principal(&self, issuer: &Arc<IssuerIdentity>) -> Principal {
         Principal {
-            issuer: Arc::clone(issuer),
             subject: self.subject.clone(),
             client: self.client.clone(),
             scopes: self.scopes.clone(),
@@ -80,15 +79,10 @@ impl Wanted {
             flow: self.flow,
             claims: self.claims.clone(),
             expires_at: MOMENT.plus(300),
-            not_before: None,
-            issued_at: None,
             authenticated_at: self.authenticated_at,
             acr: self.acr.clone(),
-            token_id: None,
-            token_digest: [0; 32],
-            certificate_thumbprint: None,
             leeway: 30,
-            derived: Derived::default(),
+            ..Principal::of(Arc::clone(issuer))
         }
     }
 }

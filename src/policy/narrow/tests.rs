@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::clock::Timestamp;
 use crate::diagnostic::Source;
 use crate::policy::{Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
-use crate::principal::{Claims, Derived, Flow, IssuerId, IssuerIdentity, Principal};
+use crate::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use crate::target::query::decode;
 use crate::target::quirks::Quirks;
 use crate::target::{Authority, Scheme};
@@ -111,35 +111,10 @@ static POLICIES: LazyLock<Policies> = LazyLock::new(|| {
 });
 
 fn principal(organizations: &[&str]) -> Principal {
-    let issuer = IssuerIdentity {
-        id: IssuerId(0),
-        name: "shoen".into(),
-        case_insensitive: Vec::new(),
-        subject_folds: false,
-        client_folds: false,
-        organizations_fold: false,
-        permissions_fold: false,
-    };
     Principal {
-        issuer: Arc::new(issuer),
-        subject: None,
-        client: None,
-        scopes: Vec::new(),
-        permissions: None,
         organizations: Some(organizations.iter().map(|one| (*one).to_owned()).collect()),
-        global: None,
         flow: Flow::User,
-        claims: Claims::new(),
-        expires_at: Timestamp(0),
-        not_before: None,
-        issued_at: None,
-        authenticated_at: None,
-        acr: None,
-        token_id: None,
-        token_digest: [0; 32],
-        certificate_thumbprint: None,
-        leeway: 0,
-        derived: Derived::default(),
+        ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))
     }
 }
 
