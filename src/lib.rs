@@ -20,7 +20,7 @@
 //! [`document`] and [`diagnostic`] read files and tell what is wrong with them. [`json`] and [`soap`] read hostile text.
 //! [`check`], [`suite`], [`explain`], [`mod@diff`], [`replay`] and [`routes`] ask the same policies offline, with requests
 //! made by [`trial`]; [`cases`] are decisions as data. [`dev`] is the gateway for a laptop, [`admin`] its side for
-//! operators, [`cli`] the verbs, [`clock`] the time.
+//! operators, [`cli`] the verbs, [`clock`] the time, [`state`] what outlives the process.
 //!
 //! # What always holds
 //! - No permit, no forwarding: only [`policy`] makes one, and forwarding uses it up.
@@ -59,6 +59,7 @@ pub mod routes;
 pub mod server;
 pub mod snapshot;
 pub mod soap;
+pub mod state;
 pub mod suite;
 pub mod target;
 pub mod telemetry;

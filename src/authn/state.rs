@@ -1,9 +1,8 @@
 //! Last good key sets on disk, so that they survive a restart while their issuer is down (`state.directory`).
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -49,18 +48,12 @@ pub fn load(file: &Path, issuer: &str, origin: &str) -> Option<Saved> {
     (saved.issuer == issuer && saved.origin == origin).then_some(saved)
 }
 
-/// Saves a key set whole or not at all: it is written beside the file, then renamed over it.
+/// Saves a key set whole or not at all.
 ///
 /// # Errors
 /// Whatever the file system says.
 pub fn save(file: &Path, saved: &Saved) -> io::Result<()> {
-    let directory = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(directory)?;
-    let beside = file.with_extension("tmp");
-    let mut writer = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    writer.write_all(&serde_json::to_vec(saved)?)?;
-    writer.sync_all()?;
-    fs::rename(&beside, file)
+    crate::state::write(file, &serde_json::to_vec(saved)?, crate::state::PRIVATE)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The directory that dev mode keeps its keys and certificates in: private files readable by their owner only,
 //! every file written whole or not at all, nothing of it ever committed.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::state;
 
 /// A file of the directory could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +37,7 @@ pub enum Readers {
 impl Readers {
     fn mode(self) -> u32 {
         match self {
-            Self::Owner => 0o600,
+            Self::Owner => state::PRIVATE,
             Self::All => 0o644,
         }
     }
@@ -59,16 +61,7 @@ pub fn prepare(directory: &Path) -> Result<(), FileError> {
 /// # Errors
 /// The directory cannot be written.
 pub fn write(path: &Path, text: &str, readers: Readers) -> Result<(), FileError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", uuid::Uuid::new_v4().simple()));
-    let temporary = path.with_file_name(name);
-    let written = open(&temporary, readers)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        FileError::new("write", path, error)
-    })
+    state::write(path, text.as_bytes(), readers.mode()).map_err(|error| FileError::new("write", path, error))
 }
 
 /// The file's text; `None` when there is none. A private file that others could read is closed to them first.
@@ -85,12 +78,6 @@ pub fn read(path: &Path, readers: Readers) -> Result<Option<String>, FileError> 
         tighten(path).map_err(|error| FileError::new("set the mode of", path, error))?;
     }
     Ok(Some(text))
-}
-
-#[cfg(unix)]
-fn open(path: &Path, readers: Readers) -> io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    OpenOptions::new().write(true).create_new(true).mode(readers.mode()).open(path)
 }
 
 #[cfg(unix)]
