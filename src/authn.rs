@@ -28,6 +28,7 @@ pub mod jwk;
 pub mod keeper;
 pub mod keyset;
 mod load;
+pub mod lookup;
 pub mod memory;
 pub mod roca;
 pub mod rules;

@@ -1,15 +1,17 @@
-//! The small HTTPS client that key sets are fetched with: no redirects, no cookies, bounded in size and time
-//! (RFC 8414 section 3, ASVS 15.3.2).
+//! The small HTTPS client that issuers are asked with: no redirects, no cookies, bounded in size and time (RFC 8414
+//! section 3, ASVS 15.3.2).
+
+mod credentials;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, HOST, USER_AGENT};
+use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, USER_AGENT};
 use http::uri::Scheme;
-use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -18,6 +20,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+pub use credentials::ClientCredentials;
 
 /// Longest answer in bytes.
 const LARGEST: usize = 1024 * 1024;
@@ -55,6 +59,8 @@ pub struct Fetched {
     pub body: Bytes,
     /// `max-age` of its `Cache-Control` (RFC 9111 section 5.2.2.1); zero for `no-store` and `no-cache`.
     pub max_age: Option<Duration>,
+    /// What its `Content-Type` says, in lower case and without parameters; empty when there is none or several.
+    pub media_type: String,
 }
 
 /// Why nothing was fetched. All of these are the issuer's or the network's fault but the first two.
@@ -78,7 +84,7 @@ pub enum FetchError {
     /// The body broke off.
     #[error("the answer of `{0}` broke off")]
     Body(String),
-    /// Another status than 200; redirects are not followed.
+    /// Another status than 200, whether 401, 403 or 503; redirects are not followed.
     #[error("`{0}` answered {1}")]
     Status(String, StatusCode),
     /// More than 1 MiB.
@@ -127,19 +133,56 @@ impl Client {
     /// [`FetchError`].
     pub async fn get(&self, url: &str) -> Result<Fetched, FetchError> {
         let place = Place::read(url, self.plain)?;
-        let fetched = tokio::time::timeout(self.timeout, self.exchange(&place)).await;
-        fetched.unwrap_or_else(|_| Err(FetchError::Timeout(place.shown)))
+        self.send(&place, place.request(Method::GET, "application/json").body(Full::default())).await
     }
 
-    async fn exchange(&self, place: &Place) -> Result<Fetched, FetchError> {
+    /// What `url` answers to the bearer of this token.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get_as_bearer(&self, url: &str, token: &str) -> Result<Fetched, FetchError> {
+        let place = Place::read(url, self.plain)?;
+        let request = place
+            .request(Method::GET, "application/json, application/jwt")
+            .header(AUTHORIZATION, credentials::bearer(token))
+            .body(Full::default());
+        self.send(&place, request).await
+    }
+
+    /// What `url` answers to a form that this client sends.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn post_form(
+        &self,
+        url: &str,
+        client: &ClientCredentials,
+        fields: &[(&str, &str)],
+    ) -> Result<Fetched, FetchError> {
+        let place = Place::read(url, self.plain)?;
+        let request = place
+            .request(Method::POST, "application/json")
+            .header(AUTHORIZATION, client.authorization())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(credentials::form(fields).into());
+        self.send(&place, request).await
+    }
+
+    async fn send(&self, place: &Place, request: http::Result<Request<Full<Bytes>>>) -> Result<Fetched, FetchError> {
+        let request = request.map_err(|_| FetchError::Url(place.shown.clone()))?;
+        let fetched = tokio::time::timeout(self.timeout, self.exchange(place, request)).await;
+        fetched.unwrap_or_else(|_| Err(FetchError::Timeout(place.shown.clone())))
+    }
+
+    async fn exchange(&self, place: &Place, request: Request<Full<Bytes>>) -> Result<Fetched, FetchError> {
         let connect = |error| FetchError::Connect(place.shown.clone(), error);
         let stream = TcpStream::connect((place.host.as_str(), place.port)).await.map_err(connect)?;
         if !place.tls {
-            return ask(stream, place).await;
+            return ask(stream, place, request).await;
         }
         let tls = |error| FetchError::Tls(place.shown.clone(), error);
         let name = ServerName::try_from(place.host.clone()).map_err(|_| FetchError::Url(place.shown.clone()))?;
-        ask(self.tls.connect(name, stream).await.map_err(tls)?, place).await
+        ask(self.tls.connect(name, stream).await.map_err(tls)?, place, request).await
     }
 }
 
@@ -186,26 +229,30 @@ impl Place {
         let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
         Ok(Self { shown: url.to_owned(), authority: authority.as_str().to_owned(), host, port, tls, path })
     }
+
+    /// The head of a request to this place. What goes wrong in it shows when the body is added.
+    fn request(&self, method: Method, accept: &'static str) -> http::request::Builder {
+        Request::builder()
+            .method(method)
+            .uri(self.path.as_str())
+            .header(HOST, self.authority.as_str())
+            .header(ACCEPT, accept)
+            .header(USER_AGENT, concat!("torwart/", env!("CARGO_PKG_VERSION")))
+    }
 }
 
-async fn ask<S>(stream: S, place: &Place) -> Result<Fetched, FetchError>
+async fn ask<S>(stream: S, place: &Place, request: Request<Full<Bytes>>) -> Result<Fetched, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |error| FetchError::Http(place.shown.clone(), error);
-    let request = Request::get(place.path.as_str())
-        .header(HOST, place.authority.as_str())
-        .header(ACCEPT, "application/json")
-        .header(USER_AGENT, concat!("torwart/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| FetchError::Url(place.shown.clone()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(place.shown.clone(), response.status()));
         }
-        let max_age = max_age(response.headers());
+        let (max_age, media_type) = (max_age(response.headers()), media_type(response.headers()));
         let body = Limited::new(response.into_body(), LARGEST).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 FetchError::TooLarge(place.shown.clone())
@@ -213,7 +260,7 @@ where
                 FetchError::Body(place.shown.clone())
             }
         })?;
-        Ok(Fetched { body: body.to_bytes(), max_age })
+        Ok(Fetched { body: body.to_bytes(), max_age, media_type })
     };
     // The connection may end before the last bytes of the body have been taken over; only the exchange ends the fetch.
     let drive = async {
@@ -224,6 +271,14 @@ where
         fetched = exchange => fetched,
         never = drive => match never {},
     }
+}
+
+/// The media type of an answer. Several are as good as none.
+fn media_type(headers: &HeaderMap) -> String {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return String::new() };
+    let text = line.to_str().unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// How long an answer may be kept by its `Cache-Control`.
@@ -293,6 +348,21 @@ mod tests {
         assert_eq!(of(&["public, Max-Age=600, must-revalidate"]), Some(Duration::from_mins(10)));
         assert_eq!(of(&["max-age=60", "no-store"]), Some(Duration::ZERO));
         assert_eq!(of(&["max-age=x"]), None);
+    }
+
+    #[test]
+    fn a_media_type_is_one_word_without_parameters() {
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(line));
+            }
+            media_type(&headers)
+        };
+        assert_eq!(of(&["Application/JSON; charset=utf-8"]), "application/json");
+        assert_eq!(of(&["application/jwt"]), "application/jwt");
+        assert_eq!(of(&[]), "");
+        assert_eq!(of(&["application/json", "application/jwt"]), "");
     }
 
     #[test]

@@ -10,6 +10,8 @@
     reason = "a test that cannot go on fails, in its helpers too, and `json!` makes values"
 )]
 
+mod asking;
+#[path = "../support/issuer.rs"]
 mod issuer;
 mod keys;
 mod keysets;

@@ -25,7 +25,27 @@ pub(crate) enum Answer {
 #[derive(Debug, Default)]
 struct Board {
     answers: HashMap<String, Answer>,
-    asked: Vec<String>,
+    heard: Vec<Heard>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// The head in full.
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Heard {
+    /// The value of a field that is there once.
+    pub(crate) fn field(&self, name: &str) -> String {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let values: Vec<_> = lines.filter(|(field, _)| field.eq_ignore_ascii_case(name)).collect();
+        assert_eq!(values.len(), 1, "`{name}` in {}", self.head);
+        values[0].1.to_owned()
+    }
 }
 
 /// The server. It ends with the process.
@@ -121,22 +141,22 @@ impl Server {
 
     /// How often a path was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
-        self.board.lock().unwrap().asked.iter().filter(|asked| *asked == path).count()
+        self.heard(path).len()
+    }
+
+    /// The requests for a path in the order they came.
+    pub(crate) fn heard(&self, path: &str) -> Vec<Heard> {
+        self.board.lock().unwrap().heard.iter().filter(|heard| heard.path == path).cloned().collect()
     }
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, board: &Mutex<Board>) -> Option<()> {
-    let mut head = Vec::new();
-    while !head.windows(4).any(|four| four == b"\r\n\r\n") {
-        let mut buffer = [0; 4096];
-        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
-        head.extend_from_slice(&buffer[..read]);
-    }
-    let path = String::from_utf8_lossy(&head).split(' ').nth(1)?.to_owned();
+    let heard = hear(&mut stream).await?;
     let answer = {
         let mut board = board.lock().unwrap();
-        board.asked.push(path.clone());
-        board.answers.get(&path).cloned()
+        let answer = board.answers.get(&heard.path).cloned();
+        board.heard.push(heard);
+        answer
     };
     match answer.unwrap_or(Answer::Say(404, String::new(), Vec::new())) {
         Answer::Hang => std::future::pending().await,
@@ -149,4 +169,31 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, board: &Mutex<B
         }
     }
     stream.shutdown().await.ok()
+}
+
+async fn hear<S: AsyncRead + Unpin>(stream: &mut S) -> Option<Heard> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        more(stream, &mut bytes).await?;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let mut lengths = lines.filter(|(field, _)| field.eq_ignore_ascii_case("content-length"));
+    let length: usize = lengths.next().map_or(0, |(_, length)| length.parse().unwrap());
+    while bytes.len() < end + length {
+        more(stream, &mut bytes).await?;
+    }
+    let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
+    let mut words = head.split(' ').map(str::to_owned);
+    Some(Heard { method: words.next()?, path: words.next()?, head, body })
+}
+
+async fn more<S: AsyncRead + Unpin>(stream: &mut S, bytes: &mut Vec<u8>) -> Option<()> {
+    let mut buffer = [0; 4096];
+    let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+    bytes.extend_from_slice(&buffer[..read]);
+    Some(())
 }
