@@ -190,7 +190,7 @@ async fn authorize(
     exchange.note(placed, &caller, read.as_deref());
     match decision {
         Decision::Allow(permit) | Decision::Observed(permit, _) => Ok((permit, body)),
-        Decision::NeedsBody | Decision::Answered(_) => Err(Refusal::Inconsistent),
+        Decision::NeedsClaims | Decision::NeedsBody | Decision::Answered(_) => Err(Refusal::Inconsistent),
         // The conditions hold, so they do not say why.
         Decision::Deny(denial) if denial.reason() == Reason::Limit => Err(Refusal::Denied(Box::new(denial))),
         Decision::Deny(denial) => {
@@ -230,7 +230,11 @@ async fn inspect(
 fn limit(exchange: &Exchange, decision: Decision, flood: Option<Exceeded>, caller: &Caller<'_>) -> Decision {
     let counted = match &decision {
         Decision::Allow(permit) => exchange.count(permit, caller.principal),
-        Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => None,
+        Decision::Deny(_)
+        | Decision::Observed(..)
+        | Decision::Answered(_)
+        | Decision::NeedsClaims
+        | Decision::NeedsBody => None,
     };
     match flood.or(counted) {
         Some(exceeded) => decision.limited(exceeded),

@@ -5,8 +5,9 @@
 //!
 //! 1. [`Policies::place`] finds table and route (http.md, steps 3 and 4);
 //! 2. [`Placed::needs`] says whether a token has to be authenticated, and whose;
-//! 3. [`Placed::decide`] answers with a [`Decision`]; where that is [`Decision::NeedsBody`], the body is read and
-//!    [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
+//! 3. [`Placed::decide`] answers with a [`Decision`]; where that is [`Decision::NeedsClaims`], userinfo is asked and the
+//!    question put again with a principal of whom nothing is pending; where it is [`Decision::NeedsBody`], the body is
+//!    read and [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
 
 pub mod analysis;
 mod body;
@@ -25,6 +26,7 @@ mod limit;
 mod listing;
 mod named;
 mod narrow;
+mod pending;
 mod placed;
 mod reading;
 mod recorded;

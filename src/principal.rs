@@ -127,6 +127,8 @@ pub struct Principal {
     pub flow: Flow,
     /// Every claim, for `claim` conditions and `{claim.NAME}` templates.
     pub claims: Claims,
+    /// What only userinfo knows, as long as nobody has asked there.
+    pub pending: Pending,
     /// `exp`, rounded down, without leeway.
     pub expires_at: Timestamp,
     /// `nbf`, rounded up.
@@ -147,6 +149,32 @@ pub struct Principal {
     pub leeway: i64,
     /// What is worked out from the principal once instead of on every request, such as rendered identity headers.
     pub derived: Derived,
+}
+
+/// What the token does not have and its issuer tells at userinfo (tokens.md, "Opaque tokens and userinfo"). Until it was
+/// asked for nothing may be decided on its absence. Empty for everybody whose claims are complete.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// Names of top-level claims.
+    pub claims: Box<[String]>,
+    /// The permissions may come from one of them.
+    pub permissions: bool,
+    /// The organisations may come from one of them.
+    pub organizations: bool,
+    /// `global` may come from one of them.
+    pub global: bool,
+}
+
+impl Pending {
+    /// Whether everything is known.
+    pub fn is_empty(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Whether what is at this path stands in such a claim.
+    pub fn holds(&self, path: &ClaimPath) -> bool {
+        path.0.first().is_some_and(|first| self.claims.contains(first))
+    }
 }
 
 /// A place beside a value for what follows from it. Empty at first, and empty again in a clone, because a clone may be
@@ -190,6 +218,7 @@ impl Principal {
             token_digest: [0; 32],
             certificate_thumbprint: None,
             leeway: 0,
+            pending: Pending::default(),
             derived: Derived::default(),
         }
     }

@@ -19,7 +19,7 @@ use torwart::policy::{
     Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit, PlaceError, Placed, Policies,
     Surroundings, UpstreamFacts,
 };
-use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
+use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Pending, Principal};
 use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
 use torwart::target::{Authority, Scheme};
 
@@ -96,6 +96,9 @@ struct PrincipalLine {
     flow: Option<String>,
     #[serde(default)]
     claims: serde_json::Map<String, Value>,
+    /// What only userinfo knows and nobody has asked there: `permissions`, `organizations`, `global` and names of claims.
+    #[serde(default)]
+    userinfo: Vec<String>,
     acr: Option<String>,
     /// Seconds before the request.
     authenticated: Option<i64>,
@@ -363,7 +366,18 @@ fn principal(line: &PrincipalLine, issuers: &[Arc<IssuerIdentity>]) -> Principal
         authenticated_at: line.authenticated.map(|ago| Timestamp(NOW - ago)),
         acr: line.acr.clone(),
         leeway: 30,
+        pending: pending(&line.userinfo),
         ..Principal::of(Arc::clone(issuer))
+    }
+}
+
+fn pending(names: &[String]) -> Pending {
+    let named = |word: &str| names.iter().any(|name| name == word);
+    Pending {
+        claims: names.into(),
+        permissions: named("permissions"),
+        organizations: named("organizations"),
+        global: named("global"),
     }
 }
 
@@ -452,6 +466,9 @@ fn decision(placed: &Placed<'_>, caller: &Caller<'_>, body: Option<&[u8]>) -> De
     let first = placed.decide(caller);
     let with_body = placed.decide_with_body(caller, body.unwrap_or_default());
     assert!(!matches!(with_body, Decision::NeedsBody));
+    if matches!(first, Decision::NeedsClaims) {
+        return first;
+    }
     if matches!(first, Decision::NeedsBody) {
         assert!(body.is_some(), "a body is asked for that is not there");
         return with_body;
@@ -466,6 +483,7 @@ fn outcome(decision: &Decision) -> (&'static str, Option<&'static str>) {
         Decision::Deny(denial) => ("deny", Some(denial.reason().as_str())),
         Decision::Observed(_, denial) => ("observed", Some(denial.reason().as_str())),
         Decision::Answered(_) => ("answered", None),
+        Decision::NeedsClaims => ("needs userinfo", None),
         Decision::NeedsBody => ("needs the body", None),
     }
 }
@@ -550,6 +568,10 @@ fn compare(
                 answer.fields().map(|(name, value)| (name.to_string(), Some(value.to_str().unwrap().to_owned())));
             equal("headers", &details.headers.clone().unwrap_or_default(), &found.collect())
         }
+        Answer::Decision(Decision::NeedsClaims) => match expect {
+            Expect::Word(word) if word == "userinfo" => Ok(()),
+            _ => Err("userinfo was to be asked".to_owned()),
+        },
         Answer::Decision(Decision::NeedsBody) => Err("the body was not read".to_owned()),
         Answer::Unauthenticated(None) => equal("status", &details.status, &Some(401)),
         Answer::Unauthenticated(Some(permit)) => {

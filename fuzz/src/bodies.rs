@@ -317,7 +317,7 @@ fn allowed_with_body(raw_target: &str, content_type: &str, body: &[u8]) -> bool 
     match decision {
         Decision::Allow(_) => true,
         Decision::Deny(_) => false,
-        Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => {
+        Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsClaims | Decision::NeedsBody => {
             panic!("nothing is observed, no preflight is sent, and the body was read")
         }
     }
@@ -350,7 +350,11 @@ fn allowed(policies: &Policies, raw_target: &str) -> Option<String> {
     let head = Head::new("GET", &authority, raw_target, &headers);
     match policies.place(&head).ok()?.decide(&nobody()) {
         Decision::Allow(permit) => Some(permit.path_and_query().as_str().to_owned()),
-        Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => None,
+        Decision::Deny(_)
+        | Decision::Observed(..)
+        | Decision::Answered(_)
+        | Decision::NeedsClaims
+        | Decision::NeedsBody => None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::jose::Header;
 use super::{Fault, jose};
 use crate::clock::Timestamp;
 use crate::config::{self, Audiences};
-use crate::principal::{ClaimPath, Claims, ClientCertificate, Derived, IssuerId, IssuerIdentity, Principal};
+use crate::principal::{ClaimPath, Claims, ClientCertificate, Derived, IssuerId, IssuerIdentity, Pending, Principal};
 
 /// The rules of one configured issuer.
 #[derive(Debug)]
@@ -157,6 +157,7 @@ impl Rules {
             token_digest: digest,
             certificate_thumbprint,
             leeway: self.issuer.leeway,
+            pending: Pending::default(),
             derived: Derived::default(),
             claims,
         })

@@ -208,7 +208,7 @@ impl Stage<'_> {
             Decision::Deny(denial) => Outcome::Refused(Refusal::of(&denial)),
             Decision::Observed(_, denial) => Outcome::Observed(Refusal::of(&denial)),
             // The showcase sends neither bodies nor preflights, and what cannot be decided is not shown.
-            Decision::NeedsBody | Decision::Answered(_) => return None,
+            Decision::NeedsClaims | Decision::NeedsBody | Decision::Answered(_) => return None,
         };
         Some((outcome, decider))
     }

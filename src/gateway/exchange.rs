@@ -181,7 +181,7 @@ impl Exchange {
                 self.denied(denial);
             }
             Decision::Deny(denial) => self.denied(denial),
-            Decision::NeedsBody | Decision::Answered(_) => (),
+            Decision::NeedsClaims | Decision::NeedsBody | Decision::Answered(_) => (),
         }
     }
 

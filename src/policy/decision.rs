@@ -31,6 +31,9 @@ pub enum Decision {
     Observed(Permit, Denial),
     /// A preflight, which the gateway answers itself: nothing is asked of anybody.
     Answered(Preflight),
+    /// Everything that head, connection and token can answer holds; the rest only userinfo knows, which has to be asked. The
+    /// body, if it is asked about, waits.
+    NeedsClaims,
     /// Everything that head, connection and token can answer holds; the rest stands in the body, which has to be read.
     NeedsBody,
 }
@@ -54,7 +57,7 @@ impl Decision {
                 let denial = Denial::limited(exceeded, &permit.document, permit.route.as_ref());
                 if permit.observed() { Self::Observed(permit, denial) } else { Self::Deny(denial) }
             }
-            Self::Deny(_) | Self::Answered(_) | Self::NeedsBody => self,
+            Self::Deny(_) | Self::Answered(_) | Self::NeedsBody | Self::NeedsClaims => self,
         }
     }
 }

@@ -31,6 +31,8 @@ pub(in crate::policy) struct Question<'q> {
     pub(in crate::policy) body: &'q BodyValues<'q>,
     /// Who asks, from where, when.
     pub(in crate::policy) caller: &'q Caller<'q>,
+    /// What conditions are taken to be whose answer somebody else has to be asked for first: userinfo, or the body.
+    pub(in crate::policy) supposed: Truth,
 }
 
 /// A query parameter's value.
@@ -126,6 +128,7 @@ impl Test {
     fn of_principal(&self, principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
         match self {
             Self::Scope(set) => scopes(set, principal),
+            Self::Permission(_) if principal.pending.permissions => question.supposition(stance),
             Self::Permission(set) => principal.permissions.as_ref().map_or(Truth::Unknown, |held| {
                 set.satisfied_by(held, Case::folded_if(principal.issuer.permissions_fold)).into()
             }),
@@ -136,6 +139,7 @@ impl Test {
                 Flow::Unknown => Truth::Unknown,
                 flow => (flow == *wanted).into(),
             },
+            Self::Global(_) if principal.pending.global => question.supposition(stance),
             Self::Global(wanted) => match (principal.global, stance) {
                 (None, Stance::Negated) => Truth::Unknown,
                 (held, _) => (held.unwrap_or(false) == *wanted).into(),
@@ -174,6 +178,9 @@ impl Question<'_> {
     /// capture that another reading of the path changes is unknown, and so are several values that do not agree: the
     /// server will act on one of them, and nobody can tell on which.
     fn every(&self, template: &Template, stance: Stance, ask: impl Fn(&str) -> Truth) -> Truth {
+        if template.source.is_in_body() && matches!(self.body, BodyValues::Unread) {
+            return self.supposition(stance);
+        }
         if stance == Stance::Negated && self.differs(template) {
             return Truth::Unknown;
         }
@@ -273,6 +280,7 @@ fn scopes(set: &WordSet, principal: &Principal) -> Truth {
 /// The principal is global, or every value of every template is one of its organisations.
 fn organization(templates: &[Template], principal: &Principal, question: &Question<'_>, stance: Stance) -> Truth {
     let global = match (principal.global, stance) {
+        _ if principal.pending.global => question.supposition(stance),
         (None, Stance::Negated) => Truth::Unknown,
         (held, _) => held.unwrap_or(false).into(),
     };
@@ -281,6 +289,7 @@ fn organization(templates: &[Template], principal: &Principal, question: &Questi
     }
     let case = Case::folded_if(principal.issuer.organizations_fold);
     let member = |value: &str| match (&principal.organizations, stance) {
+        _ if principal.pending.organizations => question.supposition(stance),
         (None, Stance::Negated) => Truth::Unknown,
         (held, _) => held.iter().flatten().any(|one| equal(one, value, case)).into(),
     };
@@ -348,7 +357,9 @@ fn certificate(kind: CertificateName, names: &[Box<str>], shown: Option<&ClientC
 
 /// A test of a request value.
 fn request(template: &Template, test: &RequestTest, question: &Question<'_>, stance: Stance) -> Truth {
+    let unread = template.source.is_in_body() && matches!(question.body, BodyValues::Unread);
     match test {
+        RequestTest::Present | RequestTest::Absent if unread => question.supposition(stance),
         RequestTest::OneOf(values) => question
             .every(template, stance, |text| values.iter().any(|value| equal(value, text, Case::Sensitive)).into()),
         RequestTest::Present | RequestTest::Absent if stance == Stance::Negated && question.differs(template) => {

@@ -15,6 +15,7 @@ use crate::policy::decision::{Decision, Denial};
 use crate::policy::evaluate::{Question, Stance};
 use crate::policy::placed::Placed;
 use crate::policy::table::Outcome;
+use crate::policy::truth::Truth;
 use crate::principal::ClaimPath;
 
 /// The explanation of one decision.
@@ -71,6 +72,7 @@ impl Placed<'_> {
                 Decision::Observed(_, denial) => {
                     format!("allow, because it is only observed; else {}", refusal(denial))
                 }
+                Decision::NeedsClaims => "userinfo decides".to_owned(),
                 Decision::NeedsBody => "the body decides".to_owned(),
             },
             request: format!("{} {}", self.head.method, self.target.path()),
@@ -87,7 +89,8 @@ impl Placed<'_> {
                     explanation.obstacle = read.as_ref().err().map(ToString::to_string);
                     let read = read.unwrap_or(BodyValues::Unread);
                     let body = &read;
-                    let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
+                    let (headers, supposed) = (self.head.headers, Truth::Unknown);
+                    let question = Question { captures, query: &query, headers, body, caller, supposed };
                     let conditions = route.conditions.iter();
                     explanation.conditions =
                         conditions.map(|condition| condition.explain(&question, Stance::Plain)).collect();
@@ -128,9 +131,14 @@ impl Condition {
             Test::Not(part) => (std::slice::from_ref(&**part), Stance::Negated),
             _ => (&[], stance),
         };
+        let unasked = principal.is_some_and(|principal| self.test.is_pending(principal));
         ExplainedCondition {
             asked: self.test.to_string(),
-            found: if parts.is_empty() { self.test.found(question) } else { String::new() },
+            found: match (parts, unasked) {
+                ([_, ..], _) => String::new(),
+                ([], true) => "only userinfo knows, which was not asked".to_owned(),
+                ([], false) => self.test.found(question),
+            },
             truth: self.evaluate(question, stance).as_str(),
             lifted: self.lifted_for(principal).then(|| self.lift.as_ref().map(ToString::to_string)).flatten(),
             place: self.place.clone(),

@@ -106,7 +106,9 @@ impl Named {
         for (name, written) in &self.headers {
             push(format!("header.{written}"), headers.get_all(name).iter().map(header_text), values);
         }
-        for path in self.claims.iter().filter(|_| principal.is_some()) {
+        // What nobody has asked userinfo for is not known to be absent.
+        let known = |path: &&ClaimPath| principal.is_some_and(|principal| !principal.pending.holds(path));
+        for path in self.claims.iter().filter(known) {
             let value = principal.and_then(|principal| path.find(&principal.claims));
             values.push((format!("claim.{path}"), value.cloned().unwrap_or_default()));
         }

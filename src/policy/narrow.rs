@@ -57,6 +57,12 @@ impl Narrowing {
         if self.is_open(principal) {
             return Truth::True;
         }
+        if self.is_pending(principal) {
+            // What no server can read as a value is nobody's, unless nothing is kept from the principal.
+            let may_open = self.to == Owned::Organizations && principal.pending.global;
+            let readable = self.sent(question).all(|parameter| self.items(parameter).is_some());
+            return if may_open || readable { question.supposed } else { Truth::False };
+        }
         let mut sent = self.sent(question).peekable();
         if sent.peek().is_none() {
             return self.can_be_set(principal).into();
@@ -85,6 +91,16 @@ impl Narrowing {
             Style::Json => add(&component(&Value::from(values.collect::<Vec<_>>()).to_string())),
         }
         true
+    }
+
+    /// Whether only userinfo knows the principal's values.
+    pub(in crate::policy) fn is_pending(&self, principal: &Principal) -> bool {
+        let pending = &principal.pending;
+        match self.to {
+            Owned::Organizations => !principal.is_global() && (pending.organizations || pending.global),
+            Owned::Permissions => pending.permissions,
+            Owned::Subject | Owned::Client => false,
+        }
     }
 
     /// Whether everything is the principal's.

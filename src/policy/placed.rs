@@ -20,6 +20,7 @@ use crate::policy::limit::{Exceeded, Limit};
 use crate::policy::route::{Document, Route, RouteId};
 use crate::policy::table::{Captures, Outcome, Table};
 use crate::policy::template::ValueSource;
+use crate::policy::truth::Truth;
 use crate::policy::{Caller, Head, Needs, Policies};
 use crate::principal::{Flow, IssuerSet, Principal};
 use crate::target::Target;
@@ -54,7 +55,7 @@ impl Placed<'_> {
         }
     }
 
-    /// Decides, or asks for the body where nothing else denies. The permit is complete: nothing has to be asked again.
+    /// Decides, or asks for claims or the body where nothing else denies. The permit is complete: nothing has to be asked again.
     pub fn decide(&self, caller: &Caller<'_>) -> Decision {
         match &self.outcome {
             Outcome::Route(route, captures) => {
@@ -75,7 +76,8 @@ impl Placed<'_> {
         }
     }
 
-    /// Decides with the whole body. Never [`Decision::NeedsBody`].
+    /// Decides with the whole body. Never [`Decision::NeedsBody`], and [`Decision::NeedsClaims`] only where
+    /// [`Placed::decide`] said so before.
     pub fn decide_with_body(&self, caller: &Caller<'_>, body: &[u8]) -> Decision {
         match &self.outcome {
             Outcome::Route(route, captures) => {
@@ -184,39 +186,49 @@ impl Placed<'_> {
         // A route that reads no token knows no principal, whoever hands one in.
         let known = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
         match self.judge(route, captures, known, body) {
-            Ok(Some(permit)) => Decision::Allow(permit),
-            Ok(None) => Decision::NeedsBody,
+            Ok(decision) => decision,
             Err(denial) => self.refused(denial, Some((route, captures)), caller),
         }
     }
 
-    /// The permit; nothing where the body has to be read first.
+    /// The permit, or what has to be asked or read first.
     fn judge(
         &self,
         route: &Arc<Route>,
         captures: &Captures,
         caller: &Caller<'_>,
         body: Option<&[u8]>,
-    ) -> Result<Option<Permit>, Denial> {
+    ) -> Result<Decision, Denial> {
         let denied = |cause| Denial::of_route(cause, route, None);
         if route.needs_token && !caller.principal.is_some_and(|principal| route.issuers.contains(principal.issuer.id)) {
             return Err(denied(Cause::Unauthenticated));
         }
         let query = self.bound_values(route).map_err(|error| denied(error.cause()))?;
-        let question =
-            Question { captures, query: &query, headers: self.head.headers, body: &BodyValues::Unread, caller };
+        let (headers, body_values) = (self.head.headers, &BodyValues::Unread);
+        // Who would be refused even if userinfo said the best is refused without asking there.
+        let supposed = Truth::True;
+        let question = Question { captures, query: &query, headers, body: body_values, caller, supposed };
         self.hold(route, &question)?;
-        let Some(rules) = &route.body else { return self.permit(route, &question).map(Some) };
+        let Some(rules) = &route.body else { return self.settle(route, &question) };
         // Reading happens last, after everything that needs no body.
         let values = match (self.expected(route, body), body) {
             (Err(error), _) => return Err(denied(error.cause())),
             (Ok(Expected::Nothing), _) => BodyValues::Nothing,
-            (Ok(Expected::Whole), None) => return Ok(None),
+            (Ok(Expected::Whole), None) if question.turns_on_userinfo(route) => return Ok(Decision::NeedsClaims),
+            (Ok(Expected::Whole), None) => return Ok(Decision::NeedsBody),
             (Ok(Expected::Whole), Some(body)) => rules.read(&self.head, body).map_err(|error| denied(error.cause()))?,
         };
         let question = Question { body: &values, ..question };
         self.hold(route, &question)?;
-        self.permit(route, &question).map(Some)
+        self.settle(route, &question)
+    }
+
+    /// The permit of a request to which nothing that is known is an obstacle, unless it turns on what userinfo knows.
+    fn settle(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Decision, Denial> {
+        if question.turns_on_userinfo(route) {
+            return Ok(Decision::NeedsClaims);
+        }
+        self.permit(route, question).map(Decision::Allow)
     }
 
     /// Types and conditions: those that ask about the body once it was read, all others before.
@@ -319,7 +331,8 @@ impl Placed<'_> {
         let query = matched.map(|(route, _)| self.parameters(route, |_| true)).unwrap_or_default();
         let captures = matched.map_or(&none, |(_, captures)| captures);
         let body = &BodyValues::Unread;
-        let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
+        let supposed = Truth::Unknown;
+        let question = Question { captures, query: &query, headers: self.head.headers, body, caller, supposed };
         let (path, query) = (self.target.path(), self.target.query());
         let path_and_query =
             effects.plain_target(path, query).or_else(|_| Effects::unchanged_target(path, query)).ok()?;

@@ -19,6 +19,7 @@ use crate::policy::placed::Placed;
 use crate::policy::route::Route;
 use crate::policy::table::{Captures, Outcome};
 use crate::policy::template::ValueSource;
+use crate::policy::truth::Truth;
 use crate::policy::value_type::ValueType;
 use crate::principal::{ClaimPath, Flow, IssuerId};
 
@@ -92,7 +93,8 @@ impl Placed<'_> {
             Err(error) => return of_binding(&error),
         };
         let body = &BodyValues::Unread;
-        let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
+        let supposed = Truth::Unknown;
+        let question = Question { captures, query: &query, headers: self.head.headers, body, caller, supposed };
         let misfit = route.typed.iter().find(|typed| !fits(typed, &question));
         if let Some(typed) = misfit {
             return example(&typed.kind)

@@ -236,7 +236,7 @@ impl Attempt<'_> {
         }
         let outcome = match self.authenticated(placed, head) {
             Ok(principal) => match self.decision(placed, &self.caller(principal.as_deref())) {
-                Decision::NeedsBody => return Err(Refusal::Inconsistent),
+                Decision::NeedsClaims | Decision::NeedsBody => return Err(Refusal::Inconsistent),
                 Decision::Allow(permit) => Outcome::Allowed(permit),
                 Decision::Observed(permit, denial) => {
                     let would = Would { status: denial.status(), reason: denial.reason().as_str() };

@@ -115,7 +115,11 @@ fn decided(placed: &Placed<'_>, caller: &Caller<'_>, world: &World) -> Answer {
         Decision::Deny(denial) | Decision::Observed(_, denial) if by_condition(denial) => {
             assert!(!fulfilled, "{explanation}");
         }
-        Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => {}
+        Decision::Deny(_)
+        | Decision::Observed(..)
+        | Decision::Answered(_)
+        | Decision::NeedsClaims
+        | Decision::NeedsBody => {}
     }
     match decision {
         Decision::Allow(permit) => forwarded(&permit, None, world),
@@ -123,6 +127,7 @@ fn decided(placed: &Placed<'_>, caller: &Caller<'_>, world: &World) -> Answer {
         Decision::Observed(permit, denial) => forwarded(&permit, Some(refusal(&denial)), world),
         Decision::Answered(_) => panic!("no preflight is sent"),
         Decision::NeedsBody => panic!("no route reads a body"),
+        Decision::NeedsClaims => panic!("nothing is pending of anybody"),
     }
 }
 

@@ -156,7 +156,9 @@ impl Placed<'_> {
                 seen.token(route, &decision);
                 if let (Ok(query), Ok(read)) = (self.bound_values(route), self.body_values(route, body)) {
                     let body = &read;
-                    let question = Question { captures, query: &query, headers: self.head.headers, body, caller };
+                    let supposed = Truth::Unknown;
+                    let question =
+                        Question { captures, query: &query, headers: self.head.headers, body, caller, supposed };
                     seen.route(route, &question, &decision);
                 }
             }
@@ -183,7 +185,11 @@ impl Seen {
             Decision::Allow(permit) if permit.preflight => return,
             Decision::Allow(_) => Side::Allowed,
             Decision::Deny(denial) | Decision::Observed(_, denial) if denial.reason() == Reason::Token => Side::Refused,
-            Decision::Deny(_) | Decision::Observed(..) | Decision::Answered(_) | Decision::NeedsBody => return,
+            Decision::Deny(_)
+            | Decision::Observed(..)
+            | Decision::Answered(_)
+            | Decision::NeedsClaims
+            | Decision::NeedsBody => return,
         };
         self.note(&route.place, TOKEN, side);
     }
@@ -202,7 +208,7 @@ impl Seen {
             Decision::Deny(denial) | Decision::Observed(_, denial) => Some(denial.reason()),
             Decision::Allow(permit) if permit.preflight => return,
             Decision::Allow(_) => None,
-            Decision::Answered(_) | Decision::NeedsBody => return,
+            Decision::Answered(_) | Decision::NeedsClaims | Decision::NeedsBody => return,
         };
         if refused == Some(Reason::ValueType) {
             let unfit = route.typed.iter().filter(|typed| !crate::policy::placed::fits(typed, question));

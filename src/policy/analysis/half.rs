@@ -10,6 +10,7 @@ use crate::policy::route::{Route, RouteId};
 use crate::policy::routing::{RouteEntry, Shape, shape};
 use crate::policy::table::{Outcome, Table};
 use crate::policy::template::ValueSource;
+use crate::policy::truth::Truth;
 use crate::policy::{Caller, Decision, Policies};
 use crate::principal::{IssuerIdentity, Principal};
 
@@ -162,7 +163,9 @@ impl<'h, 's> Half<'h, 's> {
         };
         let caller =
             Caller { principal: None, address: scene.address, certificate: scene.certificate.as_ref(), now: MOMENT };
-        let question = Question { captures, query: &query, headers: &scene.headers, body: &body, caller: &caller };
+        let supposed = Truth::Unknown;
+        let question =
+            Question { captures, query: &query, headers: &scene.headers, body: &body, caller: &caller, supposed };
         Some(ask(route, &placed, &question))
     }
 }

@@ -116,7 +116,7 @@ impl Verdict {
                 let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
                 Self::Answered(preflight.fields().map(|(name, value)| (name.to_string(), text(&value))).collect())
             }
-            Some(Decision::NeedsBody) | None => {
+            Some(Decision::NeedsClaims | Decision::NeedsBody) | None => {
                 Self::Refused(Refusal { status: 400, reason: None, condition: None, place: None })
             }
         }

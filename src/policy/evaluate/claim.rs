@@ -16,6 +16,9 @@ pub(super) fn claim(
     question: &Question<'_>,
     stance: Stance,
 ) -> Truth {
+    if principal.pending.holds(path) {
+        return supposed(test, question, stance);
+    }
     let found = path.find(&principal.claims);
     if let ClaimTest::Exists(wanted) = test {
         return (found.is_some() == *wanted).into();
@@ -33,6 +36,21 @@ pub(super) fn claim(
         ClaimTest::ContainsAll(operands) => Truth::all(operands.iter().map(contains)),
         ClaimTest::ContainsAny(operands) => Truth::any(operands.iter().map(contains)),
         ClaimTest::Exists(_) => Truth::Unknown,
+    }
+}
+
+/// A test of a claim that nobody has asked userinfo for. What the request itself leaves open stays unknown whatever the
+/// claim may be.
+fn supposed(test: &ClaimTest, question: &Question<'_>, stance: Stance) -> Truth {
+    let supposed = question.supposition(stance);
+    let of = |operand: &Operand| match operand {
+        Operand::Literal(_) => supposed,
+        Operand::Template(template) => question.every(template, stance, |_| supposed),
+    };
+    match test {
+        ClaimTest::Exists(_) => supposed,
+        ClaimTest::OneOf(operands) | ClaimTest::ContainsAny(operands) => Truth::any(operands.iter().map(of)),
+        ClaimTest::ContainsAll(operands) => Truth::all(operands.iter().map(of)),
     }
 }
 
