@@ -431,7 +431,74 @@ fn decide(case: &Case, file: &File, policies: &Policies, issuers: &[Arc<IssuerId
         certificate: certificate.as_ref(),
         now: Timestamp(NOW),
     };
+    if let Some(who) = &who {
+        check_completions(who, &placed, &caller, body)?;
+    }
     compare(answer(&placed, &caller, body), &placed, &caller, body, &case.expect)
+}
+
+/// What is decided without asking userinfo is what would be decided whatever it said; and where it is asked, what it says
+/// makes a difference.
+fn check_completions(
+    who: &Principal,
+    placed: &Placed<'_>,
+    caller: &Caller<'_>,
+    body: Option<&[u8]>,
+) -> Result<(), String> {
+    if who.pending.is_empty() {
+        return Ok(());
+    }
+    let seen = |who: &Principal| match answer(placed, &Caller { principal: Some(who), ..*caller }, body) {
+        Answer::Decision(Decision::Allow(permit)) => format!("{} {:?}", permit.path_and_query(), set(&permit)),
+        Answer::Decision(decision) => outcome(&decision).0.to_owned(),
+        Answer::Unauthenticated(_) => "unauthenticated".to_owned(),
+    };
+    let now = seen(who);
+    let complete: Vec<_> = completions(who).iter().map(seen).collect();
+    if now == outcome(&Decision::NeedsClaims).0 {
+        let differ = complete.iter().any(|one| *one != complete[0]);
+        return if differ { Ok(()) } else { Err(format!("userinfo is asked for nothing: always {}", complete[0])) };
+    }
+    match complete.iter().find(|one| **one != now) {
+        Some(other) => Err(format!("decided without userinfo: {now}, which could have said what makes it {other}")),
+        None => Ok(()),
+    }
+}
+
+fn set(permit: &Permit) -> Vec<(&str, &[u8])> {
+    permit.headers().map(|(name, value)| (name.as_str(), value.as_bytes())).collect()
+}
+
+/// Everything that userinfo could say, as far as the cases tell it apart.
+fn completions(who: &Principal) -> Vec<Principal> {
+    let list = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let mut all = vec![Principal { pending: Pending::default(), ..who.clone() }];
+    let mut vary = |pending: bool, change: &dyn Fn(&Principal) -> Vec<Principal>| {
+        if pending {
+            all = all.iter().flat_map(|one| std::iter::once(one.clone()).chain(change(one))).collect();
+        }
+    };
+    vary(who.pending.permissions, &|one| {
+        let said = [list(&[]), list(&["edit"]), list(&["intern"])];
+        said.map(|permissions| Principal { permissions, ..one.clone() }).into()
+    });
+    vary(who.pending.organizations, &|one| {
+        let said = [list(&[]), list(&["o1"]), list(&["o1", "o2"])];
+        said.map(|organizations| Principal { organizations, ..one.clone() }).into()
+    });
+    vary(who.pending.global, &|one| [Some(false), Some(true)].map(|global| Principal { global, ..one.clone() }).into());
+    for (name, value) in [
+        ("broker", serde_json::json!({"id": "B1"})),
+        ("groups", serde_json::json!(["x", "g"])),
+        ("tier", serde_json::json!("gold")),
+    ] {
+        vary(who.pending.claims.iter().any(|claim| claim == name), &|one| {
+            let mut said = one.clone();
+            said.claims.insert(name.to_owned(), value.clone());
+            vec![said]
+        });
+    }
+    all
 }
 
 /// What the gateway does between placing and deciding: a token of an issuer that does not count is no token.
