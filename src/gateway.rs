@@ -84,6 +84,7 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
         return Ok(exchange.answered_by_the_gateway(answer));
     }
     exchange.check_covered(&authority)?;
+    exchange.identify_client()?;
 
     // 3 and 4: one canonical target, at most one route.
     let question = Head {
@@ -140,7 +141,7 @@ async fn authenticate(
         Needs::Nothing => return Ok(None),
         Needs::Token(accepted) | Needs::TokenToTell(accepted) => accepted,
     };
-    let certificate = exchange.connection.client_certificate();
+    let certificate = exchange.certificate.as_deref();
     let begin = exchange.record.begin_step();
     let found = exchange.snapshot.issuers.authenticate(headers, accepted, certificate, exchange.now).await;
     exchange.record.authentication = exchange.record.end_step(begin);
@@ -162,9 +163,9 @@ async fn authorize(
     flood: Option<Exceeded>,
     body: Incoming,
 ) -> Result<(Permit, ClientBody), Refusal> {
-    let connection = Arc::clone(&exchange.connection);
-    let certificate = connection.client_certificate();
-    let nobody = Caller { principal: None, address: exchange.record.address, certificate, now: exchange.now };
+    let certificate = exchange.certificate.clone();
+    let (address, now) = (exchange.record.address, exchange.now);
+    let nobody = Caller { principal: None, address, certificate: certificate.as_deref(), now };
     let principal = match authenticated {
         Ok(principal) => principal,
         Err(failure) => {

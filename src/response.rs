@@ -46,6 +46,8 @@ pub enum Refusal {
     TargetForm,
     /// 421: the connection's certificate does not cover the host (RFC 9110 section 7.4).
     NotCovered,
+    /// 421: the listener asks for a client certificate that the connection does not have any more.
+    ClientCertificate,
     /// 400, 405 or 421: the request has no place in any table.
     Place(PlaceError),
     /// 404: a path below `/.torwart/` that is none of the gateway's.
@@ -108,6 +110,7 @@ impl Refusal {
             | Self::Authority(_)
             | Self::TargetForm
             | Self::BodyTooLarge
+            | Self::ClientCertificate
             | Self::Place(PlaceError::MethodRefused) => true,
             Self::NotCovered
             | Self::Place(_)

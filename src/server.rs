@@ -5,6 +5,7 @@
 
 mod census;
 pub(crate) mod certificate;
+pub(crate) mod clients;
 mod connection;
 mod listener;
 mod observer;
@@ -327,11 +328,8 @@ fn replacement(snapshots: &Arc<Snapshots>, connection: &Arc<Connection>) -> wire
 fn established(terminator: &tls::Terminator, stream: &TlsStream<TcpStream>) -> Option<Tls> {
     let (_, session) = stream.get_ref();
     let server_name = session.server_name().map(str::to_ascii_lowercase);
-    let client_certificate = match session.peer_certificates().and_then(<[_]>::first) {
-        Some(certificate) => Some(certificate::client(certificate).ok()?),
-        None => None,
-    };
-    Some(Tls { shown: terminator.shown(server_name.as_deref())?, server_name, client_certificate })
+    let client = clients::Shown::verified(session.peer_certificates().unwrap_or_default(), terminator.trust()).ok()?;
+    Some(Tls { shown: terminator.shown(server_name.as_deref())?, server_name, client })
 }
 
 /// The protocol that ALPN chose; a client that names none speaks HTTP/1.1 where the listener does.

@@ -126,17 +126,17 @@ fn names_other_kind(value: &Value) -> bool {
 /// `cnf`: the thumbprint of the certificate that the token is bound to (RFC 8705 section 3.1).
 ///
 /// # Errors
-/// [`Fault::Confirmation`] for any other confirmation method, alone or beside it: what cannot be checked is refused.
+/// [`Fault::ConfirmationMethod`] for any other confirmation method, alone or beside it: what cannot be checked is refused.
 pub fn confirmation(claims: &Claims) -> Result<Option<[u8; 32]>, Fault> {
     let Some(confirmation) = present(claims, "cnf") else { return Ok(None) };
-    let members = confirmation.as_object().ok_or(Fault::Confirmation)?;
+    let members = confirmation.as_object().ok_or(Fault::ConfirmationMethod)?;
     let mut members = members.iter();
     let (Some((name, Value::String(thumbprint))), None) = (members.next(), members.next()) else {
-        return Err(Fault::Confirmation);
+        return Err(Fault::ConfirmationMethod);
     };
     if name != "x5t#S256" {
-        return Err(Fault::Confirmation);
+        return Err(Fault::ConfirmationMethod);
     }
-    let bytes = URL_SAFE_NO_PAD.decode(thumbprint).map_err(|_| Fault::Confirmation)?;
-    bytes.try_into().map(Some).map_err(|_| Fault::Confirmation)
+    let bytes = URL_SAFE_NO_PAD.decode(thumbprint).map_err(|_| Fault::ConfirmationMethod)?;
+    bytes.try_into().map(Some).map_err(|_| Fault::ConfirmationMethod)
 }

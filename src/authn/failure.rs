@@ -106,9 +106,15 @@ pub enum Fault {
     /// A claim that the principal is made of has the wrong type.
     #[error("the claim for scopes, organizations or global has the wrong type")]
     Source,
-    /// `cnf` names what this connection does not show, or a binding is required and absent.
-    #[error("the token is bound to something that this connection does not show")]
+    /// `cnf` names a certificate that is not this connection's (RFC 8705 section 3).
+    #[error("the token is bound to a client certificate that this connection does not show")]
     Confirmation,
+    /// `cnf` names something else, or more, than a certificate: what cannot be checked is refused.
+    #[error("the token's `cnf` is not one `x5t#S256`, the only binding that can be checked")]
+    ConfirmationMethod,
+    /// The issuer's `sender_constraint` is `required`, and `cnf` is absent.
+    #[error("the token is bound to no client certificate, which `sender_constraint: required` asks for")]
+    Unbound,
     /// The token was revoked.
     #[error("the token has been revoked")]
     Revoked,
@@ -141,6 +147,8 @@ impl Fault {
             Self::Profile => "profile",
             Self::Source => "source",
             Self::Confirmation => "confirmation",
+            Self::ConfirmationMethod => "confirmation_method",
+            Self::Unbound => "unbound",
             Self::Revoked => "revoked",
         }
     }

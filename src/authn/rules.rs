@@ -137,7 +137,7 @@ impl Rules {
         let flow = flow::flow(self.issuer.client_credentials_when.as_ref(), &claims, named);
         let certificate_thumbprint = claims::confirmation(&claims)?;
         if self.issuer.sender_constraint_required && certificate_thumbprint.is_none() {
-            return Err(Fault::Confirmation);
+            return Err(Fault::Unbound);
         }
         Ok(Principal {
             issuer: Arc::clone(&self.identity),

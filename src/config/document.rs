@@ -72,7 +72,7 @@ impl Reader<'_> {
             config.client_address_from = ClientAddressHeader::Forwarded;
         }
         config.listeners = listeners::read(self, map.list("listeners"), !config.trusted_proxies.is_empty());
-        config.issuers = issuers::read(self, map.list("issuers"));
+        config.issuers = issuers::read(self, map.list("issuers"), &config.listeners);
         config.upstreams = upstreams::read(self, map.map("upstreams"));
         config.assertion_issuer = map.map("assertion").and_then(|map| map.text("issuer")).map(str::to_owned);
         config.identity = self.identity(map.map("identity"));

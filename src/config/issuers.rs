@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::document::Reader;
 use super::{
-    Algorithm, Audiences, ClaimSources, FileKind, FlowRule, Introspection, Issuer, KeySource, Preset, Userinfo, forms,
-    is_dev_issuer,
+    Algorithm, Audiences, ClaimSources, FileKind, FlowRule, Introspection, Issuer, KeySource, Listener, Preset,
+    Userinfo, forms, is_dev_issuer, listeners,
 };
 use crate::diagnostic::Span;
 use crate::document::{Mapping, Node};
 use crate::principal::ClaimPath;
 
 /// Reads all issuers in the order they are written.
-pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node]) -> Vec<Issuer> {
+pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node], listeners: &[Listener]) -> Vec<Issuer> {
     let mut names: HashMap<&str, Span> = HashMap::new();
     let mut urls: HashMap<&str, Span> = HashMap::new();
     for map in nodes.iter().filter_map(Node::map) {
@@ -39,7 +39,22 @@ pub(super) fn read(reader: &mut Reader<'_>, nodes: &[Node]) -> Vec<Issuer> {
     if let Some(node) = nodes.get(usize::from(u16::MAX)) {
         reader.error(node, "too many issuers");
     }
+    check_sender_constraints(reader, nodes, listeners);
     nodes.iter().filter_map(Node::map).filter_map(|map| issuer(reader, map)).collect()
+}
+
+/// Tokens that must be bound to a certificate are of no use where no client is asked for one.
+fn check_sender_constraints(reader: &mut Reader<'_>, nodes: &[Node], listeners: &[Listener]) {
+    let asks = |listener: &Listener| listener.tls.as_ref().is_some_and(listeners::asks_for_certificates);
+    if listeners.is_empty() || listeners.iter().any(asks) {
+        return;
+    }
+    let written = nodes.iter().filter_map(Node::map).filter_map(|map| map.get("sender_constraint"));
+    for node in written.filter(|node| node.text() == Some("required")) {
+        reader
+            .error(node, "no listener asks for client certificates, so every token of this issuer would be refused")
+            .help("add `client_certificates: {mode: optional, ca: FILE}` to the `tls` of a listener");
+    }
 }
 
 fn issuer(reader: &mut Reader<'_>, map: &Mapping) -> Option<Issuer> {

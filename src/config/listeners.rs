@@ -116,6 +116,11 @@ pub(super) fn tls(reader: &mut Reader<'_>, map: &Mapping) -> ListenerTls {
     ListenerTls { certificates, tls12: map.text("min_version") != Some("1.3"), client_certificates: mode, client_ca }
 }
 
+/// Whether clients are asked for certificates.
+pub(super) fn asks_for_certificates(tls: &ListenerTls) -> bool {
+    tls.client_certificates != ClientCertificates::None
+}
+
 /// Whether nobody without a verified certificate gets through.
 pub(super) fn demands_certificates(tls: &ListenerTls) -> bool {
     tls.client_certificates == ClientCertificates::Required

@@ -3,9 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::principal::ClientCertificate;
 use crate::server::certificate::Names;
+use crate::server::clients::{Shown, Unmet, certificate_in_force};
+use crate::server::tls::Terminator;
+use crate::snapshot::Snapshot;
 use crate::target;
 use crate::upstream;
 
@@ -29,8 +33,8 @@ pub struct Tls {
     pub(crate) server_name: Option<String>,
     /// The names of the certificate that the client was shown.
     pub(crate) shown: Arc<Names>,
-    /// The client's own certificate, verified.
-    pub(crate) client_certificate: Option<ClientCertificate>,
+    /// What the client has shown of itself, verified.
+    pub(crate) client: Option<Shown>,
 }
 
 /// `http` or `https`.
@@ -45,9 +49,18 @@ impl Connection {
         if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
-    /// The client's verified certificate.
-    pub(crate) fn client_certificate(&self) -> Option<&ClientCertificate> {
-        self.tls.as_ref()?.client_certificate.as_ref()
+    /// The client's certificate, if it counts under the configuration in force.
+    ///
+    /// # Errors
+    /// The listener would not accept this connection any more.
+    pub(crate) fn client_certificate(
+        &self,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<Option<Arc<ClientCertificate>>, Unmet> {
+        let terminator = snapshot.terminators.get(self.listener).and_then(Option::as_ref);
+        let shown = self.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        certificate_in_force(shown, terminator.and_then(Terminator::trust), now)
     }
 
     /// Whether the certificate that the client asked for covers the host (RFC 9110 section 7.4). A client that sent no

@@ -38,6 +38,8 @@ pub(super) struct Exchange {
     pub(super) now: Timestamp,
     /// The connection's other end is a trusted proxy.
     pub(super) trusted: bool,
+    /// The client's certificate, once it is known to count.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     realm: Option<Box<str>>,
     trace_continued: bool,
     html: bool,
@@ -79,6 +81,7 @@ impl Exchange {
             trace_continued: record.trace.parent_id.is_some(),
             now: Timestamp::of(record.time),
             trusted,
+            certificate: None,
             realm: None,
             html: asks_for_html(headers),
             version: request.version(),
@@ -121,6 +124,17 @@ impl Exchange {
     /// The client asked for another certificate than the host's (RFC 9110 section 7.4).
     pub(super) fn check_covered(&self, authority: &Authority) -> Result<(), Refusal> {
         if self.connection.covers(authority.host()) { Ok(()) } else { Err(Refusal::NotCovered) }
+    }
+
+    /// Settles which certificate the client has shown.
+    ///
+    /// # Errors
+    /// The listener would not accept the connection any more: since it began, the certificate has expired, or another
+    /// configuration asks for another one.
+    pub(super) fn identify_client(&mut self) -> Result<(), Refusal> {
+        let found = self.connection.client_certificate(&self.snapshot, self.now);
+        self.certificate = found.map_err(|_| Refusal::ClientCertificate)?;
+        Ok(())
     }
 
     /// Notes where the request belongs.

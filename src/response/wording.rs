@@ -48,6 +48,7 @@ pub(super) fn of(refusal: &Refusal) -> Wording {
             "the form of the request target does not belong to the method",
         ),
         Refusal::NotCovered => misdirected("the certificate of this connection does not cover the host"),
+        Refusal::ClientCertificate => misdirected("the client certificate of this connection does not count any more"),
         Refusal::Place(error) => place(error),
         Refusal::Reserved => not_found(),
         Refusal::Token(failure) => token(failure),

@@ -9,6 +9,7 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use crate::clock::Timestamp;
 use crate::principal::ClientCertificate;
 
 /// The names that a server certificate covers: its subject alternative names (RFC 9525 section 6.3; the common name
@@ -62,11 +63,11 @@ impl Names {
     }
 }
 
-/// Who a client certificate is, once TLS has verified it.
+/// Who a client certificate is, once TLS has verified it, and the last moment of its validity.
 ///
 /// # Errors
 /// The bytes are no certificate.
-pub(crate) fn client(certificate: &CertificateDer<'_>) -> Result<ClientCertificate, Unreadable> {
+pub(crate) fn client(certificate: &CertificateDer<'_>) -> Result<(ClientCertificate, Timestamp), Unreadable> {
     let parsed = Certificate::from_der(certificate)?;
     let mut found = ClientCertificate {
         subject: parsed.tbs_certificate.subject.to_string(),
@@ -81,7 +82,8 @@ pub(crate) fn client(certificate: &CertificateDer<'_>) -> Result<ClientCertifica
             _ => {}
         }
     }
-    Ok(found)
+    let last = parsed.tbs_certificate.validity.not_after.to_unix_duration().as_secs();
+    Ok((found, Timestamp(i64::try_from(last).unwrap_or(i64::MAX))))
 }
 
 fn alternative_names(certificate: &Certificate) -> Result<Vec<GeneralName>, Unreadable> {
@@ -139,12 +141,13 @@ mod tests {
         params.subject_alt_names.push(rcgen::SanType::URI("spiffe://example.com/batch".try_into().unwrap()));
         params.subject_alt_names.push(rcgen::SanType::Rfc822Name("ops@example.com".try_into().unwrap()));
         let der = params.self_signed(&key).unwrap().der().clone();
-        let found = client(&der).unwrap();
+        let (found, last) = client(&der).unwrap();
         assert_eq!(found.dns, ["client.example.com"]);
         assert_eq!(found.uri, ["spiffe://example.com/batch"]);
         assert_eq!(found.email, ["ops@example.com"]);
         assert_eq!(found.subject, "CN=batch,C=DE");
         assert_eq!(found.thumbprint, sha256(&der));
+        assert_eq!(last.0, params.not_after.unix_timestamp());
     }
 
     #[test]

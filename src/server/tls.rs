@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::Names;
-use crate::config::{CertificateFiles, ClientCertificates, ListenerTls, Protocol};
+use super::clients::{Asked, Trust};
+use crate::config::{CertificateFiles, ListenerTls, Protocol};
 use crate::diagnostic::Diagnostics;
 
 /// One listener's TLS, ready to accept.
@@ -23,6 +23,7 @@ use crate::diagnostic::Diagnostics;
 pub struct Terminator {
     config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
+    trust: Asked,
 }
 
 /// The certificates of a listener, the default first.
@@ -43,13 +44,14 @@ impl Terminator {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let list: Vec<_> =
             tls.certificates.iter().filter_map(|files| certificate(files, &provider, problems)).collect();
-        let verifier = verifier(tls, &provider, problems);
+        let trust = Trust::load(tls, &provider, problems);
         if list.len() != tls.certificates.len() || list.is_empty() {
             return None;
         }
         let certificates = Arc::new(Certificates { list });
-        match server_config(tls, protocols, provider, verifier?, Arc::clone(&certificates)) {
-            Ok(config) => Some(Self { config: Arc::new(config), certificates }),
+        let trust = trust?;
+        match server_config(tls, protocols, provider, trust.as_deref(), Arc::clone(&certificates)) {
+            Ok(config) => Some(Self { config: Arc::new(config), certificates, trust }),
             Err(error) => {
                 problems.general(format!("cannot set up TLS: {error}"));
                 None
@@ -60,6 +62,11 @@ impl Terminator {
     /// What rustls needs to accept a connection.
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
+    }
+
+    /// Whose client certificates count; `None` where clients are not asked for any.
+    pub(crate) fn trust(&self) -> Option<&Arc<Trust>> {
+        self.trust.as_ref()
     }
 
     /// The names of the certificate that a client with this SNI is shown.
@@ -88,21 +95,18 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-/// How clients are asked for certificates.
-type Verifier = Option<Arc<dyn ClientCertVerifier>>;
-
 fn server_config(
     tls: &ListenerTls,
     protocols: &[Protocol],
     provider: Arc<CryptoProvider>,
-    verifier: Verifier,
+    trust: Option<&Trust>,
     certificates: Arc<Certificates>,
 ) -> Result<ServerConfig, rustls::Error> {
     let versions: &[_] =
         if tls.tls12 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
     let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(versions)?;
-    let builder = match verifier {
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+    let builder = match trust {
+        Some(trust) => builder.with_client_cert_verifier(trust.verifier()),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(certificates);
@@ -120,29 +124,6 @@ fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// `None` where a problem was found; `Some(None)` where clients are not asked.
-fn verifier(tls: &ListenerTls, provider: &Arc<CryptoProvider>, problems: &mut Diagnostics) -> Option<Verifier> {
-    let required = match tls.client_certificates {
-        ClientCertificates::None => return Some(None),
-        ClientCertificates::Optional => false,
-        ClientCertificates::Required => true,
-    };
-    let Some(path) = &tls.client_ca else {
-        problems.general("`client_certificates` needs a `ca` to verify them against");
-        return None;
-    };
-    let roots = roots(path, problems)?;
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if required { builder } else { builder.allow_unauthenticated() };
-    match builder.build() {
-        Ok(verifier) => Some(Some(verifier)),
-        Err(error) => {
-            problems.general(format!("`{}` cannot verify client certificates: {error}", path.display()));
-            None
-        }
-    }
 }
 
 /// Reads a CA bundle in PEM form.
@@ -221,6 +202,7 @@ fn read(path: &Path, problems: &mut Diagnostics) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ClientCertificates;
 
     fn write(directory: &Path, name: &str, names: &[&str]) -> CertificateFiles {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -8,6 +8,8 @@ mod admission;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod bound_tokens;
+#[cfg(test)]
 mod cors;
 #[cfg(test)]
 mod http1;

@@ -475,14 +475,14 @@ fn cnf_is_refused_unless_the_certificate_it_names_is_shown_rfc_8705_3() {
         json!({"x5t#S256": 5}),
         json!({"x5t#S256": encode(&[9; 32]), "jkt": "x"}),
     ] {
-        assert_eq!(changed(json!({"cnf": cnf})), Some(Fault::Confirmation), "{cnf}");
+        assert_eq!(changed(json!({"cnf": cnf})), Some(Fault::ConfirmationMethod), "{cnf}");
     }
 }
 
 #[test]
 fn an_issuer_that_requires_binding_refuses_tokens_without() {
     let issuers = Setup::new().change(|issuer| issuer.sender_constraint_required = true).load();
-    assert_eq!(fault(&issuers, &KEYS.es256(&claims())), Some(Fault::Confirmation));
+    assert_eq!(fault(&issuers, &KEYS.es256(&claims())), Some(Fault::Unbound));
 }
 
 #[test]

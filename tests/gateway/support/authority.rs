@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
@@ -30,8 +33,14 @@ impl Authority {
 
     /// A certificate for these names.
     pub(crate) fn leaf(&self, names: &[&str]) -> Leaf {
+        self.leaf_until(names, rcgen::date_time_ymd(4096, 1, 1))
+    }
+
+    /// The same, which expires.
+    pub(crate) fn leaf_until(&self, names: &[&str], last: time::OffsetDateTime) -> Leaf {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        params.not_after = last;
         params.subject_alt_names = names
             .iter()
             .map(|name| match name.parse() {
@@ -87,6 +96,11 @@ impl Authority {
 }
 
 impl Leaf {
+    /// What `cnf.x5t#S256` of a token says of the certificate (RFC 8705 section 3.1).
+    pub(crate) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, &self.der))
+    }
+
     /// Writes both halves below `directory` as `NAME.pem` and `NAME.key`.
     pub(crate) fn write(&self, directory: &Path, name: &str) {
         std::fs::write(directory.join(format!("{name}.pem")), &self.certificate).expect("a file");

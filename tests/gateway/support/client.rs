@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned};
 
 use super::message::{Bodies, Message, Reader};
 
@@ -33,6 +33,15 @@ impl Client {
 
     /// With TLS; the handshake is complete when this returns.
     pub(crate) fn tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> io::Result<Self> {
+        Self::tls_as(address, config, name).map(|(client, _)| client)
+    }
+
+    /// The same, with how the session came about.
+    pub(crate) fn tls_as(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<(Self, HandshakeKind)> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
@@ -41,7 +50,8 @@ impl Client {
         while session.is_handshaking() {
             session.complete_io(&mut stream)?;
         }
-        Ok(Self { reader: Reader::new(Box::new(StreamOwned::new(session, stream))) })
+        let kind = session.handshake_kind().ok_or(io::ErrorKind::UnexpectedEof)?;
+        Ok((Self { reader: Reader::new(Box::new(StreamOwned::new(session, stream))) }, kind))
     }
 
     /// Sends bytes.
