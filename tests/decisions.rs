@@ -655,12 +655,14 @@ fn compare_denial(denial: &Denial, wanted: &Details) -> Result<(), String> {
     wanted.route.as_deref().map_or(Ok(()), |route| equal("route", &Some(route), &denial.route()))?;
     let scopes = match denial.cause() {
         Cause::InsufficientScope { scopes, .. } => Some(scopes.clone()),
+        Cause::StepUp(step_up) if !step_up.scopes.is_empty() => Some(step_up.scopes.clone()),
         _ => None,
     };
     equal(
         "scopes",
         &wanted.scopes,
-        &scopes.filter(|_| wanted.scopes.is_some() || wanted.deny.as_deref() != Some("scope")),
+        &scopes
+            .filter(|_| wanted.scopes.is_some() || !matches!(wanted.deny.as_deref(), Some("scope" | "authentication"))),
     )?;
     if let Cause::StepUp(step_up) = denial.cause() {
         wanted.acr_values.as_ref().map_or(Ok(()), |values| equal("acr_values", values, &step_up.acr_values))?;

@@ -247,6 +247,8 @@ pub struct StepUp {
     pub acr_values: String,
     /// `max_age` in seconds.
     pub max_age: Option<u64>,
+    /// Scopes that are missing too, separated by spaces, so that one login brings everything; empty: none is.
+    pub scopes: String,
 }
 
 impl Denial {

@@ -1,6 +1,7 @@
 //! Deciding a request that has found its table (http.md, step 6).
 
 mod crossing;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -11,9 +12,8 @@ use smallvec::SmallVec;
 use crate::clock::Timestamp;
 use crate::policy::body::{BodyValues, Expected};
 use crate::policy::compile::TypedValue;
-use crate::policy::condition::{Condition, Test, WordSet};
-use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
-use crate::policy::equality::{Case, same_word};
+use crate::policy::condition::{Condition, Test};
+use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, Unread};
 use crate::policy::evaluate::{Parameter, Question, Stance};
 use crate::policy::forward::{Effects, Unforwardable};
 use crate::policy::limit::{Exceeded, Limit};
@@ -24,6 +24,7 @@ use crate::policy::truth::Truth;
 use crate::policy::{Caller, Head, Needs, Policies};
 use crate::principal::{Flow, IssuerSet, Principal};
 use crate::target::Target;
+use wanted::{missing_scopes, step_up};
 
 /// A request that has found its table.
 #[derive(Debug)]
@@ -291,8 +292,7 @@ impl Placed<'_> {
         let principal = question.caller.principal;
         match (reason, principal) {
             (Reason::Scope, Some(principal)) => {
-                let failing = route.conditions.iter().filter(|one| !one.evaluate(question, Stance::Plain).holds());
-                Cause::InsufficientScope { reason, scopes: missing_scopes(failing, principal) }
+                Cause::InsufficientScope { reason, scopes: missing_scopes(route, principal, question) }
             }
             (Reason::Permission, Some(principal)) if principal.permissions.is_none() => {
                 match self.policies.permission_scope(principal.issuer.id) {
@@ -300,7 +300,9 @@ impl Placed<'_> {
                     None => Cause::Forbidden(reason),
                 }
             }
-            (Reason::Authentication, _) => Cause::StepUp(step_up(&route.conditions)),
+            (Reason::Authentication, Some(principal)) => {
+                Cause::StepUp(step_up(&route.conditions, missing_scopes(route, principal, question)))
+            }
             _ => Cause::Forbidden(reason),
         }
     }
@@ -378,36 +380,6 @@ pub(in crate::policy) fn fits(typed: &TypedValue, question: &Question<'_>) -> bo
             question.whole_texts(&typed.source).all(|text| text.is_some_and(|text| typed.kind.fits(text)))
         }
     }
-}
-
-/// The scopes that would have helped: the missing ones of an `all_of`, all of an `any_of`.
-fn missing_scopes<'c>(failing: impl Iterator<Item = &'c Condition>, principal: &Principal) -> String {
-    let held = |scope: &str| principal.scopes.iter().any(|one| same_word(one, scope, Case::Sensitive));
-    let mut scopes: Vec<&str> = Vec::new();
-    for condition in failing {
-        let Test::Scope(set) = &condition.test else { continue };
-        let (WordSet::AllOf(words) | WordSet::AnyOf(words)) = set;
-        for word in words {
-            if !held(word) && !scopes.contains(&&**word) {
-                scopes.push(word);
-            }
-        }
-    }
-    scopes.join(" ")
-}
-
-/// What a better login has to give for all `authentication` conditions together.
-fn step_up(conditions: &[Condition]) -> StepUp {
-    let mut acr_values: Vec<&str> = Vec::new();
-    let mut max_age = None;
-    for condition in conditions {
-        match &condition.test {
-            Test::Acr(values) => acr_values.extend(values.iter().map(|value| &**value)),
-            Test::MaxAge(seconds) => max_age = Some(max_age.map_or(*seconds, |least: u64| least.min(*seconds))),
-            _ => {}
-        }
-    }
-    StepUp { acr_values: acr_values.join(" "), max_age }
 }
 
 /// The conditions that were not asked of this principal.

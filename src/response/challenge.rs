@@ -18,6 +18,9 @@ pub(super) fn of(cause: &Cause, realm: &str) -> Option<String> {
             if let Some(seconds) = wanted.max_age {
                 let _ = write!(text, ", max_age=\"{seconds}\"");
             }
+            if !wanted.scopes.is_empty() {
+                let _ = write!(text, ", scope=\"{}\"", quoted(&wanted.scopes));
+            }
             Some(text)
         }
         Cause::InsufficientScope { scopes, .. } => {

@@ -42,10 +42,11 @@ fn challenges_carry_an_error_only_for_a_token_that_was_sent_rfc_6750_section_3_1
 
 #[test]
 fn what_policy_misses_is_named_in_the_challenge_and_nowhere_else() {
-    let step_up = Cause::StepUp(crate::policy::StepUp { acr_values: "gold \"x\"".to_owned(), max_age: Some(900) });
+    let acr_values = "gold \"x\"".to_owned();
+    let step_up = Cause::StepUp(crate::policy::StepUp { acr_values, max_age: Some(900), scopes: "a b".to_owned() });
     assert_eq!(
         challenge::of(&step_up, "crm").unwrap(),
-        "Bearer realm=\"crm\", error=\"insufficient_user_authentication\", acr_values=\"gold \\\"x\\\"\", max_age=\"900\""
+        "Bearer realm=\"crm\", error=\"insufficient_user_authentication\", acr_values=\"gold \\\"x\\\"\", max_age=\"900\", scope=\"a b\""
     );
     let scopes = Cause::InsufficientScope { reason: crate::policy::Reason::Scope, scopes: "a b".to_owned() };
     assert_eq!(

@@ -28,6 +28,8 @@ mod refusals;
 #[cfg(test)]
 mod replaying;
 #[cfg(test)]
+mod step_up;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tls;

@@ -310,6 +310,12 @@ impl Conditions<'_> {
 
     fn authentication(&mut self, entry: &Entry, position: Position) -> Vec<Condition> {
         let Some(map) = entry.value.map() else { return Vec::new() };
+        for (node, value) in map.list("acr").iter().filter_map(|node| Some((node, node.text()?))) {
+            if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+                let help = "the challenge lists them with spaces between (RFC 9470 section 3): letters, digits and punctuation of ASCII";
+                self.report.wrong(self.place(node.span), format!("`{value}` is not one `acr`"), help);
+            }
+        }
         let acr = nonempty(map.list("acr").iter().filter_map(Node::text).map(Into::into)).map(Test::Acr);
         let max_age = map.duration("max_age").map(|age| Test::MaxAge(age.as_secs()));
         let tests = acr.into_iter().chain(max_age).collect();
