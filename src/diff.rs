@@ -59,7 +59,8 @@ pub fn compare(
     let old = side::load(old, current, environment)?;
     let new = side::load(new, current, environment)?;
     let differences = differences(&old, &new);
-    let settings = settings::differing(&old.config, &new.config);
+    let mut settings = settings::differing(&old.config, &new.config);
+    settings.extend(settings::published((&old.policies, &old.config), (&new.policies, &new.config)));
     Ok(Outcome { old, new, differences, settings })
 }
 

@@ -29,7 +29,7 @@ use crate::authn;
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed, Reason};
 use crate::principal::Principal;
-use crate::response::{self, Refusal};
+use crate::response::Refusal;
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
 use crate::telemetry::RefusedToken;
@@ -96,9 +96,8 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
         arrived: head.uri.path_and_query(),
     };
     let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
-    exchange.place(&placed)?;
-    if let Some(answer) = placed.preflight() {
-        return Ok(exchange.answered_by_the_gateway(response::preflight(&answer)));
+    if let Some(answer) = exchange.place(&placed, &head.method)? {
+        return Ok(exchange.answered_by_the_gateway(answer));
     }
 
     // 7, where addresses are counted: before anybody is authenticated, so that floods of bad tokens count.

@@ -24,6 +24,7 @@ mod host;
 mod identity;
 mod limit;
 mod listing;
+mod metadata;
 mod named;
 mod narrow;
 mod pending;
@@ -60,6 +61,7 @@ pub use explain::{ExplainedCondition, Explanation};
 pub use identity::{Encoding, IdentityValues};
 pub use limit::{Exceeded, Limit, Per, Rate};
 pub use listing::{Asked, Forwarded};
+pub use metadata::{Published, Resource, metadata_url, resource_url};
 pub use named::Fact;
 pub use placed::Placed;
 pub use remedy::Change;
@@ -212,6 +214,11 @@ impl Policies {
     /// Whether some document names this host, exactly or by a pattern.
     pub fn serves(&self, host: &str) -> bool {
         self.tables.find(host).is_some()
+    }
+
+    /// The protected resources that documents with `metadata: true` make known, table by table.
+    pub fn resources(&self) -> &[Resource] {
+        &self.tables.resources
     }
 
     /// Issuers that some route accepts.

@@ -5,6 +5,7 @@
 //! `detail` never tells which claim or value decided: the audit record does, under the same id.
 
 mod challenge;
+mod metadata;
 mod page;
 mod wording;
 
@@ -17,10 +18,14 @@ use crate::authn;
 use crate::policy::{Cause, Denial, Exceeded, PlaceError, Preflight};
 use crate::target::AuthorityError;
 use crate::upstream;
+pub use metadata::{Metadata, metadata_options};
 use wording::Wording;
 
 /// Methods that `OPTIONS *` and refusals of methods that nobody may use name.
 const ORDINARY_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// Methods by which metadata of protected resources are read.
+const METADATA_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 
 /// Seconds after which a client may try again what failed for want of capacity.
 const CAPACITY_RETRY: u64 = 1;
@@ -50,8 +55,10 @@ pub enum Refusal {
     ClientCertificate,
     /// 400, 405 or 421: the request has no place in any table.
     Place(PlaceError),
-    /// 404: a path below `/.torwart/` that is none of the gateway's.
+    /// 404: a path of the gateway's own, or below `/.torwart/`, with nothing there.
     Reserved,
+    /// 405: metadata of a protected resource are only read.
+    ReadOnly,
     /// 400, 401 or 503: there is no principal.
     Token(authn::Failure),
     /// What policy says.
@@ -73,6 +80,8 @@ pub struct Circumstances<'c> {
     pub request_id: &'c str,
     /// `realm` of challenges: the policy's name.
     pub realm: Option<&'c str>,
+    /// Where the protected resource describes itself (RFC 9728 section 5.1), for challenges.
+    pub resource_metadata: Option<&'c str>,
     /// A page was asked for.
     pub html: bool,
     /// Why, for whoever develops policies. Given in dev mode only.
@@ -115,6 +124,7 @@ impl Refusal {
             Self::NotCovered
             | Self::Place(_)
             | Self::Reserved
+            | Self::ReadOnly
             | Self::Token(_)
             | Self::Denied(_)
             | Self::Unrecordable
@@ -156,7 +166,7 @@ impl Refusal {
         if circumstances.html {
             page::harden(headers);
         }
-        if let Some(challenge) = self.challenge(circumstances.realm.unwrap_or("torwart")) {
+        if let Some(challenge) = self.challenge(circumstances) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Some(allow) = self.allow() {
@@ -175,9 +185,10 @@ impl Refusal {
         wording::of(self)
     }
 
-    /// RFC 6750 section 3, RFC 9470 section 3.
-    fn challenge(&self, realm: &str) -> Option<HeaderValue> {
-        let text = match self {
+    /// RFC 6750 section 3, RFC 9470 section 3, RFC 9728 section 5.1.
+    fn challenge(&self, circumstances: &Circumstances<'_>) -> Option<HeaderValue> {
+        let realm = circumstances.realm.unwrap_or("torwart");
+        let mut text = match self {
             Self::Token(failure) => match failure {
                 authn::Failure::ManyHeaders => format!("Bearer realm=\"{realm}\", error=\"invalid_request\""),
                 authn::Failure::Missing => format!("Bearer realm=\"{realm}\""),
@@ -187,6 +198,9 @@ impl Refusal {
             Self::Denied(denial) => challenge::of(denial.cause(), realm)?,
             _ => return None,
         };
+        if let Some(url) = circumstances.resource_metadata {
+            challenge::name_metadata(&mut text, url);
+        }
         HeaderValue::try_from(text).ok()
     }
 
@@ -197,6 +211,7 @@ impl Refusal {
                 _ => None,
             },
             Self::Place(PlaceError::MethodRefused) => Some(ORDINARY_METHODS),
+            Self::ReadOnly => Some(METADATA_METHODS),
             _ => None,
         }
     }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::Policies;
 use crate::rate::Counters;
+use crate::response::Metadata;
 use crate::server::tls::Terminator;
 use crate::telemetry::metrics::UpstreamMetrics;
 use crate::telemetry::{Revision, Routes, Telemetry};
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub config: Config,
     /// The compiled policies.
     pub policies: Policies,
+    /// What clients are told of protected resources, in the order of [`Policies::resources`].
+    pub metadata: Vec<Metadata>,
     /// Authorization servers, their keys, remembered tokens.
     pub issuers: Issuers,
     /// How many requests came under every limit.

@@ -113,6 +113,19 @@ fn configurations_are_compared_with_their_issuers_and_upstreams() {
 }
 
 #[test]
+fn what_clients_are_told_of_resources_is_compared() {
+    let metadata = |policy: &str| policy.replace("upstream: crm", "upstream: crm\nmetadata: true");
+    let folder = folder(POLICY, &metadata(POLICY));
+    let output = torwart(folder.path(), &["diff", "old", "new"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = printed(&output);
+    assert!(text.contains("metadata of `https://api.example.com`: added"), "{text}");
+    fs::write(folder.path().join("old/crm.yaml"), metadata(&POLICY.replace("scope: orders", "scope: other"))).unwrap();
+    let text = printed(&torwart(folder.path(), &["diff", "old", "new"]));
+    assert!(text.contains("metadata of `https://api.example.com`: `scopes_supported` changed"), "{text}");
+}
+
+#[test]
 fn sides_can_be_revisions_of_a_repository() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

@@ -83,11 +83,13 @@ fn the_route_table_says_what_every_route_asks_and_how_upstreams_read() {
 }
 
 #[test]
-fn routes_tell_limits_origins_and_bodies() {
+fn routes_tell_limits_origins_bodies_and_metadata() {
     let policy = r#"version: 1
 policy: orders
 hosts: [api.example.com]
+base_path: /v2
 upstream: crm
+metadata: true
 limit: {rate: 60/m, burst: 10}
 cors: {origins: ["https://app.example.com"], headers: [Authorization], max_age: 1h}
 routes:
@@ -101,6 +103,7 @@ routes:
         "limit    60/m, burst: 10, per: client, of the whole policy",
         "cors     origins: [https://app.example.com], headers: [Authorization], max_age: 3600s",
         "body     JSON, read before deciding",
+        "metadata /.well-known/oauth-protected-resource/v2",
     ] {
         assert!(printed.contains(line), "{line}\n{printed}");
     }

@@ -2,7 +2,11 @@
 
 use std::fmt::Debug;
 
+use serde_json::Value;
+
 use crate::config::{Config, Issuer, Upstream};
+use crate::policy::{Policies, Resource, resource_url};
+use crate::response::Metadata;
 
 /// A part of the configuration that is not the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,27 @@ pub(super) fn differing(old: &Config, new: &Config) -> Vec<Setting> {
         found.push(Setting { place: "torwart.yaml".to_owned(), keys });
     }
     found
+}
+
+/// What the two publish of protected resources, where it is not the same.
+pub(super) fn published(old: (&Policies, &Config), new: (&Policies, &Config)) -> Vec<Setting> {
+    let all = |(policies, config): (&Policies, &Config)| -> Vec<(String, Value)> {
+        let told = |resource: &Resource| {
+            let url = resource_url(resource.host(), resource.path());
+            (url, Metadata::of(resource, &config.issuers).told())
+        };
+        policies.resources().iter().map(told).collect()
+    };
+    named(
+        "metadata of",
+        &all(old),
+        &all(new),
+        |(url, _)| url,
+        |(_, old), (_, new)| {
+            let keys = ["authorization_servers", "scopes_supported", "tls_client_certificate_bound_access_tokens"];
+            keys.into_iter().filter(|key| old.get(key) != new.get(key)).collect()
+        },
+    )
 }
 
 /// Parts that have names.

@@ -16,10 +16,10 @@ use super::answer::{Answer, Content};
 use super::connection::Connection;
 use super::{Worker, authority, client_address, cors, own};
 use crate::clock::Timestamp;
-use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed};
+use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed, Published, metadata_url};
 use crate::principal::{ClientCertificate, Principal};
 use crate::rate::Sender;
-use crate::response::{Circumstances, Refusal, asks_for_html, raw};
+use crate::response::{self, Circumstances, Refusal, asks_for_html, metadata_options, raw};
 use crate::server::pulse::{Busy, Pulse};
 use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     /// The client's certificate, once it is known to count.
     pub(super) certificate: Option<Arc<ClientCertificate>>,
     realm: Option<Box<str>>,
+    /// The path of the resource whose metadata challenges name.
+    resource_path: Option<Arc<str>>,
     trace_continued: bool,
     html: bool,
     version: Version,
@@ -83,6 +85,7 @@ impl Exchange {
             trusted,
             certificate: None,
             realm: None,
+            resource_path: None,
             html: asks_for_html(headers),
             version: request.version(),
             head_only: request.method() == Method::HEAD,
@@ -137,17 +140,33 @@ impl Exchange {
         Ok(())
     }
 
-    /// Notes where the request belongs.
-    pub(super) fn place(&mut self, placed: &Placed<'_>) -> Result<(), Refusal> {
+    /// Notes where the request belongs. Metadata and preflights are the gateway's own to answer.
+    pub(super) fn place(&mut self, placed: &Placed<'_>, method: &Method) -> Result<Option<Response<Bytes>>, Refusal> {
         let path = placed.canonical_path();
         let reserved = own::is_reserved(path);
         self.record.path = Some(path.to_owned());
+        if let Some(published) = placed.published() {
+            return self.publish(published, method).map(Some);
+        }
         let policy = placed.policy().map_or("", |document| document.name());
         let route = placed.route().map_or("", |route| route.name());
         self.record.route = self.snapshot.routes.find(policy, route).cloned();
         self.realm = Some(policy.into()).filter(|_| !policy.is_empty());
+        self.resource_path = placed.resource_path();
         self.grant = placed.preflight().is_none().then(|| placed.grant()).flatten();
-        if reserved { Err(Refusal::Reserved) } else { Ok(()) }
+        if reserved {
+            return Err(Refusal::Reserved);
+        }
+        Ok(placed.preflight().map(|answer| response::preflight(&answer)))
+    }
+
+    /// Tells what a protected resource is, to pages of other origins as well.
+    fn publish(&mut self, published: Published, method: &Method) -> Result<Response<Bytes>, Refusal> {
+        let preflight = *method == Method::OPTIONS;
+        self.grant = (!preflight).then(Grant::everyone);
+        let Some(position) = own::published(published, method)? else { return Ok(metadata_options()) };
+        let metadata = self.snapshot.metadata.get(position).ok_or(Refusal::Inconsistent)?;
+        Ok(metadata.answer(self.record.host.as_deref().unwrap_or_default()))
     }
 
     /// Counts the request where its route counts addresses. What it answers is only observed.
@@ -354,9 +373,12 @@ impl Exchange {
         if self.explanation.is_none() {
             self.explain(|| refusal.explain());
         }
+        let authority = self.record.host.as_deref().unwrap_or_default();
+        let resource_metadata = self.resource_path.as_ref().map(|path| metadata_url(authority, path));
         refusal.answer(&Circumstances {
             request_id: &self.record.request_id.to_string(),
             realm: self.realm.as_deref(),
+            resource_metadata: resource_metadata.as_deref(),
             html: self.html,
             explanation: self.explanation.as_deref(),
         })

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use super::answer::Content;
 use super::authority;
 use super::exchange::Exchange;
+use crate::policy::Published;
 use crate::response::{self, Refusal};
 
 /// Where load balancers ask. Answered before routing, whatever the host.
@@ -21,6 +22,19 @@ pub(crate) fn answer(head: &Parts) -> Option<Response<Bytes>> {
         "*" => Some(response::options()),
         PING if head.method == Method::GET || head.method == Method::HEAD => Some(response::ping()),
         _ => None,
+    }
+}
+
+/// What a request for metadata of a protected resource gets: those at this position, or the answer to `OPTIONS`.
+///
+/// # Errors
+/// Nothing is published there, or they are asked for by another method.
+pub(crate) fn published(found: Published, method: &Method) -> Result<Option<usize>, Refusal> {
+    match found {
+        Published::Nothing => Err(Refusal::Reserved),
+        Published::Resource(position) if *method == Method::GET || *method == Method::HEAD => Ok(Some(position)),
+        Published::Resource(_) if *method == Method::OPTIONS => Ok(None),
+        Published::Resource(_) => Err(Refusal::ReadOnly),
     }
 }
 

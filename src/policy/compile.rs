@@ -4,6 +4,7 @@ mod bypass;
 mod cors;
 mod forward;
 mod limit;
+mod metadata;
 mod names;
 mod narrow;
 mod params;
@@ -20,6 +21,7 @@ use http::HeaderValue;
 use crate::diagnostic::{Diagnostics, Place, Source};
 use crate::document::{Mapping, Node, check, parse};
 use crate::policy::host::HostPattern;
+use crate::policy::metadata::resource_path;
 use crate::policy::route::{Document, Route};
 use crate::policy::routing::{MethodSet, PathPattern};
 use crate::policy::surroundings::Surroundings;
@@ -94,6 +96,7 @@ fn compile_all(
     for (position, draft) in drafts.iter().enumerate() {
         route::routes_of(draft, position, surroundings, &mut routes, &mut report);
     }
+    metadata::check(&drafts, &routes, &mut report);
     let tables = tables::build(&drafts, &routes, surroundings, &mut report);
     let documents = drafts.iter().map(|draft| Arc::clone(&draft.document)).collect();
     let hosts = drafts.iter().flat_map(|draft| &draft.hosts).map(|(host, _)| host.to_string().into()).collect();
@@ -123,7 +126,6 @@ fn draft<'d>(
     surroundings: &Surroundings<'_>,
     report: &mut Report,
 ) -> Option<Draft<'d>> {
-    not_supported_yet(map, source, report);
     let name = map.text("policy").unwrap_or_default();
     let hosts = hosts(map, source, report);
     let upstream = map.get("upstream").and_then(|node| upstream(node, source, surroundings, report));
@@ -161,6 +163,8 @@ fn draft<'d>(
         hosts: hosts.iter().map(|(host, _)| host.to_string().into()).collect(),
         quirks,
         effects: Arc::new(effects),
+        metadata: (map.bool("metadata") == Some(true))
+            .then(|| resource_path(map.text("base_path").unwrap_or_default())),
         cors: map.map("cors").filter(|_| !observes).and_then(|map| cors::read(map, source, &mut Report::default())),
     };
     Some(Draft { source, map, document: Arc::new(document), hosts, issuers, client_credentials })
@@ -218,22 +222,6 @@ fn issuers(list: &[Node], source: &Arc<Source>, surroundings: &Surroundings<'_>,
         }
     }
     IssuerSet::new(ids)
-}
-
-/// Keys that the language has and this release does not: never silently ignored.
-fn not_supported_yet(map: &Mapping, source: &Arc<Source>, report: &mut Report) {
-    for key in ["metadata"] {
-        let Some(entry) = map.entry(key) else { continue };
-        if key == "metadata" && entry.value.bool() == Some(false) {
-            continue;
-        }
-        let message = format!("`{key}` is not supported yet");
-        report.wrong(
-            at(source, entry.key.span),
-            message,
-            "remove it: a key that had no effect would promise protection",
-        );
-    }
 }
 
 /// A name as the value of `X-Auth-Policy` or `X-Auth-Route`.

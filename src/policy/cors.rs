@@ -122,6 +122,11 @@ impl fmt::Display for CrossOrigin {
 }
 
 impl Grant {
+    /// Any page may read the answer, and sends nothing of the user's along.
+    pub fn everyone() -> Self {
+        Self { origin: Some(HeaderValue::from_static("*")), credentials: false }
+    }
+
     /// The fields, without `Vary`.
     pub fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let origin = self.origin.clone().map(|origin| (ACCESS_CONTROL_ALLOW_ORIGIN, origin));

@@ -6,6 +6,7 @@ use crate::diagnostic::Place;
 use crate::policy::condition::{Condition, Test};
 use crate::policy::decision::AuthorizationHeader;
 use crate::policy::forward::{Part, PrincipalValue, Setting};
+use crate::policy::metadata::WELL_KNOWN;
 use crate::policy::route::{Document, Route};
 use crate::policy::value_type::ValueType;
 use crate::principal::IdentityField;
@@ -62,13 +63,14 @@ impl Route {
         self.typed.iter().map(|typed| (typed.source.to_string(), typed.kind.to_string()))
     }
 
-    /// What the route says beside its conditions: `limit`, `cors`, and what `body` it reads. What is not there streams, is not
+    /// What the route says beside its conditions: `limit`, `cors`, what `body` it reads, and where its `metadata` are published. What is not there streams, is not
     /// counted, and is no matter of the gateway's.
     pub fn beside(&self) -> Forwarded {
         let limit = self.limit().map(ToString::to_string);
         let cors = self.cors.as_ref().map(ToString::to_string);
         let body = self.body.as_ref().map(|body| body.reads().to_owned());
-        let all = [("limit", limit), ("cors", cors), ("body", body)];
+        let metadata = self.document.metadata.as_ref().map(|path| format!("{WELL_KNOWN}{path}"));
+        let all = [("limit", limit), ("cors", cors), ("body", body), ("metadata", metadata)];
         all.into_iter().filter_map(|(key, text)| Some((key, text?))).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Deciding a request that has found its table (http.md, step 6).
 
 mod crossing;
+mod published;
 mod wanted;
 
 use std::sync::Arc;

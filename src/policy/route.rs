@@ -41,6 +41,8 @@ pub struct Document {
     pub(in crate::policy) effects: Arc<Effects>,
     /// Who may read the refusals of requests that no route matches.
     pub(in crate::policy) cors: Option<Cors>,
+    /// `metadata: true`: the path of the resource that it protects.
+    pub(in crate::policy) metadata: Option<Arc<str>>,
 }
 
 /// A route of a document.

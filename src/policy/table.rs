@@ -1,11 +1,14 @@
 //! Finding table and route of a request (http.md, steps 3 and 4).
 
-use smallvec::SmallVec;
+use std::ops::Range;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::policy::cors::CrossOrigin;
 use crate::policy::evaluate::Captured;
 use crate::policy::host::Hosts;
+use crate::policy::metadata::Resource;
 use crate::policy::route::{Document, Route, RouteId};
 use crate::policy::routing::{Lookup, Match, Router};
 use crate::policy::template::ValueSource;
@@ -19,7 +22,9 @@ use crate::target::{PathRules, Target};
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Tables {
     pub(in crate::policy) hosts: Hosts,
-    pub(in crate::policy) tables: Vec<Table>,
+    pub(in crate::policy) list: Vec<Table>,
+    /// Of all tables.
+    pub(in crate::policy) resources: Vec<Resource>,
 }
 
 /// All documents that name one host pattern.
@@ -33,6 +38,8 @@ pub(in crate::policy) struct Table {
     /// Some route needs a token, so that 404 and 405 are told only to holders of one.
     pub(in crate::policy) needs_token: bool,
     pub(in crate::policy) documents: Vec<Arc<Document>>,
+    /// Which resources are its own; none where nothing is published.
+    pub(in crate::policy) resources: Range<usize>,
 }
 
 /// What routing found out, before anybody was authenticated.
@@ -74,7 +81,7 @@ impl Tables {
     /// The table for a host, and the label that its pattern leaves open.
     pub(in crate::policy) fn find<'r>(&'r self, host: &'r str) -> Option<(&'r Table, Option<&'r str>)> {
         let (table, label) = self.hosts.find(host)?;
-        Some((self.tables.get(table)?, label))
+        Some((self.list.get(table)?, label))
     }
 }
 

@@ -41,6 +41,11 @@ pub(super) fn of(cause: &Cause, realm: &str) -> Option<String> {
     }
 }
 
+/// Adds where the protected resource describes itself (RFC 9728 section 5.1).
+pub(super) fn name_metadata(challenge: &mut String, url: &str) {
+    let _ = write!(challenge, ", resource_metadata=\"{}\"", quoted(url));
+}
+
 /// RFC 9110 section 5.6.4: what may not stand in a quoted string is escaped, or left out where it never may.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());

@@ -1,6 +1,7 @@
 use super::*;
 
-const ANY: Circumstances<'_> = Circumstances { request_id: "id-1", realm: Some("crm"), html: false, explanation: None };
+const ANY: Circumstances<'_> =
+    Circumstances { request_id: "id-1", realm: Some("crm"), resource_metadata: None, html: false, explanation: None };
 
 fn body(refusal: &Refusal) -> serde_json::Value {
     serde_json::from_slice(refusal.answer(&ANY).body()).unwrap()

@@ -51,6 +51,9 @@ pub(super) fn of(refusal: &Refusal) -> Wording {
         Refusal::ClientCertificate => misdirected("the client certificate of this connection does not count any more"),
         Refusal::Place(error) => place(error),
         Refusal::Reserved => not_found(),
+        Refusal::ReadOnly => {
+            Wording::new(405, "method", "Method Not Allowed", "what is described here can only be read")
+        }
         Refusal::Token(failure) => token(failure),
         Refusal::Denied(denial) => denied(denial.cause()),
         Refusal::BodyTooLarge => body_too_large(),

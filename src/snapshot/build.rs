@@ -14,6 +14,7 @@ use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::{Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use crate::principal::IssuerId;
 use crate::rate::Counters;
+use crate::response::Metadata;
 use crate::server::tls::Terminator;
 use crate::telemetry::{Mode, Revision, Telemetry};
 use crate::upstream::Upstreams;
@@ -62,6 +63,7 @@ pub(super) fn build(
         counters: Counters::load(policies.routes(), previous.map(|snapshot| &snapshot.counters)),
         revision: revision(&config, &sources),
         loaded: Timestamp::now(),
+        metadata: policies.resources().iter().map(|resource| Metadata::of(resource, &config.issuers)).collect(),
         files: files.into_inner(),
         config,
         policies,

@@ -220,6 +220,10 @@ impl Attempt<'_> {
             return Ok(Outcome::Answered(answer.status()));
         }
         let placed = self.placed(&head)?;
+        if let Some(published) = placed.published() {
+            self.path = Some(placed.canonical_path().to_owned());
+            return own::published(published, &head.method).map(|_| Outcome::Answered(StatusCode::OK));
+        }
         let (path, policy, route) = (
             placed.canonical_path().to_owned(),
             placed.policy().map(|document| document.name().to_owned()),

@@ -24,6 +24,8 @@ mod life;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod replaying;

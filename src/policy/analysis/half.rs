@@ -73,7 +73,7 @@ impl<'s> Side<'s> {
     /// The table for a host.
     pub(super) fn table(&self, host: &str) -> Option<&'s Table> {
         let (at, _) = self.policies.tables.hosts.find(host)?;
-        self.policies.tables.tables.get(at)
+        self.policies.tables.list.get(at)
     }
 
     /// A route in its place.

@@ -23,7 +23,7 @@ use super::limit::Limits;
 use super::names::Names;
 use super::report::{Report, at};
 use super::require::{Conditions, deny_client_credentials, reads_no_token};
-use super::{Draft, RouteDraft, header, host_names, issuers, narrow, not_supported_yet, params};
+use super::{Draft, RouteDraft, header, host_names, issuers, narrow, params};
 
 /// One document's routes on their way.
 struct Routes<'c> {
@@ -90,7 +90,6 @@ fn document_require(draft: &Draft<'_>, report: &mut Report) {
 impl Routes<'_> {
     fn route(&mut self, node: &Node, map: &Mapping, id: RouteId) -> Option<(Route, PathPattern, MethodSet, Names)> {
         let source = self.draft.source;
-        not_supported_yet(map, source, self.report);
         let pattern = map.get("path").and_then(|path| self.pattern(path));
         let methods = map.get("methods").map(|methods| self.methods(methods));
         let identity = &self.surroundings.identity;

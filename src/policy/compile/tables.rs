@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::Place;
 use crate::policy::host::{HostKey, Hosts};
+use crate::policy::metadata::Resource;
 use crate::policy::routing::{ConflictKind, Lookup, RouteConflict, RouteEntry, Router};
 use crate::policy::surroundings::Surroundings;
 use crate::policy::table::{Table, Tables};
@@ -14,7 +15,7 @@ use crate::target::Target;
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
 
 use super::report::Report;
-use super::{Draft, RouteDraft};
+use super::{Draft, RouteDraft, metadata};
 
 /// Builds every table and reports what cannot stand in one.
 pub(super) fn build(
@@ -31,10 +32,14 @@ pub(super) fn build(
     }
     let mut hosts = Hosts::default();
     let mut tables = Vec::new();
+    let mut resources = Vec::new();
     for (key, documents) in &members {
         hosts.table(key, tables.len());
         agreement(drafts, documents, surroundings, report);
-        tables.push(table(drafts, documents, routes, report));
+        let (mut table, mut published) = table(key, (drafts, documents), routes, surroundings, report);
+        table.resources = resources.len()..resources.len() + published.len();
+        resources.append(&mut published);
+        tables.push(table);
     }
     for (narrow, answering) in members.keys().zip(&tables) {
         for (wide, documents) in members.iter().filter(|(wide, _)| wide.is_wider_than(narrow)) {
@@ -42,7 +47,7 @@ pub(super) fn build(
             hidden.for_each(|hidden| stricter_elsewhere(hidden, wide, answering, routes, report));
         }
     }
-    Tables { hosts, tables }
+    Tables { hosts, list: tables, resources }
 }
 
 /// Warns of a route that looks as if it protected a path, while a narrower host's table answers that path with less.
@@ -68,7 +73,13 @@ fn stricter_elsewhere(hidden: &RouteDraft, wide: &HostKey, answering: &Table, al
     }
 }
 
-fn table(drafts: &[Draft<'_>], documents: &[usize], all: &[RouteDraft], report: &mut Report) -> Table {
+fn table(
+    host: &HostKey,
+    (drafts, documents): (&[Draft<'_>], &[usize]),
+    all: &[RouteDraft],
+    surroundings: &Surroundings<'_>,
+    report: &mut Report,
+) -> (Table, Vec<Resource>) {
     let members: Vec<_> = all.iter().filter(|draft| documents.contains(&draft.document)).collect();
     let entries = members.iter().map(|draft| entry(draft)).collect();
     let (router, conflicts) = Router::build(entries);
@@ -76,17 +87,20 @@ fn table(drafts: &[Draft<'_>], documents: &[usize], all: &[RouteDraft], report: 
         describe(&conflict, all, report);
     }
     let issuers = members.iter().flat_map(|draft| draft.route.issuers.iter());
+    let resources = metadata::resources(&host.to_string(), (drafts, documents), &members, surroundings);
     let documents: Vec<_> =
         documents.iter().filter_map(|document| Some(drafts.get(*document)?.document.clone())).collect();
     let quirks = documents.first().map(|document| document.quirks).unwrap_or_default();
-    Table {
+    let table = Table {
         router,
         rules: (&quirks).into(),
         method_override: quirks.method_override,
         issuers: IssuerSet::new(issuers),
         needs_token: members.iter().any(|draft| draft.route.needs_token),
         documents,
-    }
+        resources: 0..0,
+    };
+    (table, resources)
 }
 
 fn entry(draft: &RouteDraft) -> RouteEntry {
