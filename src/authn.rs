@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderMap;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -35,6 +36,7 @@ pub mod rules;
 pub mod schedule;
 pub mod signature;
 pub mod state;
+pub mod userinfo;
 
 pub use failure::{Failure, Fault, InvalidToken};
 
@@ -43,10 +45,14 @@ use keeper::{Keeper, Renewal};
 use keyset::Verdict;
 use memory::{Hit, Memory};
 use rules::{Rules, check_in_force};
+use userinfo::Userinfo;
 
 /// How often keys are looked for because of one token: the fetch that was under way, one of its own, and one more for a
 /// fetch that ended in between.
 const MOST_LOOKS: usize = 4;
+
+/// Seconds after which a client may ask again when an issuer gives no answer about its token.
+const SOON: u32 = 2;
 
 /// The configured issuers of one configuration generation: their rules, their keys, the tokens already verified.
 #[derive(Debug)]
@@ -66,6 +72,7 @@ struct Issued {
     rules: Arc<Rules>,
     keeper: Arc<Keeper>,
     setup: Option<load::Setup>,
+    userinfo: Option<Arc<Userinfo>>,
 }
 
 impl Issuers {
@@ -90,7 +97,11 @@ impl Issuers {
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
         let keepers: Vec<_> = self.list.iter().map(|issued| Arc::clone(&issued.keeper)).collect();
         let stop = self.stop.clone();
+        let userinfo: Vec<_> = self.list.iter().filter_map(|issued| issued.userinfo.clone()).collect();
         async move {
+            for userinfo in userinfo {
+                userinfo.settle(Handle::current());
+            }
             let mut drivers = JoinSet::new();
             for keeper in keepers {
                 drivers.spawn(keeper.drive(stop.clone()));
@@ -146,6 +157,28 @@ impl Issuers {
         let principal = Arc::new(claimed.principal);
         self.memory.insert(token, &principal, &claimed.issued.rules, generation);
         Ok(principal)
+    }
+
+    /// The principal of the bearer token in `headers` with everything that its issuer's userinfo endpoint knows. What is
+    /// remembered is answered without waiting.
+    ///
+    /// # Errors
+    /// [`Failure::Invalid`] where the endpoint refuses the token or speaks of somebody else, [`Failure::Unavailable`] where
+    /// it does not answer.
+    pub async fn complete(
+        &self,
+        headers: &HeaderMap,
+        principal: &Arc<Principal>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Failure> {
+        let issued = self.list.get(usize::from(principal.issuer.id.0));
+        let userinfo = issued.and_then(|issued| issued.userinfo.as_ref());
+        let unavailable = || Failure::Unavailable { issuer: Arc::clone(&principal.issuer.name), retry_after: SOON };
+        let (Some(userinfo), Some(token)) = (userinfo, bearer::token(headers)?) else { return Err(unavailable()) };
+        userinfo.complete(token, principal, now).await.map_err(|incomplete| match incomplete.fault() {
+            Some(fault) => refused(principal, fault),
+            None => unavailable(),
+        })
     }
 
     /// What the memory has on a token; `None`: it has to be verified. Rules, keys, issuer, times and binding are asked
@@ -278,6 +311,7 @@ impl Issued {
             last_error: report.last_error,
             refreshes: report.refreshes,
             failures: report.failures,
+            userinfo: self.userinfo.as_ref().map(|userinfo| userinfo.tally()),
         }
     }
 }
@@ -312,6 +346,8 @@ pub struct IssuerState {
     pub refreshes: u64,
     /// Failed fetches since start.
     pub failures: u64,
+    /// How its userinfo endpoint did, if it has one.
+    pub userinfo: Option<lookup::Tally>,
 }
 
 /// What the token memory holds and how often it helped.

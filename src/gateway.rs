@@ -32,7 +32,6 @@ use crate::principal::Principal;
 use crate::response::Refusal;
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
-use crate::telemetry::RefusedToken;
 use crate::upstream::{self, ClientBody, Purpose};
 
 /// What all requests of one worker thread share.
@@ -106,7 +105,8 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     // 5: who is asking.
     let authenticated = authenticate(exchange, &placed, &head.headers).await;
 
-    // 6: whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
+    // 6: what only the issuer can tell, whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
+    let authenticated = complete(exchange, &placed, &head.headers, authenticated).await;
     let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
     drop(placed);
     exchange.check_length(&permit, body.length())?;
@@ -144,14 +144,35 @@ async fn authenticate(
     let begin = exchange.record.begin_step();
     let found = exchange.snapshot.issuers.authenticate(headers, accepted, certificate, exchange.now).await;
     exchange.record.authentication = exchange.record.end_step(begin);
-    if let Err(authn::Failure::Invalid(token)) = &found {
-        let (fault, issuer) = (token.fault.as_str(), token.issuer.clone());
-        exchange.record.refused_token = Some(RefusedToken { fault, issuer, digest: token.token_digest });
+    let principal = found.and_then(|found| found.ok_or(authn::Failure::Missing));
+    exchange.identified(&principal);
+    principal.map(Some)
+}
+
+/// The part of step 6 that has to ask the issuer, before a body is read: claims that only userinfo knows, where the decision turns on them.
+/// Whoever is refused without them is refused without asking.
+async fn complete(
+    exchange: &mut Exchange,
+    placed: &Placed<'_>,
+    headers: &http::HeaderMap,
+    authenticated: Result<Option<Arc<Principal>>, authn::Failure>,
+) -> Result<Option<Arc<Principal>>, authn::Failure> {
+    let principal = match authenticated {
+        Ok(Some(principal)) if !principal.pending.is_empty() => principal,
+        authenticated => return authenticated,
+    };
+    let (address, certificate, now) = (exchange.record.address, exchange.certificate.as_deref(), exchange.now);
+    let caller = Caller { principal: Some(&principal), address, certificate, now };
+    if !matches!(placed.decide(&caller), Decision::NeedsClaims) {
+        return Ok(Some(principal));
     }
-    let found = found?;
-    let principal = found.ok_or(authn::Failure::Missing)?;
-    exchange.record.principal = Some(Arc::clone(&principal));
-    Ok(Some(principal))
+    let begin = exchange.record.begin_step();
+    let completed = exchange.snapshot.issuers.complete(headers, &principal, exchange.now).await;
+    exchange.record.userinfo = exchange.record.end_step(begin);
+    let completed =
+        completed.and_then(|whole| if has_expired(&whole) { Err(authn::Fault::Expired.into()) } else { Ok(whole) });
+    exchange.identified(&completed);
+    completed.map(Some)
 }
 
 /// Step 6. Under `mode: observe` a refusal is recorded and the request passes all the same.
@@ -170,11 +191,13 @@ async fn authorize(
         Err(failure) => {
             let limited = flood.and_then(|exceeded| placed.limited(exceeded));
             let refusal = limited.map_or(Refusal::Token(failure), |denial| Refusal::Denied(Box::new(denial)));
-            let passed = placed.unauthenticated(refusal.status());
+            // A token may hold although nobody knows all about its holder.
+            let known = exchange.record.principal.clone();
+            let passed = placed.unauthenticated(refusal.status(), known.as_deref());
             if let Some((permit, would)) = &passed {
                 exchange.observed(permit, *would, &refusal);
             }
-            exchange.note(placed, &nobody, None);
+            exchange.note(placed, &Caller { principal: known.as_deref(), ..nobody }, None);
             return passed.map(|(permit, _)| (permit, body.into())).ok_or(refusal);
         }
     };
@@ -212,8 +235,7 @@ async fn inspect(
 ) -> Result<(Decision, ClientBody, Option<Bytes>), Refusal> {
     let limits = &exchange.snapshot.config.limits;
     let inspected = inspect::read(body, limits, &exchange.worker.inspected).await?;
-    // A client may take its time: what has expired by now was valid only when the request began.
-    let expired = caller.principal.is_some_and(|principal| principal.valid_until() < Timestamp::now());
+    let expired = caller.principal.is_some_and(has_expired);
     if expired && !placed.observes() {
         return Err(Refusal::Token(authn::Fault::Expired.into()));
     }
@@ -224,6 +246,11 @@ async fn inspect(
         }
         Inspected::Unread(why, body) => (placed.decide_unread(caller, why), body, None),
     })
+}
+
+/// Whether a token that held when the request began does not any more: clients and issuers may take their time.
+fn has_expired(principal: &Principal) -> bool {
+    principal.valid_until() < Timestamp::now()
 }
 
 /// Step 7. What is refused anyway is not counted.

@@ -9,6 +9,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 
 use crate::clock::Timestamp;
+use crate::target::fold::fold_letter;
 
 pub use identity::{IdentityField, NotPassed, check_passed};
 
@@ -103,6 +104,14 @@ impl IssuerIdentity {
             organizations_fold: false,
             permissions_fold: false,
         }
+    }
+}
+
+impl IssuerIdentity {
+    /// Whether two texts are the same value of a claim.
+    pub fn is_same(&self, claim: &ClaimPath, one: &str, other: &str) -> bool {
+        let folds = self.case_insensitive.contains(claim);
+        one == other || folds && one.chars().map(fold_letter).eq(other.chars().map(fold_letter))
     }
 }
 

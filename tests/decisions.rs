@@ -519,7 +519,7 @@ fn answer(placed: &Placed<'_>, caller: &Caller<'_>, body: Option<&[u8]>) -> Answ
             // Deciding without a principal has to come to the same answer.
             let nobody = placed.decide(&Caller { principal: None, ..*caller });
             assert!(!matches!(nobody, Decision::Allow(_)), "allowed without a token");
-            let observed = placed.unauthenticated(http::StatusCode::UNAUTHORIZED);
+            let observed = placed.unauthenticated(http::StatusCode::UNAUTHORIZED, None);
             Answer::Unauthenticated(observed.map(|(permit, would)| {
                 assert_eq!(would, http::StatusCode::UNAUTHORIZED);
                 permit

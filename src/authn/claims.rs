@@ -76,7 +76,27 @@ fn numeric_date(value: &Value, round: fn(f64) -> f64) -> Option<Timestamp> {
     (0.0..=latest).contains(&seconds).then_some(Timestamp(seconds as i64))
 }
 
-fn audiences(claims: &Claims) -> Result<Vec<String>, Fault> {
+/// The times of a statement that need not have any: `exp` has not passed, `nbf` and `iat` have come, each within the leeway.
+///
+/// # Errors
+/// [`Fault::Expired`], [`Fault::NotYet`], [`Fault::ClaimType`].
+pub fn check_times(claims: &Claims, leeway: i64, now: Timestamp) -> Result<(), Fault> {
+    if time(claims, "exp", f64::floor)?.is_some_and(|end| now >= end.plus(leeway)) {
+        return Err(Fault::Expired);
+    }
+    for name in ["nbf", "iat"] {
+        if time(claims, name, f64::ceil)?.is_some_and(|time| time > now.plus(leeway)) {
+            return Err(Fault::NotYet);
+        }
+    }
+    Ok(())
+}
+
+/// `aud` as a list; empty when absent.
+///
+/// # Errors
+/// [`Fault::ClaimType`].
+pub fn audiences(claims: &Claims) -> Result<Vec<String>, Fault> {
     match present(claims, "aud") {
         None => Ok(Vec::new()),
         Some(Value::String(audience)) => Ok(vec![audience.clone()]),

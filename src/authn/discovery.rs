@@ -25,9 +25,9 @@ pub enum DiscoveryError {
     /// The document or the key set could not be fetched.
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    /// The document is no metadata.
-    #[error("`{0}` is no metadata document: a JSON object with `issuer` and `jwks_uri`")]
-    Malformed(String),
+    /// The document is no metadata, or does not say what is looked for.
+    #[error("`{0}` is no metadata document: a JSON object with `issuer` and `{1}`")]
+    Malformed(String, &'static str),
     /// The document is another issuer's (RFC 8414 section 3.3).
     #[error("`{url}` is the metadata of issuer `{found}` instead of `{wanted}`")]
     OtherIssuer {
@@ -50,18 +50,24 @@ pub enum DiscoveryError {
 pub async fn key_set(client: &Client, origin: &Origin) -> Result<Fetched, DiscoveryError> {
     let url = match origin {
         Origin::Url(url) => url.clone(),
-        Origin::Discovery { issuer, dev } => discover(client, issuer, *dev).await?,
+        Origin::Discovery { issuer, dev } => endpoint(client, issuer, *dev, KEYS).await?,
     };
     Ok(client.get(&url).await?)
 }
 
-/// The `jwks_uri` of the issuer. The second form is asked when the first does not exist or is no metadata; a document
-/// of another issuer ends the search.
-async fn discover(client: &Client, issuer: &str, dev: bool) -> Result<String, DiscoveryError> {
+/// The member of the metadata that says where the keys are.
+const KEYS: &str = "jwks_uri";
+
+/// What the issuer's metadata say under a name: a URL. The second form is asked when the first does not exist or is no
+/// metadata; a document of another issuer ends the search.
+///
+/// # Errors
+/// [`DiscoveryError`].
+pub async fn endpoint(client: &Client, issuer: &str, dev: bool, name: &'static str) -> Result<String, DiscoveryError> {
     let mut failure = None;
     for url in metadata_urls(issuer) {
         let outcome = match client.get(&url).await {
-            Ok(fetched) => jwks_uri(&url, &fetched.body, issuer, dev),
+            Ok(fetched) => member(&url, &fetched.body, (issuer, dev), name),
             Err(error) => Err(error.into()),
         };
         match outcome {
@@ -71,13 +77,13 @@ async fn discover(client: &Client, issuer: &str, dev: bool) -> Result<String, Di
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    Err(failure.unwrap_or_else(|| DiscoveryError::Malformed(issuer.to_owned())))
+    Err(failure.unwrap_or_else(|| DiscoveryError::Malformed(issuer.to_owned(), name)))
 }
 
 fn is_absence(error: &DiscoveryError) -> bool {
     match error {
         DiscoveryError::Fetch(FetchError::Status(_, status)) => !status.is_server_error(),
-        DiscoveryError::Malformed(_) => true,
+        DiscoveryError::Malformed(..) => true,
         _ => false,
     }
 }
@@ -95,8 +101,8 @@ pub fn metadata_urls(issuer: &str) -> [String; 2] {
     ]
 }
 
-fn jwks_uri(url: &str, body: &[u8], issuer: &str, dev: bool) -> Result<String, DiscoveryError> {
-    let malformed = || DiscoveryError::Malformed(url.to_owned());
+fn member(url: &str, body: &[u8], (issuer, dev): (&str, bool), name: &'static str) -> Result<String, DiscoveryError> {
+    let malformed = || DiscoveryError::Malformed(url.to_owned(), name);
     let document = json::object(body).map_err(|_| malformed())?;
     let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
     let found = text("issuer").ok_or_else(malformed)?;
@@ -107,7 +113,7 @@ fn jwks_uri(url: &str, body: &[u8], issuer: &str, dev: bool) -> Result<String, D
     if !dev && document.get(DEVELOPMENT).is_some_and(|mark| *mark != serde_json::Value::Bool(false)) {
         return Err(DiscoveryError::Development(url.to_owned()));
     }
-    text("jwks_uri").map(str::to_owned).ok_or_else(malformed)
+    text(name).map(str::to_owned).ok_or_else(malformed)
 }
 
 /// The member by which the embedded provider of dev mode says what it is.
@@ -133,7 +139,7 @@ mod tests {
     }
 
     fn read(body: &str) -> Result<String, DiscoveryError> {
-        jwks_uri("https://i/x", body.as_bytes(), "https://i", false)
+        member("https://i/x", body.as_bytes(), ("https://i", false), KEYS)
     }
 
     #[test]
@@ -148,16 +154,16 @@ mod tests {
     #[test]
     fn garbage_is_no_metadata() {
         for body in ["", "<html>", "[]", "{}", r#"{"issuer":"https://i"}"#, r#"{"issuer":"https://i","jwks_uri":5}"#] {
-            assert!(matches!(read(body), Err(DiscoveryError::Malformed(_))), "{body}");
+            assert!(matches!(read(body), Err(DiscoveryError::Malformed(..))), "{body}");
         }
         let twice = r#"{"issuer":"https://i","jwks_uri":"https://i/a","jwks_uri":"https://i/b"}"#;
-        assert!(matches!(read(twice), Err(DiscoveryError::Malformed(_))));
+        assert!(matches!(read(twice), Err(DiscoveryError::Malformed(..))));
     }
 
     #[test]
     fn a_development_provider_is_refused_outside_dev_mode() {
         let body = r#"{"issuer":"https://i","jwks_uri":"https://i/jwks","torwart_dev":true}"#;
         assert!(matches!(read(body), Err(DiscoveryError::Development(_))));
-        assert!(jwks_uri("https://i/x", body.as_bytes(), "https://i", true).is_ok());
+        assert!(member("https://i/x", body.as_bytes(), ("https://i", true), KEYS).is_ok());
     }
 }

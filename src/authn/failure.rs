@@ -118,6 +118,12 @@ pub enum Fault {
     /// The token was revoked.
     #[error("the token has been revoked")]
     Revoked,
+    /// Userinfo refuses the token.
+    #[error("the issuer's userinfo endpoint does not accept the token")]
+    Userinfo,
+    /// Userinfo speaks of another subject than the token's, or one of them of none.
+    #[error("the issuer's userinfo endpoint does not speak of the token's subject")]
+    UserinfoSubject,
 }
 
 impl Fault {
@@ -150,6 +156,8 @@ impl Fault {
             Self::ConfirmationMethod => "confirmation_method",
             Self::Unbound => "unbound",
             Self::Revoked => "revoked",
+            Self::Userinfo => "userinfo",
+            Self::UserinfoSubject => "userinfo_subject",
         }
     }
 }

@@ -12,6 +12,7 @@ use super::keyset::KeySet;
 use super::memory::Memory;
 use super::rules::Rules;
 use super::state::{self, Saved};
+use super::userinfo::{Endpoint, Userinfo};
 use super::{Issued, Issuers};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, KeySource};
@@ -78,14 +79,56 @@ fn issued(
         let last = earlier.and_then(|old| old.keeper.last_good());
         let set = set.following(last.as_ref().map(|held| &held.set));
         let keeper = Arc::new(Keeper::fixed(Arc::clone(&issuer.name), set, Timestamp::now()));
-        return Ok(Issued { rules, keeper, setup: None });
+        let userinfo = userinfo(config, &rules, &keeper, earlier)?;
+        return Ok(Issued { rules, keeper, setup: None, userinfo });
     }
     let setup = setup(config, issuer)?;
     let keeper = match earlier.filter(|old| old.setup.as_ref() == Some(&setup)) {
         Some(old) => Arc::clone(&old.keeper),
         None => Arc::new(fetching(issuer, &setup, earlier)?),
     };
-    Ok(Issued { rules, keeper, setup: Some(setup) })
+    let userinfo = userinfo(config, &rules, &keeper, earlier)?;
+    Ok(Issued { rules, keeper, setup: Some(setup), userinfo })
+}
+
+/// The userinfo endpoint. What it has said counts as long as neither rules nor keys are replaced.
+fn userinfo(
+    config: &Config,
+    rules: &Arc<Rules>,
+    keeper: &Arc<Keeper>,
+    earlier: Option<&Issued>,
+) -> Result<Option<Arc<Userinfo>>, String> {
+    let issuer = rules.issuer();
+    let Some(wanted) = &issuer.userinfo else { return Ok(None) };
+    let kept = earlier.and_then(|old| old.userinfo.as_ref()).filter(|old| old.belongs_to(rules, keeper));
+    if let Some(kept) = kept {
+        return Ok(Some(Arc::clone(kept)));
+    }
+    let client = client(ca(issuer)?.as_deref(), plain(config, issuer))?;
+    let endpoint = match &wanted.endpoint {
+        Some(url) => {
+            client.check(url).map_err(|error| error.to_string())?;
+            Endpoint::Url(url.clone())
+        }
+        None => Endpoint::Discovery { issuer: issuer.issuer.clone(), dev: config.dev },
+    };
+    // Answers are asked for by far fewer routes than tokens are checked for.
+    let bytes = config.limits.token_memory / 4;
+    Ok(Some(Arc::new(Userinfo::new(rules, keeper, client, endpoint, bytes))))
+}
+
+fn client(ca: Option<&[u8]>, plain: Plain) -> Result<Client, String> {
+    Client::new(ca, plain).map_err(|error| format!("`tls.ca`: {error}"))
+}
+
+fn plain(config: &Config, issuer: &config::Issuer) -> Plain {
+    if issuer.integration || config.dev { Plain::Loopback } else { Plain::Refused }
+}
+
+fn ca(issuer: &config::Issuer) -> Result<Option<Vec<u8>>, String> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()));
+    issuer.tls_ca.as_ref().map(read).transpose()
 }
 
 fn keys_of_file<E: std::fmt::Display>(path: &Path, parse: fn(&[u8]) -> Result<KeySet, E>) -> Result<KeySet, String> {
@@ -98,14 +141,10 @@ fn setup(config: &Config, issuer: &config::Issuer) -> Result<Setup, String> {
         KeySource::Url(url) => Origin::Url(url.clone()),
         _ => Origin::Discovery { issuer: issuer.issuer.clone(), dev: config.dev },
     };
-    let ca = issuer
-        .tls_ca
-        .as_ref()
-        .map(|path| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display())));
     Ok(Setup {
         issuer: issuer.issuer.clone(),
-        plain: if issuer.integration || config.dev { Plain::Loopback } else { Plain::Refused },
-        ca: ca.transpose()?,
+        plain: plain(config, issuer),
+        ca: ca(issuer)?,
         max_stale: issuer.keys_max_stale,
         file: config.state_directory.as_ref().map(|state| state::file(state, &issuer.issuer, &described(&origin))),
         origin,
@@ -121,7 +160,7 @@ fn described(origin: &Origin) -> String {
 }
 
 fn fetching(issuer: &config::Issuer, setup: &Setup, earlier: Option<&Issued>) -> Result<Keeper, String> {
-    let client = Client::new(setup.ca.as_deref(), setup.plain).map_err(|error| format!("`tls.ca`: {error}"))?;
+    let client = client(setup.ca.as_deref(), setup.plain)?;
     match &setup.origin {
         Origin::Url(url) => client.check(url),
         Origin::Discovery { issuer, .. } => client.check(issuer),

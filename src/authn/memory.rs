@@ -115,7 +115,7 @@ pub enum Hit {
 
 /// Bytes of the entry in memory, a little more rather than less: the token, the principal's own copies of its claims,
 /// the claims with what a map node costs.
-fn weight(token: &str, principal: &Principal) -> u64 {
+pub(super) fn weight(token: &str, principal: &Principal) -> u64 {
     let claims = claims_weight(&principal.claims);
     (size_of::<Principal>() + size_of::<Remembered>() + 128 + token.len() + claims + claims / 2) as u64
 }

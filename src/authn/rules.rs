@@ -10,7 +10,9 @@ use super::jose::Header;
 use super::{Fault, jose};
 use crate::clock::Timestamp;
 use crate::config::{self, Audiences};
-use crate::principal::{ClaimPath, Claims, ClientCertificate, Derived, IssuerId, IssuerIdentity, Pending, Principal};
+use crate::principal::{
+    ClaimPath, Claims, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, Pending, Principal,
+};
 
 /// The rules of one configured issuer.
 #[derive(Debug)]
@@ -45,16 +47,23 @@ impl Rules {
         &self.issuer
     }
 
-    /// Checks algorithm and kind of token. An issuer has either public keys or a secret, and its secret is never used
-    /// with an algorithm of the other sort (RFC 8725 section 3.1).
+    /// Checks the algorithm. An issuer has either public keys or a secret, and its secret is never used with an algorithm
+    /// of the other sort (RFC 8725 section 3.1).
+    ///
+    /// # Errors
+    /// [`Fault::Algorithm`].
+    pub fn check_algorithm(&self, header: &Header) -> Result<(), Fault> {
+        let secret = matches!(self.issuer.keys, config::KeySource::Secret(_));
+        let fits = self.issuer.algorithms.contains(&header.algorithm) && jose::is_symmetric(header.algorithm) == secret;
+        if fits { Ok(()) } else { Err(Fault::Algorithm) }
+    }
+
+    /// Checks algorithm and kind of token.
     ///
     /// # Errors
     /// [`Fault::Algorithm`], [`Fault::Type`].
     pub fn check_header(&self, header: &Header) -> Result<(), Fault> {
-        let secret = matches!(self.issuer.keys, config::KeySource::Secret(_));
-        if !self.issuer.algorithms.contains(&header.algorithm) || jose::is_symmetric(header.algorithm) != secret {
-            return Err(Fault::Algorithm);
-        }
+        self.check_algorithm(header)?;
         let access_token =
             |kind: &str| kind.eq_ignore_ascii_case("at+jwt") || kind.eq_ignore_ascii_case("application/at+jwt");
         let fits = match header.kind.as_deref() {
@@ -95,13 +104,46 @@ impl Rules {
         claims.entry("iss").or_insert_with(|| Value::String(self.issuer.issuer.clone()));
         claims.entry("exp").or_insert_with(|| claims::LATEST.into());
         let registered = Registered::read(&claims)?;
-        self.principal(claims, &registered, [0; 32])
+        let principal = self.principal(claims, &registered, [0; 32])?;
+        // Whoever makes these up says all there is to say.
+        Ok(Principal { pending: Pending::default(), ..principal })
     }
 
     fn check_audience(&self, registered: &Registered) -> Result<(), Fault> {
-        let Audiences::OneOf(configured) = &self.issuer.audiences else { return Ok(()) };
-        let named = registered.audiences.iter().any(|audience| configured.contains(audience));
-        if named { Ok(()) } else { Err(Fault::Audience) }
+        if self.is_addressed(&registered.audiences) { Ok(()) } else { Err(Fault::Audience) }
+    }
+
+    fn is_addressed(&self, audiences: &[String]) -> bool {
+        let Audiences::OneOf(configured) = &self.issuer.audiences else { return true };
+        audiences.iter().any(|audience| configured.contains(audience))
+    }
+
+    /// Checks who has made a signed answer of userinfo, and for whom: OpenID Connect Core section 5.3.2 names the client
+    /// that the token was issued to.
+    ///
+    /// # Errors
+    /// [`Fault::Issuer`], [`Fault::Audience`], [`Fault::ClaimType`].
+    pub fn check_userinfo(&self, claims: &Claims, principal: &Principal) -> Result<(), Fault> {
+        if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.issuer.as_str()) {
+            return Err(Fault::Issuer);
+        }
+        let audiences = claims::audiences(claims)?;
+        let of_client = audiences.iter().any(|audience| Some(audience) == principal.client.as_ref());
+        if of_client || self.is_addressed(&audiences) { Ok(()) } else { Err(Fault::Audience) }
+    }
+
+    /// The principal with what userinfo says of it: only claims that were pending. Nothing is pending any more.
+    ///
+    /// # Errors
+    /// [`Fault::Source`] where a claim that the principal is made of has the wrong type.
+    pub fn completed(&self, principal: &Principal, said: &Claims) -> Result<Principal, Fault> {
+        let mut claims = principal.claims.clone();
+        let pending = said.iter().filter(|(name, _)| principal.pending.claims.contains(name));
+        claims.extend(pending.map(|(name, value)| (name.clone(), value.clone())));
+        let Rights { permissions, organizations, global } = self.rights(&claims)?;
+        let pending = Pending::default();
+        let derived = Derived::default();
+        Ok(Principal { permissions, organizations, global, claims, pending, derived, ..principal.clone() })
     }
 
     /// An ID token carries the `nonce` of its request and is addressed to the client itself (OpenID Connect Core
@@ -124,15 +166,7 @@ impl Rules {
         let client = first(&sources.client, &claims).and_then(Value::as_str).filter(|client| !client.is_empty());
         let client = client.map(str::to_owned);
         let scopes = first(&sources.scopes, &claims).map_or(Some(Vec::new()), claims::scopes).ok_or(Fault::Source)?;
-        let permissions = first(&sources.permissions, &claims).and_then(claims::strings);
-        let global = match first(&sources.global, &claims) {
-            None => None,
-            Some(value) => Some(value.as_bool().ok_or(Fault::Source)?),
-        };
-        let organizations = match first(&sources.organizations, &claims) {
-            Some(value) if global != Some(true) => Some(claims::strings(value).ok_or(Fault::Source)?),
-            _ => None,
-        };
+        let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let named = Named { client: client.as_deref(), subject: subject.as_deref() };
         let flow = flow::flow(self.issuer.client_credentials_when.as_ref(), &claims, named);
         let certificate_thumbprint = claims::confirmation(&claims)?;
@@ -157,10 +191,46 @@ impl Rules {
             token_digest: digest,
             certificate_thumbprint,
             leeway: self.issuer.leeway,
-            pending: Pending::default(),
+            pending: self.pending(&claims, flow, global),
             derived: Derived::default(),
             claims,
         })
+    }
+
+    fn rights(&self, claims: &Claims) -> Result<Rights, Fault> {
+        let sources = &self.issuer.claims;
+        let permissions = first(&sources.permissions, claims).and_then(claims::strings);
+        let global = match first(&sources.global, claims) {
+            None => None,
+            Some(value) => Some(value.as_bool().ok_or(Fault::Source)?),
+        };
+        let organizations = match first(&sources.organizations, claims) {
+            Some(value) if global != Some(true) => Some(claims::strings(value).ok_or(Fault::Source)?),
+            _ => None,
+        };
+        Ok(Rights { permissions, organizations, global })
+    }
+
+    /// What only userinfo knows of the holder of these claims. A client's own token has nobody of whom it could tell.
+    fn pending(&self, claims: &Claims, flow: Flow, global: Option<bool>) -> Pending {
+        let Some(userinfo) = self.issuer.userinfo.as_ref().filter(|_| flow != Flow::ClientCredentials) else {
+            return Pending::default();
+        };
+        let absent = |name: &&String| claims.get(name.as_str()).is_none_or(Value::is_null);
+        let names: Box<[String]> = userinfo.claims.iter().filter(absent).cloned().collect();
+        // The first source that has a value counts, so a pending one matters only before that.
+        let matters = |sources: &[ClaimPath]| {
+            let pending = |source: &ClaimPath| source.0.first().is_some_and(|first| names.contains(first));
+            let told = sources.iter().find(|source| pending(source) || source.find(claims).is_some());
+            told.is_some_and(pending)
+        };
+        let sources = &self.issuer.claims;
+        Pending {
+            permissions: matters(&sources.permissions),
+            organizations: global != Some(true) && matters(&sources.organizations),
+            global: matters(&sources.global),
+            claims: names,
+        }
     }
 
     fn subject(&self, claims: &Claims) -> Result<Option<String>, Fault> {
@@ -172,6 +242,13 @@ impl Rules {
             Some(_) => Err(Fault::ClaimType),
         }
     }
+}
+
+/// What a principal may do and see.
+struct Rights {
+    permissions: Option<Vec<String>>,
+    organizations: Option<Vec<String>>,
+    global: Option<bool>,
 }
 
 /// The first present claim among the sources.

@@ -247,10 +247,11 @@ fn introspection(reader: &mut Reader<'_>, map: &Mapping, integration: bool) -> O
 }
 
 fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<Userinfo> {
-    let Some((entry, inner)) = map.entry("userinfo").and_then(|entry| Some((entry, entry.value.map()?))) else {
-        return issuer.userinfo.clone();
-    };
     let before = issuer.userinfo.clone();
+    let Some((entry, inner)) = map.entry("userinfo").and_then(|entry| Some((entry, entry.value.map()?))) else {
+        listed(reader, map, issuer, before.as_ref()?);
+        return before;
+    };
     let mut userinfo = before.unwrap_or(Userinfo { endpoint: None, claims: Vec::new(), cache: Duration::from_mins(5) });
     if let Some(node) = inner.get("endpoint") {
         https(reader, node, issuer.integration);
@@ -263,20 +264,29 @@ fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<U
             .error_at(entry.key.span, "`userinfo` says no `claims`, and no preset does")
             .help("list the claims to fetch: `claims: [NAME]`");
     }
-    for node in inner.list("claims") {
-        let name = node.text().unwrap_or_default();
-        if REGISTERED.contains(&name) || decides_flow(issuer.client_credentials_when.as_ref(), name) {
-            reader
-                .error(node, format!("`{name}` counts only from the token itself"))
-                .help("remove it: userinfo never decides who a token stands for");
-        }
-    }
+    listed(reader, map, issuer, &userinfo);
     userinfo.cache = inner.duration("cache").unwrap_or(userinfo.cache);
     Some(userinfo)
 }
 
+/// Refuses claims that userinfo must not decide. Those of a preset can only be at odds with what stands beside them.
+fn listed(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer, userinfo: &Userinfo) {
+    let written = map.map("userinfo").map(|inner| inner.list("claims")).unwrap_or_default();
+    let beside = ["userinfo", "claims", "client_credentials_when", "name"].iter().find_map(|key| map.entry(key));
+    for (at, name) in userinfo.claims.iter().enumerate() {
+        let Some(span) = written.get(at).map(|node| node.span).or(beside.map(|entry| entry.key.span)) else { continue };
+        if REGISTERED.contains(&name.as_str()) || names_holder(issuer, name) {
+            reader
+                .error_at(span, format!("`{name}` counts only from the token itself"))
+                .help("leave it out of `userinfo.claims`: userinfo never decides who a token stands for");
+        } else if userinfo.claims.iter().take(at).any(|earlier| earlier == name) {
+            reader.error_at(span, format!("`{name}` is listed twice")).help("keep one");
+        }
+    }
+}
+
 /// Claims that say what a token is (RFC 7519 section 4.1, RFC 8693 section 4, RFC 9068 section 2.2, RFC 7800).
-static REGISTERED: [&str; 18] = [
+static REGISTERED: [&str; 24] = [
     "iss",
     "sub",
     "aud",
@@ -295,7 +305,21 @@ static REGISTERED: [&str; 18] = [
     "amr",
     "auth_time",
     "nonce",
+    "events",
+    "at_hash",
+    "c_hash",
+    "s_hash",
+    "typ",
+    "token_use",
 ];
+
+/// Whether the issuer's tokens name with this claim whose they are or what they were granted.
+fn names_holder(issuer: &Issuer, name: &str) -> bool {
+    let sources = [&issuer.claims.subject, &issuer.claims.client, &issuer.claims.scopes];
+    let mut sources = sources.into_iter().flatten();
+    sources.any(|source| source.0.first().is_some_and(|first| first == name))
+        || decides_flow(issuer.client_credentials_when.as_ref(), name)
+}
 
 fn decides_flow(rule: Option<&FlowRule>, name: &str) -> bool {
     match rule {

@@ -159,6 +159,10 @@ fn stand_in(mut issuer: Issuer, origin: &str, key_set: &Path) -> Issuer {
     issuer.keys = KeySource::File(key_set.to_owned());
     issuer.tls_ca = None;
     issuer.introspection = None;
+    // Tokens of the provider here are shown to nobody else.
+    if let Some(userinfo) = &mut issuer.userinfo {
+        userinfo.endpoint = None;
+    }
     issuer.sender_constraint_required = false;
     issuer
 }

@@ -228,7 +228,7 @@ fn unauthenticated(placed: &Placed<'_>, failure: &Failure) -> Outcome {
         Failure::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
     let refusal = Refusal { status: status.as_u16(), reason: failure.to_string(), place: None };
-    match placed.unauthenticated(status) {
+    match placed.unauthenticated(status, None) {
         Some(_) => Outcome::Observed(refusal),
         None => Outcome::Refused(refusal),
     }

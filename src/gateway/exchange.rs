@@ -15,6 +15,7 @@ use serde_json::json;
 use super::answer::{Answer, Content};
 use super::connection::Connection;
 use super::{Worker, authority, client_address, cors, own};
+use crate::authn;
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed, Published, metadata_url};
 use crate::principal::{ClientCertificate, Principal};
@@ -24,7 +25,7 @@ use crate::server::pulse::{Busy, Pulse};
 use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
-use crate::telemetry::{Condition, Recording, RequestId, Step, Trace, UpstreamCall, Verdict};
+use crate::telemetry::{Condition, Recording, RefusedToken, RequestId, Step, Trace, UpstreamCall, Verdict};
 use crate::upstream::{self, Purpose, ResponseBody};
 
 /// One request on its way.
@@ -205,6 +206,19 @@ impl Exchange {
         self.record.reserve().map_err(|_| Refusal::Unrecordable)
     }
 
+    /// Records who asks, or which token does not hold.
+    pub(super) fn identified(&mut self, found: &Result<Arc<Principal>, authn::Failure>) {
+        match found {
+            Ok(principal) => self.record.principal = Some(Arc::clone(principal)),
+            Err(authn::Failure::Invalid(token)) => {
+                let (fault, issuer) = (token.fault.as_str(), token.issuer.clone());
+                self.record.principal = None;
+                self.record.refused_token = Some(RefusedToken { fault, issuer, digest: token.token_digest });
+            }
+            Err(authn::Failure::ManyHeaders | authn::Failure::Missing | authn::Failure::Unavailable { .. }) => {}
+        }
+    }
+
     /// Records a decision.
     pub(super) fn decided(&mut self, decision: &Decision) {
         match decision {
@@ -234,6 +248,8 @@ impl Exchange {
         self.record.facts = placed.facts();
         let names = |shown: &ClientCertificate| json!({"dns": shown.dns, "uri": shown.uri, "email": shown.email, "subject": shown.subject});
         self.record.facts.extend(caller.certificate.map(|shown| ("certificate", names(shown))));
+        let unasked = caller.principal.map(|principal| &principal.pending.claims).filter(|claims| !claims.is_empty());
+        self.record.facts.extend(unasked.map(|claims| ("unasked", json!(claims))));
         let refused = self.record.refused_token.as_ref();
         let refused = refused.map(|token| ("token", json!({"issuer": token.issuer, "fault": token.fault})));
         // Opening a WebSocket is decided as `GET`, whatever the version of HTTP calls it.

@@ -107,11 +107,11 @@ impl Placed<'_> {
         }
     }
 
-    /// The permit of a request whose authentication failed under `mode: observe`: forwarded without identity, with the
-    /// status that it would have been refused with. `None`: refuse it.
-    pub fn unauthenticated(&self, would: StatusCode) -> Option<(Permit, StatusCode)> {
+    /// The permit of a request whose authentication failed under `mode: observe`, with the status that it would have been
+    /// refused with: forwarded without identity, unless it is known whose token it is. `None`: refuse it.
+    pub fn unauthenticated(&self, would: StatusCode, known: Option<&Principal>) -> Option<(Permit, StatusCode)> {
         let would = if matches!(self.outcome, Outcome::Ambiguous { .. }) { StatusCode::BAD_REQUEST } else { would };
-        let nobody = Caller { principal: None, address: None, certificate: None, now: Timestamp::default() };
+        let nobody = Caller { principal: known, address: None, certificate: None, now: Timestamp::default() };
         let matched = match &self.outcome {
             Outcome::Route(route, captures) | Outcome::Ambiguous { matched: Some((route, captures)), .. } => {
                 Some((*route, captures))

@@ -134,10 +134,17 @@ impl<'l> Judge<'l> {
         if record.has_body() && attempt.needs_body() {
             return Some("no record holds a body".into());
         }
+        if attempt.needs_claims() {
+            return Some("nobody had asked userinfo about the caller".into());
+        }
         let facts = asked(attempt).and_then(|route| self.facts.get(usize::try_from(route).ok()?));
         let with_token = matches!(token, Token::Accepted(_));
         let lacking = facts.into_iter().flatten().find(|fact| {
-            let asked = with_token || !matches!(fact, Fact::Claim(_));
+            let asked = match fact {
+                // What was decided without it does not turn on it.
+                Fact::Claim(path) => with_token && !token.lacks(path),
+                Fact::Query(_) | Fact::Header(_) | Fact::Credential => true,
+            };
             asked && !record.knows(fact)
         });
         lacking.map(|fact| format!("it has no `{fact}`").into())

@@ -21,7 +21,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::authn::claims::authenticated_at;
 use crate::clock::Timestamp;
 use crate::policy::{Fact, is_ambiguous_header};
-use crate::principal::{ClaimPath, Claims, ClientCertificate, Flow, Principal};
+use crate::principal::{ClaimPath, Claims, ClientCertificate, Flow, Pending, Principal};
 use crate::target::{Authority, Scheme};
 use crate::trial::{Loaded, Request};
 
@@ -86,6 +86,9 @@ struct Facts<'l> {
     token: Option<Refused<'l>>,
     #[serde(default)]
     body: Option<BTreeMap<String, Vec<String>>>,
+    /// Claims that only userinfo knew and nobody asked for.
+    #[serde(default)]
+    unasked: Vec<String>,
 }
 
 /// Names of a client certificate.
@@ -197,6 +200,13 @@ impl<'de: 'l, 'l> Deserialize<'de> for Pairs<'l> {
             }
         }
         deserializer.deserialize_map(Members)
+    }
+}
+
+impl Token<'_> {
+    /// Whether nobody knew of this claim whether the token's holder has it.
+    pub fn lacks(&self, claim: &ClaimPath) -> bool {
+        matches!(self, Self::Accepted(principal) if principal.pending.holds(claim))
     }
 }
 
@@ -327,6 +337,11 @@ impl<'l> Record<'l> {
         let owned = |text: &Option<Text<'_>>| text.as_ref().map(|text| text.as_str().to_owned());
         let rules = loaded.issuer(person.issuer.as_str())?;
         let claims = self.claims();
+        let sources = &rules.issuer().claims;
+        let unasked = |sources: &[ClaimPath]| {
+            let mut firsts = sources.iter().filter_map(|source| source.0.first());
+            firsts.any(|first| self.facts.unasked.contains(first))
+        };
         Some(Principal {
             subject: owned(&person.subject),
             client: owned(&person.client),
@@ -344,6 +359,12 @@ impl<'l> Record<'l> {
             authenticated_at: authenticated_at(&claims),
             acr: claims.get("acr").and_then(Value::as_str).map(str::to_owned),
             leeway: rules.issuer().leeway,
+            pending: Pending {
+                claims: self.facts.unasked.as_slice().into(),
+                permissions: person.permissions.is_none() && unasked(&sources.permissions),
+                organizations: person.organizations.is_none() && unasked(&sources.organizations),
+                global: person.global.is_none() && unasked(&sources.global),
+            },
             claims,
             ..Principal::of(Arc::clone(rules.identity()))
         })

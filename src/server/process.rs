@@ -147,6 +147,10 @@ impl admin::Gateway for Face {
             let counters = metrics.issuer(&issuer.name);
             counters.refreshes.reach(issuer.refreshes);
             counters.refresh_failures.reach(issuer.failures);
+            if let Some(userinfo) = issuer.userinfo {
+                counters.userinfo_answers.reach(userinfo.answers);
+                counters.userinfo_failures.reach(userinfo.failures);
+            }
             if let Some(fetched_at) = issuer.fetched_at {
                 counters.keys_confirmed(fetched_at);
             }

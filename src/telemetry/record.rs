@@ -73,6 +73,8 @@ pub struct Record {
     pub error: Option<&'static str>,
     /// Authentication, when it was measured.
     pub authentication: Option<Step>,
+    /// The call to userinfo, when there was one and it was measured.
+    pub userinfo: Option<Step>,
     /// The decision, when it was measured.
     pub decision: Option<Step>,
     /// The exchange with the upstream, if there was one.
@@ -184,6 +186,7 @@ impl Record {
             response_bytes: 0,
             error: None,
             authentication: None,
+            userinfo: None,
             decision: None,
             upstream: None,
             place: None,

@@ -193,6 +193,14 @@ impl Attempt<'_> {
         matches!(placed.decide(&self.caller(principal.as_deref())), Decision::NeedsBody)
     }
 
+    /// Whether the decision turns on what only userinfo knows. Never for somebody whose claims are complete.
+    pub fn needs_claims(&self) -> bool {
+        let Ok(head) = self.head() else { return false };
+        let Ok(placed) = self.placed(&head) else { return false };
+        let principal = self.authenticated(&placed, &head).ok().flatten();
+        matches!(placed.decide(&self.caller(principal.as_deref())), Decision::NeedsClaims)
+    }
+
     /// What would have to be otherwise, as far as policies know.
     pub fn remedies(&self) -> Vec<Change> {
         let Ok(head) = self.head() else { return Vec::new() };
@@ -251,7 +259,9 @@ impl Attempt<'_> {
             },
             Err(failure) => {
                 let refusal = Refusal::Token(failure);
-                let Some((permit, status)) = placed.unauthenticated(refusal.status()) else { return Err(refusal) };
+                let Some((permit, status)) = placed.unauthenticated(refusal.status(), None) else {
+                    return Err(refusal);
+                };
                 Outcome::Observed(permit, Would { status, reason: refusal.reason() })
             }
         };

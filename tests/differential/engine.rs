@@ -96,7 +96,7 @@ pub(crate) fn answer(policies: &Policies, world: &World, request: &Request, send
                 reason: if status == StatusCode::UNAUTHORIZED { "token" } else { "ambiguous-path" }.to_owned(),
                 route: route.clone(),
             };
-            match placed.unauthenticated(StatusCode::UNAUTHORIZED) {
+            match placed.unauthenticated(StatusCode::UNAUTHORIZED, None) {
                 None => Answer::Refused(refusal(StatusCode::UNAUTHORIZED)),
                 Some((permit, would)) => forwarded(&permit, Some(refusal(would)), world),
             }

@@ -20,6 +20,10 @@ mod identity;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+#[path = "../support/issuer.rs"]
+#[expect(dead_code, reason = "tests of tokens need more of it")]
+mod issuer;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod limits;
@@ -39,3 +43,5 @@ mod tls;
 mod tunnels;
 #[cfg(test)]
 mod upstreams;
+#[cfg(test)]
+mod userinfo;

@@ -19,3 +19,4 @@ mod memory;
 mod minting;
 mod properties;
 mod rows;
+mod userinfo;

@@ -13,7 +13,7 @@ use super::histogram::Histogram;
 use super::process::Process;
 use super::route::{Durations, Mode, Route, Series};
 use super::tally::Tally;
-use super::{Metrics, SinkMetrics, lock};
+use super::{Count, Metrics, SinkMetrics, lock};
 use crate::clock::Timestamp;
 
 /// The `Content-Type` of the text.
@@ -151,12 +151,21 @@ fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
         "Tokens checked, remembered ones included; those of no configured issuer have none",
         validations,
     )?;
-    let refreshes = issuers.iter().filter(|(name, _)| !name.is_empty()).flat_map(|(name, issuer)| {
-        let results = [("ok", &issuer.refreshes), ("error", &issuer.refresh_failures)];
-        let labels = |result: &str| vec![("issuer", name.to_string()), ("result", result.to_owned())];
-        results.map(|(result, count)| (labels(result), Value::Counter(count.value())))
-    });
+    let results = |name: &str, counts: [(&'static str, &Count); 2]| {
+        counts.map(|(result, count)| {
+            let labels = vec![("issuer", name.to_owned()), ("result", result.to_owned())];
+            (labels, Value::Counter(count.value()))
+        })
+    };
+    let named = || issuers.iter().filter(|(name, _)| !name.is_empty());
+    let refreshes = named()
+        .flat_map(|(name, issuer)| results(name, [("ok", &issuer.refreshes), ("error", &issuer.refresh_failures)]));
     out.counter("torwart_jwks_refreshes", "Attempts to fetch an issuer's keys", refreshes)?;
+    let asked = named().filter(|(_, issuer)| issuer.userinfo_answers.value() + issuer.userinfo_failures.value() > 0);
+    let calls = asked.flat_map(|(name, issuer)| {
+        results(name, [("ok", &issuer.userinfo_answers), ("error", &issuer.userinfo_failures)])
+    });
+    out.counter("torwart_userinfo_calls", "Tokens that an issuer's userinfo endpoint was asked about", calls)?;
     let ages = issuers.iter().filter_map(|(name, issuer)| {
         let age = issuer.keys_age(now)?;
         Some((vec![("issuer", name.to_string())], Value::Gauge(float(age))))

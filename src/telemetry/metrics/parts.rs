@@ -93,6 +93,10 @@ pub struct IssuerMetrics {
     pub refreshes: Count,
     /// Fetches of keys that failed.
     pub refresh_failures: Count,
+    /// Calls to userinfo that were answered.
+    pub userinfo_answers: Count,
+    /// Calls to userinfo that failed.
+    pub userinfo_failures: Count,
     keys_since: AtomicI64,
 }
 

@@ -63,9 +63,10 @@ impl Span<'_> {
 /// The span of the request, and those of its parts.
 fn of(record: &Record) -> impl Iterator<Item = Span<'_>> {
     let authentication = record.authentication.map(|step| child(record, "authenticate", step, issuer(record)));
+    let userinfo = record.userinfo.map(|step| child(record, "userinfo", step, issuer(record)));
     let decision = record.decision.map(|step| child(record, "decide", step, decision(record)));
     let upstream = record.upstream.as_ref().map(|call| upstream(record, call));
-    [Some(server(record)), authentication, decision, upstream].into_iter().flatten()
+    [Some(server(record)), authentication, userinfo, decision, upstream].into_iter().flatten()
 }
 
 fn server(record: &Record) -> Span<'_> {
