@@ -3,6 +3,9 @@
 
 use serde_json::{Value, json};
 
+use torwart::replay::audit;
+use torwart::trial::Loaded;
+
 use crate::issuer::{Answer, Server};
 use crate::support::World;
 use crate::support::message::Message;
@@ -25,7 +28,7 @@ routes:
   - {path: /notes, methods: [POST], require: {permission: verwaltung, request: {body./kind: note}}}
 "#;
 
-const WATCHED: &str = r#"
+const WATCHED: &str = r"
 version: 1
 policy: watched
 hosts: [watched.test]
@@ -34,7 +37,7 @@ issuers: [ameise]
 mode: observe
 routes:
   - {path: /staff, methods: [GET], require: {permission: verwaltung}}
-"#;
+";
 
 const ISSUER: &str = "https://ameise.test";
 
@@ -140,6 +143,24 @@ fn nobody_asks_where_nothing_turns_on_it() {
     assert_eq!(server.asked("/userinfo"), 0);
     let records = gateway.records();
     assert_eq!(records[0]["facts"]["unasked"], json!(["ameise/permissions", "broker", "client"]));
+
+    // Decided again from the records: the same by the same policies, and nothing where it would turn on what nobody knows.
+    let replayed = |gateway: &Gateway| {
+        let path = gateway.directory.path().join("torwart.yaml");
+        let (loaded, _) = Loaded::configuration(&path, &|_: &str| None).expect("policies");
+        let tally = audit::replay(&loaded, &gateway.directory.path().join("audit.log")).expect("records");
+        assert!(tally.changes.is_empty(), "{:?}", tally.changes);
+        tally.unknown.keys().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert!(replayed(&gateway).is_empty());
+    gateway.write(
+        "policies/0.yaml",
+        &STAFF.replace(
+            "/scope, methods: [GET], require: {",
+            "/scope, methods: [GET], require: {permission: verwaltung, ",
+        ),
+    );
+    assert_eq!(replayed(&gateway), ["nobody had asked userinfo about the caller"]);
 }
 
 #[test]
