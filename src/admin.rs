@@ -28,6 +28,9 @@ pub trait Gateway: Send + Sync + 'static {
     /// Brings counters that other rooms keep for themselves up to date, before `/metrics` is answered.
     fn measure(&self, metrics: &Metrics);
 
+    /// The public keys that verify signed assertions, if the gateway signs any.
+    fn assertion_keys(&self) -> Option<PublicKeys>;
+
     /// Loads the configuration again and swaps it in when it is good, as `SIGHUP` asks for.
     ///
     /// # Errors
@@ -54,6 +57,42 @@ pub struct State {
     pub issuers: Vec<IssuerState>,
     /// The addresses that accept connections.
     pub listeners: Vec<String>,
+    /// Who signs assertions, if anybody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<AssertionState>,
+}
+
+/// A key set for everybody to fetch.
+#[derive(Debug, Clone)]
+pub struct PublicKeys {
+    /// RFC 7517 section 5.
+    pub key_set: Arc<str>,
+    /// Seconds for which it may be kept.
+    pub max_age: u32,
+}
+
+/// Who signs assertions.
+#[derive(Debug, Clone, Serialize)]
+pub struct AssertionState {
+    /// Their `iss`.
+    pub issuer: String,
+    /// The published keys.
+    pub keys: Vec<AssertionKey>,
+    /// Why keys are not rotated, if they are not.
+    pub error: Option<String>,
+}
+
+/// One of its keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct AssertionKey {
+    /// Its `kid`.
+    pub id: String,
+    /// `retired`, `signing` or `next`.
+    pub role: &'static str,
+    /// From when it signs or signed, RFC 3339.
+    pub from: String,
+    /// Seconds since then; negative before.
+    pub age: i64,
 }
 
 /// Whether an issuer's tokens can be checked.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::assertion;
 use crate::authn::Issuers;
 use crate::authn::rules::Rules;
 use crate::cases;
@@ -97,6 +98,7 @@ fn loaded(config: &Config, reach: Reach) -> Diagnostics {
             Terminator::load(tls, &listener.protocols, &mut problems);
         }
     }
+    problems.append(assertion::inspect(config));
     let issuers = Issuers::load(config, None).map_err(|found| problems.append(found)).ok();
     let (upstreams, found) = Upstreams::load(config);
     problems.append(found);

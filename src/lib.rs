@@ -10,7 +10,8 @@
 //! 5. [`authn`] turns a bearer token into a [`principal::Principal`].
 //! 6. [`policy`] decides. An allowed request has a [`policy::Permit`]; a body that the route reads is read before.
 //! 7. [`rate`] counts what came under a limit.
-//! 8. [`upstream`] takes the permit by value, strips, injects, forwards and streams.
+//! 8. [`upstream`] takes the permit by value, strips, injects, forwards and streams; [`assertion`] signs what the upstream
+//!    is to believe whoever else can reach it.
 //! 9. [`telemetry`] records: one record for every request, whatever became of it.
 //!
 //! [`response`] is where every refusal becomes an answer. [`snapshot`] is what one request holds from start to end:
@@ -37,6 +38,7 @@
 //! Who may import whom is checked by `tests/tidy.rs`.
 
 pub mod admin;
+pub mod assertion;
 pub mod authn;
 pub mod cases;
 pub mod check;

@@ -10,6 +10,7 @@
 //!    read and [`Placed::decide_with_body`] answers, or [`Placed::decide_unread`] where it cannot be read.
 
 pub mod analysis;
+mod assertion;
 mod body;
 mod bound;
 mod compile;

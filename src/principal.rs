@@ -3,6 +3,7 @@
 //! Pure data. `authn` makes it, `policy` reads it, `upstream` tells the protected API about it; none of them
 //! needs to know another for that.
 
+mod assertion;
 mod identity;
 
 use std::any::Any;
@@ -11,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use crate::clock::Timestamp;
 use crate::target::fold::fold_letter;
 
+pub use assertion::{HEADER_SUFFIX as ASSERTION_SUFFIX, Permissions, Statement, header as assertion_header};
 pub use identity::{IdentityField, NotPassed, check_passed};
 
 /// Position of an issuer in the configuration it was loaded with.
@@ -232,6 +234,11 @@ impl Principal {
         }
     }
 
+    /// The subject as the protected API may hear it: a client-credentials token stands for no customer.
+    pub fn customer(&self) -> Option<&str> {
+        self.subject.as_deref().filter(|_| self.flow != Flow::ClientCredentials)
+    }
+
     /// Whether the principal is declared to see every organisation.
     pub fn is_global(&self) -> bool {
         self.global == Some(true)
@@ -284,5 +291,17 @@ impl IssuerSet {
     /// Whether nobody is in the set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Somebody who logged in.
+    pub(crate) fn principal() -> Principal {
+        let issuer = Arc::new(IssuerIdentity::named(IssuerId(0), "shoen"));
+        let (subject, client) = (Some("alice".to_owned()), Some("app".to_owned()));
+        Principal { subject, client, flow: Flow::User, ..Principal::of(issuer) }
     }
 }

@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 pub use self::build::surroundings;
 pub use self::control::Control;
 pub use self::watch::Watch;
+use crate::assertion::Signer;
 use crate::authn::Issuers;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub counters: Counters,
     /// Protected APIs.
     pub upstreams: Upstreams,
+    /// What signs assertions for them.
+    pub signer: Option<Arc<Signer>>,
     /// TLS of every listener, in the order of the configuration; `None` where it has none.
     pub terminators: Vec<Option<Terminator>>,
     /// The counters of every route.
@@ -89,6 +92,9 @@ impl Snapshots {
     ) -> Result<(Arc<Self>, Diagnostics), Diagnostics> {
         let (snapshot, warnings) = build::build(&reader, None, &telemetry)?;
         control.handle().spawn(snapshot.issuers.run());
+        if let Some(signer) = &snapshot.signer {
+            control.handle().spawn(signer.run());
+        }
         telemetry.metrics().reloaded(Ok(()), Timestamp::now());
         let snapshots = Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -123,6 +129,10 @@ impl Snapshots {
         match built {
             Ok((snapshot, warnings)) => {
                 self.control.spawn(snapshot.issuers.run());
+                let known = |signer: &&Arc<Signer>| before.signer.as_ref().is_some_and(|old| Arc::ptr_eq(old, signer));
+                if let Some(signer) = snapshot.signer.as_ref().filter(|signer| !known(signer)) {
+                    self.control.spawn(signer.run());
+                }
                 tracing::info!(revision = %Hex(&snapshot.revision.0), "a new configuration is in force");
                 self.current.store(Arc::new(snapshot));
                 *last_error = None;

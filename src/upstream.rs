@@ -19,6 +19,7 @@ mod tunnel;
 use std::any::Any;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::assertion::Signer;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
@@ -55,6 +57,7 @@ pub const MAX_INTERIM: usize = 10;
 pub struct Upstreams {
     list: Vec<Configured>,
     shared: Shared,
+    signer: Option<Arc<Signer>>,
 }
 
 /// What the gateway knows about a request beside the request itself.
@@ -112,8 +115,14 @@ impl Upstreams {
     /// of them forbids the use.
     pub fn load(config: &Config) -> (Option<Self>, Diagnostics) {
         let (list, shared, problems) = load::load(config);
-        let loaded = (!problems.has_errors()).then_some(Self { list, shared });
+        let loaded = (!problems.has_errors()).then_some(Self { list, shared, signer: None });
         (loaded, problems)
+    }
+
+    /// The same with what signs assertions. Without one, no request that needs an assertion is forwarded.
+    #[must_use]
+    pub fn signing_with(self, signer: Option<Arc<Signer>>) -> Self {
+        Self { signer, ..self }
     }
 
     /// Forwards one request and answers with the head of the upstream's response; the body follows as it comes.
@@ -126,7 +135,8 @@ impl Upstreams {
         request: Request<ClientBody>,
         facts: &Facts,
     ) -> Result<Response<ResponseBody>, Failure> {
-        let effects = effects(&permit);
+        let assertion = self.assertion(&permit)?;
+        let effects = effects(&permit, assertion.as_ref());
         let order = Order {
             upstream: permit.upstream(),
             target: permit.path_and_query(),
@@ -159,6 +169,14 @@ impl Upstreams {
             let slots = capacity.max.min(Semaphore::MAX_PERMITS);
             slots.saturating_sub(capacity.slots.available_permits())
         })
+    }
+
+    /// The signed assertion that the permit asks for.
+    fn assertion(&self, permit: &Permit) -> Result<Option<HeaderValue>, Failure> {
+        let Some((_, statement)) = permit.assertion() else { return Ok(None) };
+        let signer = self.signer.as_ref().ok_or(Failure::Unwritable)?;
+        // The time of signing: a body may have been waited for since the request began.
+        signer.sign(statement, Timestamp::now()).map(Some).map_err(|_| Failure::Unwritable)
     }
 
     /// Makes the upstream's request out of the client's.
@@ -215,10 +233,11 @@ impl Upstreams {
     }
 }
 
-/// What a permit says about headers.
-fn effects(permit: &Permit) -> Effects<'_> {
+/// What a permit says about headers, its assertion signed.
+fn effects<'p>(permit: &'p Permit, assertion: Option<&'p HeaderValue>) -> Effects<'p> {
+    let assertion = permit.assertion().and_then(|(name, _)| Some((name, assertion?)));
     Effects {
-        set: permit.headers().collect(),
+        set: permit.headers().chain(assertion).collect(),
         removes: permit.removes(),
         authorization: permit.authorization(),
         strips_method_override: permit.strips_method_override(),

@@ -78,6 +78,8 @@ struct IdentityLine {
     prefix: Option<String>,
     encoding: Option<String>,
     max_bytes: Option<usize>,
+    /// `assertion.issuer` of torwart.yaml.
+    assertion: Option<String>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -164,6 +166,8 @@ struct Details {
     path: Option<String>,
     /// Headers that are set; `null` for those that must not be.
     headers: Option<BTreeMap<String, Option<String>>>,
+    /// What a signed assertion says beside its times and identifier; `none`: there is none.
+    assertion: Option<Value>,
     removes: Option<Vec<String>>,
     authorization: Option<String>,
     lifted: Option<Vec<String>>,
@@ -289,6 +293,7 @@ fn compile(sources: &[Arc<Source>], file: &File, issuers: Option<&[IssuerLine]>)
             Some(other) => panic!("no encoding `{other}`"),
         },
         max_bytes: file.identity.max_bytes.unwrap_or(4096),
+        assertion: file.identity.assertion.as_deref().map(Into::into),
     };
     let target_bytes = file.target_bytes.unwrap_or(8192);
     let surroundings = Surroundings { issuers: facts.collect(), upstreams, identity, target_bytes, files: &files };
@@ -692,6 +697,16 @@ fn compare_permit(permit: &Permit, wanted: &Details) -> Result<(), String> {
             };
             equal(&format!("header {name}"), value, &found)?;
         }
+    }
+    if let Some(wanted) = &wanted.assertion {
+        let found = permit.assertion().map_or(Value::from("none"), |(_, statement)| {
+            let mut payload: Value = serde_json::from_str(&statement.payload(Timestamp(NOW), "id")).unwrap();
+            for made in ["iat", "exp", "jti"] {
+                assert!(payload.as_object_mut().unwrap().remove(made).is_some(), "{made}");
+            }
+            payload
+        });
+        equal("assertion", wanted, &found)?;
     }
     if let Some(names) = &wanted.removes {
         let removes: Vec<_> = permit.removes().iter().map(ToString::to_string).collect();

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +17,9 @@ use super::access::{Origin, Refused, Rules};
 use super::{Gateway, State};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::CONTENT_TYPE as OPEN_METRICS;
+
+/// Where the keys of assertions are.
+pub(super) const KEY_SET: &str = "/.well-known/torwart/jwks.json";
 
 /// An answer, always whole.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -38,7 +44,8 @@ pub(super) async fn answer(site: &Site, request: &Parts, origin: Origin) -> Answ
         "/metrics" if get => metrics(site),
         "/api/v1/status" if get => status(&site.gateway.state()),
         "/api/v1/reload" if post => reload(&*site.gateway).await,
-        "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
+        KEY_SET if get => key_set(site, &request.headers),
+        KEY_SET | "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
         "/api/v1/reload" => method_refused("POST"),
         _ => problem(StatusCode::NOT_FOUND, "there is nothing under this path"),
     }
@@ -70,6 +77,32 @@ fn metrics(site: &Site) -> Answer {
     let metrics = site.telemetry.metrics();
     site.gateway.measure(metrics);
     with(StatusCode::OK, OPEN_METRICS, metrics.text())
+}
+
+/// The keys that verify assertions. Public, so that whoever is told about callers can verify it (RFC 7517 section 8.5.1
+/// for the type, RFC 9110 section 13.1.2 for the comparison).
+fn key_set(site: &Site, headers: &HeaderMap) -> Answer {
+    let Some(keys) = site.gateway.assertion_keys() else {
+        return problem(StatusCode::NOT_FOUND, "no assertions are signed: `torwart.yaml` has no `assertion`");
+    };
+    let digest = digest(&SHA256, keys.key_set.as_bytes());
+    let tag = format!("\"{}\"", BASE64URL.encode(digest.as_ref().get(..12).unwrap_or_default()));
+    let told = headers.get_all(IF_NONE_MATCH).iter().filter_map(|field| field.to_str().ok());
+    let known = |one: &str| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag;
+    let unchanged = told.flat_map(|field| field.split(',')).any(|one| known(one.trim()));
+    let mut answer = with(StatusCode::OK, "application/jwk-set+json", keys.key_set.to_string());
+    if unchanged {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        *answer.body_mut() = Full::default();
+    }
+    let fields = [(CACHE_CONTROL, format!("public, max-age={}", keys.max_age)), (ETAG, tag)];
+    for (name, value) in fields {
+        // Both are visible ASCII.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+    answer
 }
 
 async fn reload(gateway: &dyn Gateway) -> Answer {

@@ -48,8 +48,24 @@ fn text(status: &Value) -> String {
     lines.extend(reasons.iter().filter_map(Value::as_str).map(|reason| format!("reason      {reason}")));
     lines.extend(list("listeners").iter().filter_map(Value::as_str).map(|address| format!("listener    {address}")));
     lines.extend(list("issuers").iter().map(issuer));
+    lines.extend(status.get("assertion").into_iter().flat_map(assertion));
     lines.extend(list("observing").iter().filter_map(Value::as_str).map(|policy| format!("observing   {policy}")));
     lines.join("\n") + "\n"
+}
+
+fn assertion(assertion: &Value) -> Vec<String> {
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let error = assertion.get("error").and_then(Value::as_str).map(|error| format!(", {error}")).unwrap_or_default();
+    let mut lines = vec![format!("assertion   {}{error}", text(assertion, "issuer"))];
+    let keys = assertion.get("keys").and_then(Value::as_array).into_iter().flatten();
+    lines.extend(keys.map(|key| {
+        let since = match key.get("age").and_then(Value::as_i64).unwrap_or_default() {
+            age if age < 0 => format!("in {} s", age.unsigned_abs()),
+            age => format!("since {age} s"),
+        };
+        format!("            {} {} {since}", text(key, "id"), text(key, "role"))
+    }));
+    lines
 }
 
 fn issuer(issuer: &Value) -> String {
@@ -70,10 +86,16 @@ mod tests {
         let status = serde_json::json!({
             "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "loaded": "2026-11-21T22:00:00.000Z",
             "listeners": ["[::]:8443"], "observing": ["crm"],
+            "assertion": {"issuer": "https://gw", "error": "no disk", "keys": [
+                {"id": "k1", "role": "signing", "from": "2026-11-21T22:00:00Z", "age": 5},
+                {"id": "k2", "role": "next", "from": "2026-11-22T22:00:00Z", "age": -9},
+            ]},
             "issuers": [{"name": "shoen", "keys": 2, "age": 7, "error": null}],
         });
         let wanted = "version     0.1.0\nready       yes\nrevision    ab\nloaded      2026-11-21T22:00:00.000Z\n\
-                      listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\nobserving   crm\n";
+                      listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\n\
+                      assertion   https://gw, no disk\n            k1 signing since 5 s\n            k2 next in 9 s\n\
+                      observing   crm\n";
         assert_eq!(text(&status), wanted);
     }
 }

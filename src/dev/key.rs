@@ -4,15 +4,13 @@
 use std::path::Path;
 
 use aws_lc_rs::digest;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde_json::{Value, json};
 
 use super::files::{self, FileError, Readers};
+use crate::assertion::{self, KeyFault};
 use crate::principal::Claims;
 
 /// The private key's file.
@@ -20,10 +18,7 @@ const FILE: &str = "dev-signing.key";
 
 /// Signs tokens, and recognises those it has signed.
 #[derive(Debug)]
-pub struct SigningKey {
-    pair: EcdsaKeyPair,
-    id: String,
-}
+pub struct SigningKey(assertion::SigningKey);
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +30,8 @@ pub enum KeyError {
     #[error("cannot make a signing key: {0}")]
     Generation(#[from] rcgen::Error),
     /// The key made is refused, or does not sign.
-    #[error("cannot use the signing key")]
-    Unusable,
+    #[error(transparent)]
+    Unusable(#[from] KeyFault),
 }
 
 impl SigningKey {
@@ -57,18 +52,12 @@ impl SigningKey {
     }
 
     fn new(pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| KeyError::Unusable)?;
-        let (x, y) = coordinates(&pair);
-        // RFC 7638 section 3.2: the members in this order, without white space.
-        let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-        let id = BASE64URL.encode(digest::digest(&digest::SHA256, members.as_bytes()));
-        Ok(Self { pair, id })
+        Ok(Self(assertion::SigningKey::from_pkcs8(pkcs8)?))
     }
 
     /// The public key set (RFC 7517 section 5).
     pub fn key_set(&self) -> Value {
-        let (x, y) = coordinates(&self.pair);
-        json!({"keys": [{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": self.id, "x": x, "y": y}]})
+        json!({"keys": [self.0.public()]})
     }
 
     /// A JWS in compact form (RFC 7515 section 7.1) whose header names this `typ`.
@@ -76,11 +65,9 @@ impl SigningKey {
     /// # Errors
     /// The system's random numbers fail.
     pub fn sign(&self, typ: &str, claims: &Claims) -> Result<String, KeyError> {
-        let header = json!({"alg": "ES256", "typ": typ, "kid": self.id});
+        let header = json!({"alg": "ES256", "typ": typ, "kid": self.0.id()});
         let payload = Value::Object(claims.clone());
-        let message = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(payload.to_string()));
-        let signature = self.pair.sign(&SystemRandom::new(), message.as_bytes()).map_err(|_| KeyError::Unusable)?;
-        Ok(format!("{message}.{}", BASE64URL.encode(signature)))
+        Ok(self.0.sign(&header.to_string(), &payload.to_string())?)
     }
 
     /// The claims of a token that this key has signed. Times are not looked at.
@@ -88,17 +75,10 @@ impl SigningKey {
         let (message, signature) = token.rsplit_once('.')?;
         let (_, payload) = message.split_once('.')?;
         let signature = BASE64URL.decode(signature).ok()?;
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.pair.public_key().as_ref());
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.0.point());
         public.verify(message.as_bytes(), &signature).ok()?;
         serde_json::from_slice(&BASE64URL.decode(payload).ok()?).ok()
     }
-}
-
-/// Both coordinates as a JWK has them. The public key is an uncompressed point: a byte, then 32 bytes each.
-fn coordinates(pair: &EcdsaKeyPair) -> (String, String) {
-    let point = pair.public_key().as_ref();
-    let (x, y) = point.get(1..).unwrap_or_default().split_at_checked(32).unwrap_or_default();
-    (BASE64URL.encode(x), BASE64URL.encode(y))
 }
 
 /// The digest that PKCE and `at_hash` speak of, encoded as they want it.

@@ -88,6 +88,8 @@ impl Scene {
         let path = self.workspace.written.as_deref().unwrap_or(&self.workspace.policies);
         let mut config = Config::empty(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
         config.dev = true;
+        // No upstream of a laptop verifies it, but policies that ask for assertions are tried there as they are.
+        config.assertion_issuer = Some(self.surround.origin.clone());
         config.workers = Some(2);
         config.policies.clone_from(&self.workspace.policies);
         config.files = vec![watched(&self.workspace.policies)];

@@ -143,6 +143,7 @@ fn draft<'d>(
         source,
         defaults: map.map("forward"),
         own: None,
+        upstream,
         token: true,
         observes,
         asks_permissions: false,

@@ -17,6 +17,7 @@ use crate::policy::forward::{Effects, HeaderEntry};
 use crate::policy::identity::IdentityValues;
 use crate::policy::limit::{Exceeded, Limit};
 use crate::policy::route::{Document, Route, RouteId};
+use crate::principal::Statement;
 
 pub use reason::Reason;
 
@@ -70,6 +71,7 @@ pub struct Permit {
     pub(in crate::policy) effects: Arc<Effects>,
     pub(in crate::policy) path_and_query: PathAndQuery,
     pub(in crate::policy) identity: Option<Arc<IdentityValues>>,
+    pub(in crate::policy) statement: Option<Statement>,
     pub(in crate::policy) headers: Vec<HeaderEntry>,
     pub(in crate::policy) lifted: Vec<Lifted>,
     /// It is for a preflight, which no limit counts.
@@ -136,6 +138,11 @@ impl Permit {
         });
         let set = self.effects.fixed.iter().chain(&self.headers);
         identity.chain(set.map(|entry| (&entry.name, &entry.value)))
+    }
+
+    /// The header that has to carry a signed assertion, and what it says. It goes to the upstream with one or not at all.
+    pub fn assertion(&self) -> Option<(&HeaderName, &Statement)> {
+        self.effects.assertion.as_ref().map(|assertion| &assertion.name).zip(self.statement.as_ref())
     }
 
     /// Folded names of headers that `forward` sets, whether or not they have a value this time: removed under folding (http.md,

@@ -8,14 +8,15 @@ use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
 use crate::diagnostic::Place;
+use crate::policy::assertion::Asserting;
 use crate::policy::condition::Condition;
 use crate::policy::decision::{AuthorizationHeader, Reason};
 use crate::policy::evaluate::Question;
-use crate::policy::identity::{IdentityValues, Rendered, percent, subject};
+use crate::policy::identity::{IdentityValues, Rendered, percent};
 use crate::policy::route::{Document, Route};
 use crate::policy::surroundings::IdentityFacts;
 use crate::policy::template::Template;
-use crate::principal::{ClaimPath, IdentityField, Principal};
+use crate::principal::{ClaimPath, IdentityField, Principal, Statement};
 use crate::target::query::decode;
 use crate::target::{PathRules, Target};
 
@@ -31,6 +32,8 @@ pub(in crate::policy) struct HeaderEntry {
 pub(in crate::policy) struct Effects {
     /// Identity headers that this route sends, with their full names.
     pub(in crate::policy) identity: Box<[(IdentityField, HeaderName)]>,
+    /// The signed assertion, where this route sends one.
+    pub(in crate::policy) assertion: Option<Asserting>,
     /// Headers whose value is always the same.
     pub(in crate::policy) fixed: Box<[HeaderEntry]>,
     /// Headers with templates.
@@ -150,6 +153,17 @@ impl Effects {
         let values = IdentityValues::of(principal, facts);
         let too_large = self.identity.iter().any(|(field, _)| matches!(values.field(*field), Rendered::TooLarge));
         if too_large { Err(Unforwardable { reason: Reason::IdentityTooLarge, place: None }) } else { Ok(values) }
+    }
+
+    /// What is signed about the principal, if this route sends it and it fits.
+    pub(in crate::policy) fn statement(
+        &self,
+        principal: &Principal,
+        facts: &IdentityFacts,
+    ) -> Result<Option<Statement>, Unforwardable> {
+        let Some(assertion) = &self.assertion else { return Ok(None) };
+        let statement = assertion.statement(principal, facts.max_bytes);
+        statement.map(Some).ok_or(Unforwardable { reason: Reason::IdentityTooLarge, place: None })
     }
 
     /// Headers with templates, rendered; those without a value are left out. A value that cannot be written is told before one
@@ -386,7 +400,7 @@ impl PrincipalValue {
             if items.is_empty() { Values::Absent } else { Values::Many(items.to_vec(), separator) }
         };
         match self {
-            Self::Subject => text(subject(principal)),
+            Self::Subject => text(principal.customer()),
             Self::Client => text(principal.client.as_deref()),
             Self::Scopes => list(&principal.scopes, " "),
             Self::Permissions => principal.permissions.as_deref().map_or(Values::Absent, |items| list(items, ",")),
@@ -425,6 +439,7 @@ mod tests {
     fn effects(strip: Option<&str>, add: Option<&str>) -> Effects {
         Effects {
             identity: Box::new([]),
+            assertion: None,
             fixed: Box::new([]),
             headers: Box::new([]),
             query: Box::new([]),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
 use crate::policy::surroundings::IdentityFacts;
-use crate::principal::{Flow, IdentityField, Principal};
+use crate::principal::{IdentityField, Principal};
 
 /// How bytes that a header cannot carry are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl IdentityValues {
         };
         let list = |items: &[String], separator: &str| facts.rendered(&facts.encoding.list(items, separator));
         Self {
-            subject: text(subject(principal)),
+            subject: text(principal.customer()),
             client: text(principal.client.as_deref()),
             issuer: text(Some(&principal.issuer.name)),
             flow: facts.rendered(principal.flow.as_str().as_bytes()),
@@ -114,11 +114,6 @@ impl IdentityFacts {
         // Every encoding writes only what a header can carry; should one ever not, the request is refused.
         HeaderValue::from_bytes(encoded).map_or(Rendered::TooLarge, Rendered::Value)
     }
-}
-
-/// The subject as the protected API may hear it: a client-credentials token stands for no customer.
-pub(in crate::policy) fn subject(principal: &Principal) -> Option<&str> {
-    principal.subject.as_deref().filter(|_| principal.flow != Flow::ClientCredentials)
 }
 
 impl Encoding {

@@ -90,6 +90,7 @@ impl Route {
             IdentityField::ALL.iter().filter(|(field, ..)| effects.identity.iter().any(|(own, _)| own == field));
         let words = listed(words.map(|(_, word, _)| (*word).to_owned())).unwrap_or_else(|| "none".to_owned());
         put("identity_headers", self.needs_token.then_some(words));
+        put("assertion", effects.assertion.as_ref().map(|assertion| assertion.name.to_string()));
         put("timeout", effects.timeout.map(|timeout| format!("{timeout:?}")));
         put("max_body", effects.max_body.map(|bytes| format!("{bytes} bytes")));
         found

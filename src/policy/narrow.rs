@@ -10,7 +10,6 @@ use serde_json::Value;
 use crate::policy::equality::{Case, equal};
 use crate::policy::evaluate::{Parameter, Question};
 use crate::policy::forward::{Pieces, component};
-use crate::policy::identity::subject;
 use crate::policy::truth::Truth;
 use crate::principal::Principal;
 
@@ -171,7 +170,7 @@ impl Narrowing {
         let (many, one) = match self.to {
             Owned::Organizations => (principal.organizations.as_deref(), None),
             Owned::Permissions => (principal.permissions.as_deref(), None),
-            Owned::Subject => (None, subject(principal)),
+            Owned::Subject => (None, principal.customer()),
             Owned::Client => (None, principal.client.as_deref()),
         };
         let many = many.unwrap_or_default().iter().map(String::as_str);

@@ -271,6 +271,7 @@ impl Placed<'_> {
             path_and_query: self.path_and_query(route, question)?,
             headers: effects.headers(question, facts)?,
             identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
+            statement: principal.map_or(Ok(None), |principal| effects.statement(principal, facts))?,
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
             preflight: false,
         })
@@ -346,6 +347,7 @@ impl Placed<'_> {
             effects: Arc::clone(effects),
             path_and_query,
             identity: caller.principal.map(|principal| crate::policy::IdentityValues::of(principal, facts)),
+            statement: caller.principal.and_then(|principal| effects.statement(principal, facts).ok().flatten()),
             headers: effects.headers_found(&question, facts),
             lifted: Vec::new(),
             preflight: self.preflight.is_some(),

@@ -57,7 +57,7 @@ pub struct UpstreamFacts {
     pub quirks: Quirks,
 }
 
-/// `identity` of `torwart.yaml`.
+/// `identity` and `assertion` of `torwart.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityFacts {
     /// Prefix of every identity header, `X-Auth-` by default.
@@ -68,11 +68,19 @@ pub struct IdentityFacts {
     pub encoding: Encoding,
     /// Longest value in bytes.
     pub max_bytes: usize,
+    /// `assertion.issuer`: who signs assertions, if anybody does.
+    pub assertion: Option<Arc<str>>,
 }
 
 impl Default for IdentityFacts {
     /// The defaults of config.md.
     fn default() -> Self {
-        Self { prefix: "X-Auth-".to_owned(), pass: Vec::new(), encoding: Encoding::Percent, max_bytes: 4096 }
+        Self {
+            prefix: "X-Auth-".to_owned(),
+            pass: Vec::new(),
+            encoding: Encoding::Percent,
+            max_bytes: 4096,
+            assertion: None,
+        }
     }
 }

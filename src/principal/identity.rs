@@ -1,6 +1,7 @@
 //! Names of the identity headers (http.md, "Towards the upstream"): what stands behind the prefix, and which names under
 //! the prefix a client may send itself.
 
+use super::assertion::HEADER_SUFFIX;
 use crate::target::fold::{fold_header, starts_folded};
 
 /// One identity header that tells of the principal or of what allowed the request.
@@ -44,9 +45,6 @@ impl IdentityField {
     ];
 }
 
-/// What stands behind the prefix in the name of the signed assertion.
-const ASSERTION: &str = "Assertion";
-
 /// Why a name cannot stand under `identity.pass`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotPassed {
@@ -67,7 +65,7 @@ pub fn check_passed(prefix: &str, name: &str) -> Result<(), NotPassed> {
     let prefix = fold_header(prefix);
     let folded = fold_header(name);
     let suffix = folded.strip_prefix(&prefix).ok_or(NotPassed::OutsidePrefix)?;
-    let mut own = IdentityField::ALL.iter().map(|(_, _, own)| *own).chain([ASSERTION]);
+    let mut own = IdentityField::ALL.iter().map(|(_, _, own)| *own).chain([HEADER_SUFFIX]);
     let set = own.any(|own| own.len() == suffix.len() && starts_folded(own, suffix));
     if set { Err(NotPassed::SetByGateway) } else { Ok(()) }
 }

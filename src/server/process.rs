@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::tls::Terminator;
 use super::{Running, StartError};
 use crate::admin;
+use crate::assertion;
+use crate::clock::Timestamp;
 use crate::config::{AdminAddress, ClientCertificates, Config, Protocol};
 use crate::diagnostic::Diagnostics;
-use crate::snapshot::{Control, Hex, Reader, Snapshots};
+use crate::snapshot::{Control, Hex, Reader, Snapshot, Snapshots};
 use crate::telemetry::{Metrics, Telemetry};
 
 /// A gateway in service.
@@ -118,7 +120,7 @@ impl Process {
 impl admin::Gateway for Face {
     fn state(&self) -> admin::State {
         let snapshot = self.snapshots.current();
-        let now = crate::clock::Timestamp::now();
+        let now = Timestamp::now();
         admin::State {
             serving: true,
             draining: self.draining.load(Ordering::Relaxed),
@@ -138,12 +140,19 @@ impl admin::Gateway for Face {
                 })
                 .collect(),
             listeners: self.listeners.clone(),
+            assertion: assertion_state(&snapshot, now),
         }
+    }
+
+    fn assertion_keys(&self) -> Option<admin::PublicKeys> {
+        let snapshot = self.snapshots.current();
+        let signer = snapshot.signer.as_ref()?;
+        Some(admin::PublicKeys { key_set: signer.key_set(), max_age: assertion::MAX_AGE })
     }
 
     fn measure(&self, metrics: &Metrics) {
         let snapshot = self.snapshots.current();
-        for issuer in snapshot.issuers.states(crate::clock::Timestamp::now()) {
+        for issuer in snapshot.issuers.states(Timestamp::now()) {
             let counters = metrics.issuer(&issuer.name);
             counters.refreshes.reach(issuer.refreshes);
             counters.refresh_failures.reach(issuer.failures);
@@ -171,6 +180,22 @@ impl admin::Gateway for Face {
             reloaded.map(|_| ()).map_err(|problems| problems.render())
         })
     }
+}
+
+/// Who signs assertions, with which keys.
+fn assertion_state(snapshot: &Snapshot, now: Timestamp) -> Option<admin::AssertionState> {
+    let signer = snapshot.signer.as_ref()?;
+    let keys = signer.states(now).into_iter().map(|key| admin::AssertionKey {
+        id: key.id,
+        role: key.role.as_str(),
+        from: rfc3339(key.from),
+        age: now.0.saturating_sub(key.from.0),
+    });
+    Some(admin::AssertionState {
+        issuer: snapshot.config.assertion_issuer.clone()?,
+        keys: keys.collect(),
+        error: signer.fault(),
+    })
 }
 
 /// Reads files, so it has a thread of its own.
@@ -258,7 +283,7 @@ fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Proce
     }
 }
 
-fn rfc3339(moment: crate::clock::Timestamp) -> String {
+fn rfc3339(moment: Timestamp) -> String {
     time::OffsetDateTime::from_unix_timestamp(moment.0)
         .ok()
         .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())

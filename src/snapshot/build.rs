@@ -7,9 +7,10 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::{Material, Reader, Snapshot};
+use crate::assertion::{self, Signer};
 use crate::authn::Issuers;
 use crate::clock::Timestamp;
-use crate::config::{Config, FlowRule, Identity, IdentityEncoding};
+use crate::config::{Config, FlowRule, IdentityEncoding};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::{Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use crate::principal::IssuerId;
@@ -38,6 +39,8 @@ pub(super) fn build(
     let issuers = collect(Issuers::load(&config, previous.map(|snapshot| &snapshot.issuers)), &mut problems);
     let (upstreams, found) = Upstreams::load(&config);
     problems.append(found);
+    problems.append(assertion::inspect(&config));
+    let signer = signer(&config, previous, &mut problems);
     problems.sort();
     let (Some(policies), Some(issuers), Some(upstreams)) = (policies, issuers, upstreams) else {
         return Err(problems);
@@ -68,7 +71,8 @@ pub(super) fn build(
         config,
         policies,
         issuers,
-        upstreams,
+        upstreams: upstreams.signing_with(signer.clone()),
+        signer,
         terminators,
     };
     Ok((snapshot, problems))
@@ -124,14 +128,16 @@ pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<Stri
     Surroundings {
         issuers: issuers.collect(),
         upstreams: upstreams.collect(),
-        identity: identity(&config.identity),
+        identity: identity(config),
         target_bytes: config.limits.target_bytes,
         files,
     }
 }
 
-fn identity(identity: &Identity) -> IdentityFacts {
+fn identity(config: &Config) -> IdentityFacts {
+    let identity = &config.identity;
     IdentityFacts {
+        assertion: config.assertion_issuer.as_deref().map(Arc::from),
         prefix: identity.prefix.clone(),
         pass: identity.pass.clone(),
         encoding: match identity.encoding {
@@ -141,6 +147,15 @@ fn identity(identity: &Identity) -> IdentityFacts {
         },
         max_bytes: identity.max_bytes,
     }
+}
+
+/// What signs assertions, where the configuration says who does.
+fn signer(config: &Config, previous: Option<&Snapshot>, problems: &mut Diagnostics) -> Option<Arc<Signer>> {
+    let previous = previous.and_then(|snapshot| snapshot.signer.as_ref());
+    Signer::load(config, previous, Timestamp::now()).unwrap_or_else(|fault| {
+        problems.general(fault.to_string()).help("let `state.directory` be one that the gateway may write");
+        None
+    })
 }
 
 fn terminators(config: &Config, problems: &mut Diagnostics) -> Vec<Option<Terminator>> {

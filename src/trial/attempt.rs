@@ -135,8 +135,11 @@ impl Attempt<'_> {
 
     /// The headers that the gateway sets, by name.
     pub fn headers_set(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let headers = self.permit().into_iter().flat_map(Permit::headers);
-        headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
+        let permit = self.permit();
+        let signed =
+            permit.and_then(Permit::assertion).map(|(name, _)| (name.as_str(), &b"(signed when it is sent)"[..]));
+        let headers = permit.into_iter().flat_map(Permit::headers);
+        headers.map(|(name, value)| (name.as_str(), value.as_bytes())).chain(signed)
     }
 
     /// Every header field that reaches the upstream, as an HTTP/1.1 request from [`Request::address`] would have them;

@@ -145,6 +145,7 @@ pub fn sketched(mut config: Config, documents: &[Arc<Source>], tests: &[Arc<Sour
             config.upstreams.push(Upstream::new(&name, Vec::new()));
         }
     }
+    config.assertion_issuer.get_or_insert_with(|| "https://gateway.invalid".to_owned());
     config
 }
 

@@ -1,7 +1,7 @@
 //! What an upstream would be told about a request, without telling it: for policy tests and whoever tries requests.
 
-use http::HeaderMap;
 use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
 use super::load::{self, Host};
 use super::request_headers::{self, Delivery, Framing};
@@ -27,6 +27,8 @@ pub fn rehearse(mut head: Parts, length: usize, permit: &Permit, facts: &Facts, 
         client_address_from: config.client_address_from,
     };
     let framing = if length == 0 { Framing::None } else { Framing::Length(u64::try_from(length).unwrap_or(u64::MAX)) };
-    request_headers::rewrite(&mut head, facts, &effects(permit), &delivery, framing);
+    // What a signature would be is different every time; that there is one is not.
+    let assertion = HeaderValue::from_static("trial");
+    request_headers::rewrite(&mut head, facts, &effects(permit, Some(&assertion)), &delivery, framing);
     head.headers
 }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod assertion;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod bound_tokens;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::super::{IssuerState, State};
+use super::super::{AssertionState, IssuerState, PublicKeys, State};
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -23,6 +23,10 @@ impl Gateway for Sketch {
 
     fn measure(&self, metrics: &Metrics) {
         metrics.token_memory.hits.reach(7);
+    }
+
+    fn assertion_keys(&self) -> Option<PublicKeys> {
+        self.state.assertion.as_ref().map(|_| PublicKeys { key_set: "{\"keys\":[]}".into(), max_age: 300 })
     }
 
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
@@ -235,6 +239,32 @@ async fn with_a_token_file_everything_but_probes_and_metrics_needs_the_token() {
     assert_eq!(status(&running.ask("GET /api/v1/status", &[right, right]).await), 401);
     assert_eq!(status(&running.ask(RELOAD, &[right]).await), 415);
     assert_eq!(status(&running.ask(RELOAD, &[right, JSON]).await), 200);
+}
+
+#[tokio::test]
+async fn the_keys_of_assertions_are_for_everybody_under_any_name() {
+    const KEYS: &str = "GET /.well-known/torwart/jwks.json";
+    let assertion = Some(AssertionState { issuer: "https://gw".to_owned(), keys: Vec::new(), error: None });
+    let state = State { assertion, ..State::default() };
+    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), state).await;
+    let answer = running.ask_as("gateway.internal:9901", KEYS, &["Origin: https://elsewhere.example"]).await;
+    assert_eq!((status(&answer), body(&answer)), (200, serde_json::json!({"keys": []})));
+    assert!(answer.contains("content-type: application/jwk-set+json\r\n"), "{answer}");
+    assert!(answer.contains("cache-control: public, max-age=300\r\n") && !answer.contains("no-store"), "{answer}");
+    let tag = answer.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    for known in [tag.to_owned(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+        let again = running.ask(KEYS, &[&format!("If-None-Match: {known}")]).await;
+        assert_eq!((status(&again), again.split_once("\r\n\r\n").unwrap().1), (304, ""), "{known}");
+        assert!(again.contains(&format!("etag: {tag}\r\n")), "{again}");
+    }
+    assert_eq!(status(&running.ask(KEYS, &["If-None-Match: \"x\""]).await), 200);
+    let head = running.ask(&KEYS.replace("GET", "HEAD"), &[]).await;
+    assert_eq!((status(&head), head.split_once("\r\n\r\n").unwrap().1), (200, ""));
+    for other in ["POST /.well-known/torwart/jwks.json", "GET /.well-known/torwart/jwks.json/", "GET /api/v1/status"] {
+        let answer = running.ask_as("gateway.internal:9901", other, &[]).await;
+        assert_eq!(status(&answer), 421, "{other}");
+    }
+    assert_eq!(status(&plain().await.ask(KEYS, &[]).await), 404, "nobody signs");
 }
 
 #[tokio::test]

@@ -118,6 +118,7 @@ fn tests(one: &Test, other: &Test) -> bool {
 fn effects(one: &Effects, other: &Effects) -> bool {
     let Effects {
         identity,
+        assertion,
         fixed,
         headers,
         query,
@@ -133,6 +134,7 @@ fn effects(one: &Effects, other: &Effects) -> bool {
     let fixed_alike = fixed.len() == other.fixed.len()
         && fixed.iter().zip(&other.fixed).all(|(one, other)| one.name == other.name && one.value == other.value);
     *identity == other.identity
+        && *assertion == other.assertion
         && fixed_alike
         && settings(headers, &other.headers)
         && settings(query, &other.query)

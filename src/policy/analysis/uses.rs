@@ -301,7 +301,9 @@ pub(super) fn owner(to: Owned) -> Axis {
 /// Whether the two send other identity headers, or one of them none.
 pub(super) fn other_identity(stands: &(Option<Stand<'_>>, Option<Stand<'_>>)) -> bool {
     let (Some(old), Some(new)) = stands else { return false };
-    old.route.effects.identity != new.route.effects.identity || old.route.needs_token != new.route.needs_token
+    old.route.effects.identity != new.route.effects.identity
+        || old.route.effects.assertion != new.route.effects.assertion
+        || old.route.needs_token != new.route.needs_token
 }
 
 /// The axis that a value of the principal is on.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use crate::clock::Timestamp;
 use crate::diagnostic::Place;
 use crate::policy::decision::{AuthorizationHeader, Denial, Permit};
 use crate::policy::{Decision, Reason};
@@ -172,6 +173,8 @@ impl Effect {
                 (name.to_string(), String::from_utf8_lossy(told).into_owned())
             })
             .collect();
+        let asserted = permit.assertion();
+        headers.extend(asserted.map(|(name, told)| (name.to_string(), told.payload(Timestamp(0), ""))));
         headers.sort();
         let mut removed: Vec<String> = permit.removes().iter().map(ToString::to_string).collect();
         removed.extend([format!("{prefix}*")]);

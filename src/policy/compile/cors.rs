@@ -52,6 +52,7 @@ impl Crossing<'_> {
         let removes = effects.removes.iter().cloned().chain(credentials.iter().map(|name| (*name).into()));
         Effects {
             identity: Box::new([]),
+            assertion: None,
             fixed: Box::new([]),
             headers: Box::new([]),
             query: Box::new([]),

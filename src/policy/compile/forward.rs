@@ -9,10 +9,11 @@ use http::{HeaderName, HeaderValue, header};
 
 use crate::diagnostic::{Place, Source};
 use crate::document::{Entry, Mapping, Node, Value};
+use crate::policy::assertion::Asserting;
 use crate::policy::decision::AuthorizationHeader;
 use crate::policy::forward::{Effects, HeaderEntry, Part, PrincipalValue, Setting};
 use crate::policy::surroundings::Surroundings;
-use crate::principal::{ClaimPath, IdentityField};
+use crate::principal::{ASSERTION_SUFFIX, ClaimPath, IdentityField, Permissions};
 use crate::target::PathRules;
 use crate::target::fold::{fold_header, folds_to, starts_folded};
 
@@ -45,6 +46,8 @@ pub(super) struct Forwarding<'c> {
     pub(super) defaults: Option<&'c Mapping>,
     /// `forward` of the route.
     pub(super) own: Option<&'c Mapping>,
+    /// Position of the upstream.
+    pub(super) upstream: usize,
     /// Whether the route reads a token.
     pub(super) token: bool,
     /// Whether `Authorization` is passed on because the route only observes.
@@ -70,8 +73,9 @@ impl Forwarding<'_> {
         let mut fixed = Vec::new();
         let mut headers = Vec::new();
         let identity = self.identity();
+        let assertion = self.assertion();
         for entry in self.entries("headers") {
-            if let Some(name) = self.header_name(&entry, &identity, &mut removes) {
+            if let Some(name) = self.header_name(&entry, (&identity, assertion.as_ref()), &mut removes) {
                 self.header(&entry, name, &mut fixed, &mut headers);
             }
         }
@@ -80,9 +84,9 @@ impl Forwarding<'_> {
             fixed.push(HeaderEntry { name: header::AUTHORIZATION, value });
         }
         let query = self.query();
-        self.not_supported_yet();
         Effects {
             identity,
+            assertion,
             fixed: fixed.into(),
             headers: headers.into(),
             query,
@@ -128,18 +132,21 @@ impl Forwarding<'_> {
         headers.is_some_and(|map| map.entries().any(|entry| folds_to(&entry.key.text, "authorization")))
     }
 
-    fn identity(&self) -> Box<[(IdentityField, HeaderName)]> {
-        let node = self.get("identity_headers");
-        let wanted = |word: &str| match node.map(|node| (node.text(), node)) {
+    /// Whether an identity header of this word is sent.
+    fn tells(&self, word: &str) -> bool {
+        match self.get("identity_headers").map(|node| (node.text(), node)) {
             // Where permissions come from userinfo they are known only if asked for; those of a token are told alike.
             None | Some((Some("all"), _)) => word != "permissions" || self.asks_permissions,
             Some((Some(_), _)) => false,
             Some((None, node)) => node.list().iter().any(|item| item.text() == Some(word)),
-        };
+        }
+    }
+
+    fn identity(&self) -> Box<[(IdentityField, HeaderName)]> {
         let prefix = &self.surroundings.identity.prefix;
         IdentityField::ALL
             .into_iter()
-            .filter(|(_, word, _)| wanted(word))
+            .filter(|(_, word, _)| self.tells(word))
             .filter_map(|(field, _, name)| {
                 let name = HeaderName::from_bytes(format!("{prefix}{name}").as_bytes()).ok()?;
                 Some((field, name))
@@ -147,11 +154,37 @@ impl Forwarding<'_> {
             .collect()
     }
 
+    /// The signed assertion, where one is wanted and there is somebody to speak of.
+    fn assertion(&mut self) -> Option<Asserting> {
+        let place =
+            self.get("assertion").filter(|node| node.bool() == Some(true)).map(|node| at(self.source, node.span))?;
+        if !self.token {
+            if self.own.is_some_and(|own| own.get("assertion").is_some()) {
+                let help = "remove it, or let the route read a token";
+                self.report.wrong(place, "`assertion` speaks of the token, but this route reads none", help);
+            }
+            return None;
+        }
+        let identity = &self.surroundings.identity;
+        let Some(issuer) = &identity.assertion else {
+            let help = "add `assertion: {issuer: https://gateway.example.com}` to `torwart.yaml`";
+            self.report.wrong(place, "`assertion` is to be signed, but nobody is said to sign", help);
+            return None;
+        };
+        let told = self.asks_permissions || self.tells("permissions");
+        Some(Asserting {
+            name: HeaderName::from_bytes(format!("{}{ASSERTION_SUFFIX}", identity.prefix).as_bytes()).ok()?,
+            issuer: Arc::clone(issuer),
+            audience: Arc::clone(&self.surroundings.upstreams.get(self.upstream)?.name),
+            permissions: if told { Permissions::Told } else { Permissions::Withheld },
+        })
+    }
+
     /// The name of a header, if policies may set it.
     fn header_name(
         &mut self,
         entry: &Entry,
-        identity: &[(IdentityField, HeaderName)],
+        (identity, assertion): (&[(IdentityField, HeaderName)], Option<&Asserting>),
         removes: &mut Vec<Box<str>>,
     ) -> Option<HeaderName> {
         let written = entry.key.text.as_str();
@@ -163,7 +196,8 @@ impl Forwarding<'_> {
             self.report.wrong(place, message, "choose a header of your own");
             return None;
         }
-        if identity.iter().any(|(_, taken)| folds_to(taken.as_str(), &folded)) {
+        let mut taken = identity.iter().map(|(_, name)| name).chain(assertion.map(|assertion| &assertion.name));
+        if taken.any(|taken| folds_to(taken.as_str(), &folded)) {
             let message = format!("`{written}` is an identity header, which the gateway sets itself");
             self.report.wrong(place, message, "remove it, or leave it out of `identity_headers`");
             return None;
@@ -347,15 +381,6 @@ impl Forwarding<'_> {
                 self.report.wrong(place, format!("`{written}` is not a path prefix"), help);
                 None
             }
-        }
-    }
-
-    fn not_supported_yet(&mut self) {
-        if let Some(place) =
-            self.get("assertion").filter(|node| node.bool() == Some(true)).map(|node| at(self.source, node.span))
-        {
-            let help = "remove it; the identity headers tell the same";
-            self.report.wrong(place, "`assertion` is not supported yet", help);
         }
     }
 }

@@ -112,6 +112,7 @@ impl Routes<'_> {
             source,
             defaults: self.draft.map.map("forward"),
             own: map.map("forward"),
+            upstream: self.draft.document.upstream,
             token: needs_token,
             observes,
             narrowed: conditions.iter().filter_map(Condition::narrowing).map(|one| &*one.name).collect(),

@@ -50,6 +50,7 @@ impl Placed<'_> {
                 effects: Arc::clone(effects),
                 path_and_query,
                 identity: None,
+                statement: None,
                 headers: Vec::new(),
                 lifted: Vec::new(),
                 preflight: true,

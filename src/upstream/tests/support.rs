@@ -160,6 +160,7 @@ pub(super) fn upstreams(upstream: &config::Upstream, body_idle: Duration) -> Ups
             body: BodyLimits { size: 100 * 1024 * 1024, idle: body_idle },
             stream_follows_token: true,
         },
+        signer: None,
     }
 }
 

@@ -188,7 +188,10 @@ impl Maker<'_> {
             let at = At { path: child(path, number), span: one.key.span };
             let key = one.key.text.as_str();
             match (key, one.value.map()) {
-                ("strip_prefix" | "add_prefix" | "authorization" | "identity_headers" | "max_body", _) => {
+                (
+                    "strip_prefix" | "add_prefix" | "authorization" | "identity_headers" | "assertion" | "max_body",
+                    _,
+                ) => {
                     self.add(Operator::DropEffect, &at, format!("no `{key}`"), Edit::Remove);
                 }
                 ("headers" | "query", Some(map)) => {
