@@ -4,13 +4,14 @@ import hashlib
 import json
 import subprocess
 
-from support import HERE, NODE, EndToEnd, free_port, unittest
+from support import HERE, NODE, EndToEnd, curl, free_port, unittest
 
 POLICY = """\
     version: 1
     policy: {name}
     hosts: [{host}]
     upstream: {name}
+    forward: {{assertion: true}}
     routes:
       - {{path: "/{{*rest}}", methods: "*", unbound: [rest], require: {{scope: "contracts:read"}}}}
     """
@@ -24,9 +25,10 @@ class Upstreams(EndToEnd):
         websocket = free_port()
         cls.start("websocket", [NODE, HERE / "upstreams/websocket-echo.mjs", websocket], websocket)
         upstreams = {"wsgi": cls.start_gunicorn(), "php": cls.start_php(), "websocket": websocket}
+        cls.stacks = {name: upstreams[name] for name in ("wsgi", "php")}
         hosts = {"wsgi": "api.example.com", "php": "localhost", "websocket": '"127.0.0.1"'}
         policies = {f"{name}.yaml": POLICY.format(name=name, host=hosts[name]) for name in upstreams}
-        cls.write_gateway(upstreams, policies, {"idp": cls.issuer_url("RS256")}, extra="limits: {body: 200MiB}\n")
+        cls.write_gateway(upstreams, policies, {"idp": cls.issuer_url("RS256")}, extra="limits: {body: 200MiB}\nassertion: {issuer: https://gateway.example.com}\n")
         cls.gateway = cls.start_gateway()
         cls.wait_ready()
         cls.token = cls.machine_token()
@@ -48,6 +50,28 @@ class Upstreams(EndToEnd):
                     self.assertEqual(seen["headers"]["HTTP_X_AUTH_CLIENT_ID"], "kusy")
                     self.assertNotIn("HTTP_AUTHORIZATION", seen["headers"])
                     self.assertNotIn("HTTP_X_AUTH_SUBJECT", seen["headers"])
+
+    def test_each_stack_verifies_the_assertion_with_the_documented_snippet(self):
+        keys = f"http://127.0.0.1:{self.admin_port}/.well-known/torwart/jwks.json"
+        for host, stack in (("api.example.com", "wsgi"), ("localhost", "php")):
+            with self.subTest(stack=stack):
+                answer = self.ask(f"/verified?as={stack}&keys={keys}", self.token, host=host)
+                self.assertEqual(answer.status, 200, answer)
+                claims = answer.json()
+                self.assertEqual((claims["iss"], claims["aud"]), ("https://gateway.example.com", stack))
+                self.assertEqual((claims["client_id"], claims["flow"], claims["global"]), ("kusy", "client_credentials", False))
+                self.assertEqual(claims["organizations"], [])
+                self.assertNotIn("sub", claims)
+                answer = self.ask(f"/verified?as=another&keys={keys}", self.token, host=host)
+                self.assertEqual((answer.status, answer.json()), (401, {"refused": "of another gateway, or for another server"}))
+
+    def test_an_assertion_that_did_not_come_through_the_gateway_is_refused(self):
+        keys = f"http://127.0.0.1:{self.admin_port}/.well-known/torwart/jwks.json"
+        for stack, port in self.stacks.items():
+            with self.subTest(stack=stack):
+                for forged in ([], ["-H", "X-Auth-Assertion: e30.e30.e30"]):
+                    answer = curl([*forged, f"http://127.0.0.1:{port}/verified?as={stack}&keys={keys}"])
+                    self.assertEqual(answer.status, 401, answer)
 
     def test_100_megabytes_up_and_down_take_less_than_4_mib_of_memory(self):
         size = 100_000_000
