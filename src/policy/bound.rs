@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::json;
 use crate::policy::decision::Cause;
 use crate::target::fold::{fold_header, folds_to};
-use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name};
+use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name, name_folds_to};
 
 /// Why a request is 400 on a route that binds parameters or headers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,21 +141,20 @@ impl BoundQuery {
         let Some(query) = query.filter(|_| !self.is_empty()) else { return Ok(found) };
         query::check_escapes(query).map_err(BoundError::Escape)?;
         for parameter in query::parameters(query) {
-            let name = query::decode(parameter.raw_name);
-            let folded = fold_name(parameter.raw_name);
+            let name = parameter.raw_name;
             // A server that splits at `;` ends the name there, too.
-            let head = parameter.raw_name.split_once(';').map(|(head, _)| fold_name(head));
+            let head = name.split_once(';').map(|(head, _)| head);
             for (number, bound) in self.0.iter().enumerate() {
-                if head.as_deref() == Some(&*bound.folded) {
+                if head.is_some_and(|head| name_folds_to(head, &bound.folded)) {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
                 }
-                if *bound.folded != *folded {
+                if !name_folds_to(name, &bound.folded) {
                     continue;
                 }
                 if parameter.separator == Separator::Semicolon {
                     return Err(BoundError::AfterSemicolon(bound.exact.clone()));
                 }
-                if *name != *bound.exact.as_bytes() {
+                if *query::decode(name) != *bound.exact.as_bytes() {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
                 }
                 if bound.place == Belongs::Elsewhere {
@@ -207,7 +206,7 @@ impl BoundHeaders {
     /// A header that folds like a bound one but is not it, case aside; `Connection` naming one.
     pub(in crate::policy) fn check(&self, headers: &HeaderMap) -> Result<(), BoundError> {
         for (bound, folded) in &self.0 {
-            if headers.keys().any(|name| name != bound && folds_to(name.as_str(), folded)) {
+            if headers.keys().any(|name| folds_to(name.as_str(), folded) && name != bound) {
                 return Err(BoundError::MisspeltHeader(bound.clone()));
             }
             let options = headers

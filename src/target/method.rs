@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 
 use super::fold::folds_to;
-use super::query::{self, fold_name};
+use super::query::{self, name_folds_to};
 
 /// The headers that override the method at servers that know them, folded.
 pub const OVERRIDE_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
@@ -30,7 +30,7 @@ pub fn overriding<'a>(method: &str, headers: &'a HeaderMap, query: Option<&'a st
         .iter()
         .filter(|(name, _)| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded)))
         .map(|(_, value)| value.to_str().ok().map(Cow::Borrowed));
-    let from_query = query.into_iter().flat_map(overriding_values);
+    let from_query = query.filter(|query| may_override(query)).into_iter().flat_map(overriding_values);
     let mut found: Option<Cow<'a, str>> = None;
     for value in from_headers.chain(from_query) {
         match (value, &found) {
@@ -44,6 +44,14 @@ pub fn overriding<'a>(method: &str, headers: &'a HeaderMap, query: Option<&'a st
         Some(value) if value == method => Override::Same,
         Some(value) => Override::Other(value),
     }
+}
+
+/// Whether a piece of the query begins otherwise than with a letter or digit, which is never read as the `_` that `_method`
+/// begins with.
+fn may_override(query: &str) -> bool {
+    let begins = memchr::memchr2_iter(b'&', b';', query.as_bytes()).map(|separator| separator + 1);
+    let first = |begin: usize| query.as_bytes().get(begin);
+    std::iter::once(0).chain(begins).filter_map(first).any(|first| !first.is_ascii_alphanumeric())
 }
 
 /// Every reading of every `_method` in a query: the value of one after `&` ends at the next `&` or, for some servers, at the
@@ -60,7 +68,7 @@ fn overriding_values(query: &str) -> impl Iterator<Item = Option<Cow<'_, str>>> 
 
 /// No name shorter than `_method` folds to it, which spares most names the work.
 fn is_overriding(raw_name: &str) -> bool {
-    raw_name.len() >= "_method".len() && fold_name(raw_name) == "_method"
+    raw_name.len() >= "_method".len() && name_folds_to(raw_name, "_method")
 }
 
 fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
@@ -117,7 +125,7 @@ mod tests {
         ] {
             if query.starts_with('+') {
                 // A leading space is trimmed before spaces are mapped, so only the second name counts.
-                assert_eq!(fold_name("+method"), "method");
+                assert_eq!(query::fold_name("+method"), "method");
             }
             assert_eq!(overriding("POST", &none, Some(query)), Override::Other("DELETE".into()), "{query}");
         }

@@ -39,15 +39,25 @@ pub enum EscapeError {
 /// Everything that a server may take for a parameter: what follows the beginning, every `&` and every `;`. The value of a
 /// parameter after `&` reaches to the next `&`, so it may hold the parameters after `;` that follow it.
 pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
-    query.split('&').flat_map(|whole| {
-        let after_semicolons = whole.split(';').skip(1).map(|piece| parameter(piece, Separator::Semicolon));
-        std::iter::once(parameter(whole, Separator::Ampersand)).chain(after_semicolons)
+    let separator = |at: usize| match query.as_bytes().get(at) {
+        Some(b';') => (at + 1, Separator::Semicolon),
+        _ => (at + 1, Separator::Ampersand),
+    };
+    let begins = memchr::memchr2_iter(b'&', b';', query.as_bytes()).map(separator);
+    std::iter::once((0, Separator::Ampersand)).chain(begins).map(|(begin, separator)| {
+        let rest = query.get(begin..).unwrap_or_default();
+        let end = match separator {
+            Separator::Ampersand => memchr::memchr(b'&', rest.as_bytes()),
+            Separator::Semicolon => memchr::memchr2(b'&', b';', rest.as_bytes()),
+        };
+        parameter(end.and_then(|end| rest.get(..end)).unwrap_or(rest), separator)
     })
 }
 
 fn parameter(piece: &str, separator: Separator) -> Parameter<'_> {
-    match piece.split_once('=') {
-        Some((raw_name, value)) => Parameter { raw_name, raw_value: Some(value), separator },
+    let split = memchr::memchr(b'=', piece.as_bytes()).and_then(|at| piece.split_at_checked(at));
+    match split {
+        Some((raw_name, value)) => Parameter { raw_name, raw_value: value.get(1..), separator },
         None => Parameter { raw_name: piece, raw_value: None, separator },
     }
 }
@@ -57,6 +67,9 @@ fn parameter(piece: &str, separator: Separator) -> Parameter<'_> {
 /// # Errors
 /// The first that is not.
 pub fn check_escapes(query: &str) -> Result<(), EscapeError> {
+    if memchr::memchr2(b'%', 0, query.as_bytes()).is_none() {
+        return Ok(());
+    }
     let mut bytes = query.bytes();
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
@@ -75,7 +88,7 @@ pub fn check_escapes(query: &str) -> Result<(), EscapeError> {
 
 /// Percent-decoded once with `+` as space; an invalid escape stays as it is. Bytes, because they need not be UTF-8.
 pub fn decode(text: &str) -> Cow<'_, [u8]> {
-    if !text.contains(['%', '+']) {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
         return Cow::Borrowed(text.as_bytes());
     }
     let mut decoded = Vec::with_capacity(text.len());
@@ -113,6 +126,17 @@ pub fn fold_name(raw_name: &str) -> String {
     name.trim().chars().map(letter).collect()
 }
 
+/// Whether a name as it is written folds to `folded`, which [`fold_name`] made. A name without escapes allocates nothing.
+pub fn name_folds_to(raw_name: &str, folded: &str) -> bool {
+    // What is neither encoded, cut nor trimmed is folded byte by byte.
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'[');
+    if !raw_name.bytes().all(is_plain) {
+        return fold_name(raw_name) == folded;
+    }
+    let fold = |byte: u8| if byte == b'.' { b'_' } else { byte.to_ascii_lowercase() };
+    raw_name.len() == folded.len() && raw_name.bytes().map(fold).eq(folded.bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +165,8 @@ mod tests {
             ("100%", "100%"),
         ] {
             assert_eq!(fold_name(raw), folded, "{raw}");
+            assert!(name_folds_to(raw, folded), "{raw}");
+            assert!(!name_folds_to(raw, &format!("{folded}x")) && !name_folds_to(raw, "other"), "{raw}");
         }
     }
 
