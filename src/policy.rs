@@ -39,6 +39,7 @@ mod shape;
 mod surroundings;
 mod table;
 mod template;
+mod texts;
 mod truth;
 mod value_type;
 

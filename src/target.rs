@@ -15,7 +15,11 @@ pub mod quirks;
 
 pub use authority::{Authority, AuthorityError, Scheme};
 
+use canonical::Marks;
 use quirks::{Charset, EmptySegments, Quirks};
+
+/// Where segments begin.
+type Starts = SmallVec<[usize; 16]>;
 
 /// The quirks that act before the upstream is known; equal for all documents of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,7 +97,8 @@ pub struct Target<'a> {
     path: Cow<'a, str>,
     /// The path percent-decoded once, all but `%2F`, `%5C` and `%3B`; `None` when that is the path itself.
     decoded: Option<String>,
-    starts: SmallVec<[usize; 16]>,
+    starts: Starts,
+    marks: Marks,
     query: Option<&'a str>,
     rules: PathRules,
 }
@@ -104,14 +109,21 @@ impl<'a> Target<'a> {
     /// # Errors
     /// Everything that servers are known to read in different ways and that no reading of routes can settle.
     pub fn parse(path_and_query: &'a str, rules: PathRules) -> Result<Self, TargetError> {
-        let (path, query) = match path_and_query.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let mark = memchr::memchr(b'?', path_and_query.as_bytes());
+        let (path, query) = match mark.and_then(|mark| path_and_query.split_at_checked(mark)) {
+            Some((path, query)) => (path, query.get(1..)),
             None => (path_and_query, None),
         };
-        let (path, decoded) = canonical::read(path, rules)?;
+        let (path, decoded, starts, marks) = if let Some((starts, marks)) = canonical::read_plain(path) {
+            (Cow::Borrowed(path), None, starts, marks)
+        } else {
+            let (path, decoded) = canonical::read(path, rules)?;
+            let text = decoded.as_deref().unwrap_or(&path);
+            let (starts, marks) = (starts(text).collect(), Marks::of(text));
+            (path, decoded, starts, marks)
+        };
         query.map(canonical::check_query).transpose()?;
-        let starts = starts(decoded.as_deref().unwrap_or(&path)).collect();
-        Ok(Self { path, decoded, starts, query, rules })
+        Ok(Self { path, decoded, starts, marks, query, rules })
     }
 
     /// The canonical path: what policy matches and what is forwarded.
@@ -137,6 +149,19 @@ impl<'a> Target<'a> {
     /// The decoded path with the escapes that stay encoded as characters of their own (`canonical::kept`).
     pub(crate) fn text(&self) -> &str {
         self.decoded.as_deref().unwrap_or(&self.path)
+    }
+
+    /// The same where it is the path as it was sent.
+    pub(crate) fn sent_text(&self) -> Option<&'a str> {
+        match (&self.decoded, &self.path) {
+            (None, Cow::Borrowed(path)) => Some(path),
+            (None, Cow::Owned(_)) | (Some(_), _) => None,
+        }
+    }
+
+    /// What stands in [`Self::text`] that servers read in ways of their own.
+    pub(crate) fn marks(&self) -> Marks {
+        self.marks
     }
 
     /// Where the segments of [`Self::text`] begin.

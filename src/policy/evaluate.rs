@@ -6,7 +6,6 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::policy::Caller;
@@ -22,7 +21,7 @@ use crate::principal::{ClientCertificate, Flow, Principal};
 #[derive(Debug, Clone, Copy)]
 pub(in crate::policy) struct Question<'q> {
     /// Captures of host and path.
-    pub(in crate::policy) captures: &'q Captures,
+    pub(in crate::policy) captures: &'q Captures<'q>,
     /// Query parameters that the route reads.
     pub(in crate::policy) query: &'q [Parameter<'q>],
     /// Header fields.
@@ -44,27 +43,6 @@ pub(in crate::policy) struct Parameter<'q> {
     pub(in crate::policy) text: Option<Cow<'q, str>>,
     /// A server that splits queries at `;` reads another value.
     pub(in crate::policy) differs: bool,
-}
-
-/// A capture's value. Short ones, such as UUIDs, are kept in place.
-#[derive(Debug, Clone)]
-pub(in crate::policy) struct Captured {
-    /// The text; absent for an empty rest.
-    text: Option<SmallVec<[u8; 40]>>,
-    /// Another reading of the path gives another value.
-    pub(in crate::policy) differs: bool,
-}
-
-impl Captured {
-    /// A capture's text and whether it depends on how the path is read.
-    pub(in crate::policy) fn new(text: Option<&str>, differs: bool) -> Self {
-        Self { text: text.map(|text| SmallVec::from_slice(text.as_bytes())), differs }
-    }
-
-    /// The text; nothing for an empty rest.
-    pub(in crate::policy) fn text(&self) -> Option<&str> {
-        self.text.as_deref().and_then(|text| std::str::from_utf8(text).ok())
-    }
 }
 
 /// Whether a condition stands under `not`, where what is missing is unknown and so is what has two readings.
@@ -198,8 +176,8 @@ impl Question<'_> {
     /// Whether the template names a value that another reading of the request changes.
     pub(in crate::policy) fn differs(&self, template: &Template) -> bool {
         match &template.source {
-            ValueSource::Host { .. } => self.captures.host.as_ref().is_none_or(|capture| capture.differs),
-            ValueSource::Capture { index, .. } => self.captures.path.get(*index).is_none_or(|capture| capture.differs),
+            ValueSource::Host { .. } => self.captures.host.is_none(),
+            ValueSource::Capture { index, .. } => self.captures.path.wavers(*index),
             ValueSource::Query { index, .. } => {
                 self.query.iter().any(|parameter| parameter.index == *index && parameter.differs)
             }
@@ -221,9 +199,9 @@ impl Question<'_> {
         &'a self,
         source: &'a ValueSource,
     ) -> impl Iterator<Item = Option<&'a str>> {
-        let (capture, query, header) = match source {
-            ValueSource::Host { .. } => (self.captures.host.as_ref(), None, None),
-            ValueSource::Capture { index, .. } => (self.captures.path.get(*index), None, None),
+        let (captured, query, header) = match source {
+            ValueSource::Host { .. } => (self.captures.host, None, None),
+            ValueSource::Capture { index, .. } => (self.captures.path.text(*index), None, None),
             ValueSource::Query { index, .. } => (None, Some(*index), None),
             ValueSource::Header { name, .. } => (None, None, Some(name)),
             ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => (None, None, None),
@@ -236,8 +214,7 @@ impl Question<'_> {
             .into_iter()
             .flat_map(|name| self.headers.get_all(name))
             .map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        let captured = capture.and_then(Captured::text).into_iter().map(Some);
-        captured.chain(parameters).chain(fields).chain(self.body.texts(source))
+        captured.into_iter().map(Some).chain(parameters).chain(fields).chain(self.body.texts(source))
     }
 }
 

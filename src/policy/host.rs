@@ -1,8 +1,8 @@
 //! Host patterns and the table that they lead to (policy.md, "Tables").
 
-use std::collections::HashMap;
 use std::fmt;
 
+use crate::policy::texts::ByText;
 use crate::target::{Authority, Scheme};
 
 /// A host as a document names it.
@@ -111,8 +111,8 @@ impl fmt::Display for HostKey {
 /// From hosts to tables.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct Hosts {
-    exact: HashMap<String, usize>,
-    first_label_open: HashMap<String, usize>,
+    exact: ByText<usize>,
+    first_label_open: ByText<usize>,
     any: Option<usize>,
 }
 
@@ -120,28 +120,28 @@ impl Hosts {
     /// The table of a pattern; `table` becomes it if there is none.
     pub(in crate::policy) fn table(&mut self, key: &HostKey, table: usize) -> usize {
         match key {
-            HostKey::Exact(host) => *self.exact.entry(host.clone()).or_insert(table),
-            HostKey::FirstLabelOpen(rest) => *self.first_label_open.entry(rest.clone()).or_insert(table),
+            HostKey::Exact(host) => *self.exact.entry(host, || table),
+            HostKey::FirstLabelOpen(rest) => *self.first_label_open.entry(rest, || table),
             HostKey::Any => *self.any.get_or_insert(table),
         }
     }
 
     /// Every pattern that has a table.
     pub(in crate::policy) fn keys(&self) -> impl Iterator<Item = HostKey> {
-        let exact = self.exact.keys().cloned().map(HostKey::Exact);
-        let open = self.first_label_open.keys().cloned().map(HostKey::FirstLabelOpen);
+        let exact = self.exact.texts().map(|host| HostKey::Exact(host.to_owned()));
+        let open = self.first_label_open.texts().map(|rest| HostKey::FirstLabelOpen(rest.to_owned()));
         exact.chain(open).chain(self.any.map(|_| HostKey::Any))
     }
 
     /// The one table for a host, and its first label where the pattern leaves that open: the exact host, else a
     /// pattern with its first label open, else `*`. There is no falling back to a wider one.
     pub(in crate::policy) fn find<'h>(&self, host: &'h str) -> Option<(usize, Option<&'h str>)> {
-        if let Some(table) = self.exact.get(host) {
+        if let Some(table) = self.exact.find(host) {
             return Some((*table, None));
         }
         if let Some((label, rest)) = host.split_once('.')
             && !label.is_empty()
-            && let Some(table) = self.first_label_open.get(rest)
+            && let Some(table) = self.first_label_open.find(rest)
         {
             return Some((*table, Some(label)));
         }

@@ -181,7 +181,7 @@ impl Placed<'_> {
     fn decide_route(
         &self,
         route: &Arc<Route>,
-        captures: &Captures,
+        captures: &Captures<'_>,
         caller: &Caller<'_>,
         body: Option<&[u8]>,
     ) -> Decision {
@@ -197,7 +197,7 @@ impl Placed<'_> {
     fn judge(
         &self,
         route: &Arc<Route>,
-        captures: &Captures,
+        captures: &Captures<'_>,
         caller: &Caller<'_>,
         body: Option<&[u8]>,
     ) -> Result<Decision, Denial> {
@@ -317,7 +317,7 @@ impl Placed<'_> {
     }
 
     /// The refusal, or under `mode: observe` what is done all the same.
-    fn refused(&self, denial: Denial, matched: Option<(&Arc<Route>, &Captures)>, caller: &Caller<'_>) -> Decision {
+    fn refused(&self, denial: Denial, matched: Option<(&Arc<Route>, &Captures<'_>)>, caller: &Caller<'_>) -> Decision {
         match self.observed(matched, caller) {
             Some(permit) => Decision::Observed(permit, denial),
             None => Decision::Deny(denial),
@@ -325,7 +325,7 @@ impl Placed<'_> {
     }
 
     /// The permit of what is only observed: parameters are not set, headers as far as they have a value.
-    fn observed(&self, matched: Option<(&Arc<Route>, &Captures)>, caller: &Caller<'_>) -> Option<Permit> {
+    fn observed(&self, matched: Option<(&Arc<Route>, &Captures<'_>)>, caller: &Caller<'_>) -> Option<Permit> {
         if !self.observes() {
             return None;
         }

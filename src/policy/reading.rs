@@ -123,9 +123,9 @@ impl Placed<'_> {
         if let Outcome::Route(route, captures) | Outcome::Ambiguous { matched: Some((route, captures)), .. } =
             &self.outcome
         {
-            let host = route.host_capture.iter().zip(&captures.host);
-            for (name, captured) in route.captures.iter().zip(&captures.path).chain(host) {
-                if let Some(text) = captured.text() {
+            let host = route.host_capture.iter().zip(std::iter::once(captures.host));
+            for (name, text) in route.captures.iter().zip(captures.path.texts()).chain(host) {
+                if let Some(text) = text {
                     values.push((name.to_string(), text.into()));
                 }
             }

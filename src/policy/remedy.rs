@@ -82,7 +82,7 @@ impl Placed<'_> {
         }
     }
 
-    fn of_route(&self, route: &Route, captures: &Captures, caller: &Caller<'_>) -> Vec<Change> {
+    fn of_route(&self, route: &Route, captures: &Captures<'_>, caller: &Caller<'_>) -> Vec<Change> {
         let accepted = |id| route.issuers.contains(id);
         if route.needs_token && !caller.principal.is_some_and(|principal| accepted(principal.issuer.id)) {
             return route.issuers.iter().map(Change::Token).collect();
@@ -148,7 +148,7 @@ fn of_binding(error: &BoundError) -> Vec<Change> {
 }
 
 /// The change that gives a value of the request this text.
-fn set(source: &ValueSource, text: String, route: &Route, captures: &Captures) -> Option<Change> {
+fn set(source: &ValueSource, text: String, route: &Route, captures: &Captures<'_>) -> Option<Change> {
     match source {
         // JSON inside of a parameter is its author's to write.
         ValueSource::Query { name, .. } if name.contains('#') => None,

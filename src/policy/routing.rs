@@ -14,8 +14,6 @@ mod views;
 use std::borrow::Cow;
 use std::fmt;
 
-use smallvec::SmallVec;
-
 use super::RouteId;
 use super::value_type::ValueType;
 use crate::target::canonical::shown;
@@ -27,9 +25,9 @@ pub(in crate::policy) use methods::MethodSet;
 pub(in crate::policy) use pattern::{PathPattern, Shape, shape};
 pub(in crate::policy) use reading::{Fault, ReadingSet};
 
-use spelling::Spellings;
-use trie::View;
-use views::{Reader, Versions};
+use spelling::{SpellingId, Spellings};
+use trie::{Spans, View, piece};
+use views::{First, Reader, Versions};
 
 /// A route as the router sees it.
 #[derive(Debug, Clone)]
@@ -77,6 +75,8 @@ pub(in crate::policy) struct Router {
     entries: Vec<RouteEntry>,
     spellings: Spellings,
     always: ReadingSet,
+    /// No reading but those of case and trailing slash changes a pattern.
+    steady: bool,
     rules: PathRules,
 }
 
@@ -127,33 +127,58 @@ pub(in crate::policy) enum Problem {
 #[derive(Debug, Clone)]
 pub(in crate::policy) struct Match<'r, 't> {
     entry: &'r RouteEntry,
-    captures: SmallVec<[Cow<'t, str>; 4]>,
+    captures: Captures<'t>,
+}
+
+/// What the captures of a path hold, by their numbers.
+#[derive(Debug, Clone, Default)]
+pub(in crate::policy) struct Captures<'t> {
+    text: Cow<'t, str>,
+    spans: Spans,
     /// A bit for every capture that some reading changes.
     wavering: u32,
 }
 
-impl Match<'_, '_> {
-    /// The route.
-    pub(in crate::policy) fn route(&self) -> RouteId {
-        self.entry.id
+impl Captures<'_> {
+    /// What a capture holds, decoded; `None` for an empty rest.
+    pub(in crate::policy) fn text(&self, number: usize) -> Option<&str> {
+        self.spans.get(number).map(|span| piece(&self.text, *span)).filter(|text| !text.is_empty())
     }
 
-    /// What a capture holds, decoded; `None` for an empty rest.
-    pub(in crate::policy) fn capture(&self, number: usize) -> Option<&str> {
-        self.captures.get(number).map(|value| &**value).filter(|value| !value.is_empty())
+    /// The same for all of them.
+    pub(in crate::policy) fn texts(&self) -> impl Iterator<Item = Option<&str>> {
+        (0..self.spans.len()).map(|number| self.text(number))
     }
 
     /// Whether some reading of the path gives the capture another value, so that a condition on it cannot be known to be
     /// false. Case counts unless the upstream is known to keep or to fold it; that of a UUID never does.
     pub(in crate::policy) fn wavers(&self, number: usize) -> bool {
-        self.wavering & bit(number) != 0
+        number >= self.spans.len() || self.wavering & bit(number) != 0
+    }
+}
+
+impl<'t> Match<'_, 't> {
+    /// The route.
+    pub(in crate::policy) fn route(&self) -> RouteId {
+        self.entry.id
+    }
+
+    /// What its captures hold.
+    pub(in crate::policy) fn into_captures(self) -> Captures<'t> {
+        self.captures
     }
 
     fn fits(&self) -> bool {
-        self.entry.types.iter().enumerate().all(|(number, kind)| match (kind, self.capture(number)) {
-            (Some(kind), Some(value)) => kind.fits(value),
+        self.entry.types.iter().zip(self.captures.texts()).all(|(kind, text)| match (kind, text) {
+            (Some(kind), Some(text)) => kind.fits(text),
             _ => true,
         })
+    }
+
+    /// The same knowing which captures waver.
+    fn wavering(mut self, bits: u32) -> Self {
+        self.captures.wavering = bits;
+        self
     }
 }
 
@@ -169,7 +194,9 @@ impl Router {
             .collect();
         let spellings = Spellings::new(&entries, rules);
         let conflicts = spellings.conflicts(&entries, always);
-        (Self { entries, spellings, always, rules }, conflicts)
+        let steady =
+            spellings.changing.kinds().all(|kind| matches!(kind, ReadingKind::Case | ReadingKind::TrailingSlash));
+        (Self { entries, spellings, always, steady, rules }, conflicts)
     }
 
     /// Its routes, in the order given.
@@ -178,20 +205,33 @@ impl Router {
     }
 
     /// The route for a request, decided by shape and then checked against every reading its upstream might make.
-    pub(in crate::policy) fn lookup<'r, 't>(&'r self, method: &str, target: &'t Target<'_>) -> Lookup<'r, 't> {
-        let written = View { text: target.text(), starts: target.starts() };
+    pub(in crate::policy) fn lookup<'r, 't>(&'r self, method: &str, target: &Target<'t>) -> Lookup<'r, 't> {
+        let marks = target.marks();
+        let written = View { text: target.text(), starts: target.starts(), folded: !marks.unfolded };
         let reader = Reader { entries: &self.entries, spellings: &self.spellings, method };
-        let mut versions =
-            (!self.is_plain(written)).then(|| Versions::new(written, &self.spellings, self.always, self.rules));
-        let first = match versions.as_mut().map(Versions::matched) {
-            None => reader.seek(written, 0, self.always).map(|(endpoint, found)| (endpoint, captured(written, &found))),
-            Some(Ok((path, spelling))) => {
-                let (view, spelling) = (path.view(), *spelling);
-                reader.seek(view, spelling, self.always).map(|(endpoint, found)| (endpoint, owned(view, &found)))
+        if self.steady && !marks.special {
+            let check = |first: &First<'_, '_>| reader.check(written, 0, first, ReadingSet::default());
+            return self.answer(&reader, (written, 0), target.sent_text(), check);
+        }
+        let versions = Versions::new(written, &self.spellings, self.always, self.rules);
+        match versions.matched() {
+            Ok((path, spelling)) => {
+                self.answer(&reader, (path.view(), spelling), None, |first| reader.check_all(&versions, first))
             }
-            Some(Err(misreading)) => return Lookup::Ambiguous(None, misreading),
-        };
-        let Some((endpoint, found)) = first else { return Lookup::NotFound };
+            Err(misreading) => Lookup::Ambiguous(None, misreading),
+        }
+    }
+
+    /// What matches first, if `check` finds that every server means the same by it. `sent` is the text that is looked up
+    /// where it lasts as long as the request.
+    fn answer<'r, 't>(
+        &'r self,
+        reader: &Reader<'r, '_>,
+        (view, spelling): (View<'_>, SpellingId),
+        sent: Option<&'t str>,
+        check: impl FnOnce(&First<'r, '_>) -> Result<u32, Misreading>,
+    ) -> Lookup<'r, 't> {
+        let Some((endpoint, found)) = reader.seek(view, spelling, self.always) else { return Lookup::NotFound };
         let terminal = endpoint.terminals.iter().find(|terminal| reader.serves(terminal.entry));
         let Some((terminal, entry)) = terminal.and_then(|terminal| Some((terminal, self.entries.get(terminal.entry)?)))
         else {
@@ -201,46 +241,20 @@ impl Router {
                 route: route.id,
             });
         };
-        let mut raw: SmallVec<[Cow<'t, str>; 4]> =
-            smallvec::smallvec![Cow::Borrowed(""); entry.pattern.captures().len()];
-        for (number, value) in terminal.captures.iter().zip(found) {
-            if let Some(capture) = raw.get_mut(usize::from(*number)) {
-                *capture = value;
-            }
-        }
-        let mut matched = Match { entry, captures: raw.iter().cloned().map(show).collect(), wavering: 0 };
+        let first = First { endpoint, terminal, view, spelling, readings: self.always, found };
+        let spans = (0..entry.pattern.captures().len()).map(|number| terminal.span(number, &first.found));
+        let captures = match sent {
+            // What was sent and is looked up as it is holds no escape that would be shown otherwise.
+            Some(sent) => Captures { text: Cow::Borrowed(sent), spans: spans.collect(), wavering: 0 },
+            None => owned(spans.map(|span| piece(view.text, span))),
+        };
+        let matched = Match { entry, captures };
         if !matched.fits() {
             return Lookup::CaptureMisfit(entry.id);
         }
-        let checked = match versions {
-            None => reader.check(written, 0, (terminal.entry, &raw), ReadingSet::default()),
-            Some(versions) => reader.check_all(&versions, (terminal.entry, &raw)),
-        };
-        match checked {
-            Ok(wavering) => {
-                matched.wavering = wavering | folding(entry, &raw);
-                Lookup::Route(matched)
-            }
-            Err(misreading) => {
-                matched.wavering = u32::MAX;
-                Lookup::Ambiguous(Some(matched), misreading)
-            }
-        }
-    }
-
-    /// Whether no reading but those of case and trailing slash changes the path or a pattern.
-    fn is_plain(&self, view: View<'_>) -> bool {
-        let patterns_stay =
-            self.spellings.changing.kinds().all(|kind| matches!(kind, ReadingKind::Case | ReadingKind::TrailingSlash));
-        patterns_stay && {
-            let ends_a_name = |byte: u8| matches!(byte, b'.' | b' ');
-            let mut before = 0;
-            let touched = view.text.bytes().any(|byte| {
-                let touched = matches!(byte, 1..=3 | b';' | b'%') || (byte == b'/' && ends_a_name(before));
-                before = byte;
-                touched
-            });
-            !touched && !ends_a_name(before)
+        match check(&first) {
+            Ok(wavering) => Lookup::Route(matched.wavering(wavering | folding(entry, &first))),
+            Err(misreading) => Lookup::Ambiguous(Some(matched.wavering(u32::MAX)), misreading),
         }
     }
 }
@@ -250,29 +264,25 @@ fn bit(number: usize) -> u32 {
     u32::try_from(number).ok().and_then(|number| 1_u32.checked_shl(number)).unwrap_or(u32::MAX)
 }
 
+/// Captures that hold these texts, as they are shown.
+fn owned<'v>(texts: impl Iterator<Item = &'v str>) -> Captures<'static> {
+    let (mut text, mut spans) = (String::new(), Spans::new());
+    for value in texts {
+        let start = text.len();
+        text.push_str(&shown(value));
+        spans.push((start, text.len()));
+    }
+    Captures { text: Cow::Owned(text), spans, wavering: 0 }
+}
+
 /// The captures that an upstream which may fold letters may read differently.
-fn folding(entry: &RouteEntry, raw: &[Cow<'_, str>]) -> u32 {
-    if entry.quirks.reading(ReadingKind::Case) != Reading::Unknown {
+fn folding(entry: &RouteEntry, first: &First<'_, '_>) -> u32 {
+    if first.view.folded || entry.quirks.reading(ReadingKind::Case) != Reading::Unknown {
         return 0;
     }
-    let is_uuid = |number| matches!(entry.types.get(number), Some(Some(ValueType::Uuid)));
-    let wavering = raw.iter().enumerate().filter(|(number, value)| !is_folded(value) && !is_uuid(*number));
-    wavering.fold(0, |bits, (number, _)| bits | bit(number))
-}
-
-fn captured<'t>(view: View<'t>, found: &[trie::Found]) -> SmallVec<[Cow<'t, str>; 4]> {
-    found.iter().map(|(start, end)| Cow::Borrowed(view.text.get(*start..*end).unwrap_or_default())).collect()
-}
-
-fn owned<'t>(view: View<'_>, found: &[trie::Found]) -> SmallVec<[Cow<'t, str>; 4]> {
-    captured(view, found).into_iter().map(|value| Cow::Owned(value.into_owned())).collect()
-}
-
-fn show(value: Cow<'_, str>) -> Cow<'_, str> {
-    match value {
-        Cow::Borrowed(value) => shown(value),
-        Cow::Owned(value) => Cow::Owned(shown(&value).into_owned()),
-    }
+    let is_uuid = |number: &usize| matches!(entry.types.get(*number), Some(Some(ValueType::Uuid)));
+    let wavers = |number: &usize| !is_uuid(number) && !is_folded(first.capture(*number));
+    (0..entry.pattern.captures().len()).filter(wavers).fold(0, |bits, number| bits | bit(number))
 }
 
 impl fmt::Display for Misreading {

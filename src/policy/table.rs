@@ -3,14 +3,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use crate::policy::cors::CrossOrigin;
-use crate::policy::evaluate::Captured;
 use crate::policy::host::Hosts;
 use crate::policy::metadata::Resource;
 use crate::policy::route::{Document, Route, RouteId};
-use crate::policy::routing::{Lookup, Match, Router};
+use crate::policy::routing::{self, Lookup, Match, Router};
 use crate::policy::template::ValueSource;
 use crate::policy::{Head, PlaceError, Policies};
 use crate::principal::IssuerSet;
@@ -46,11 +43,11 @@ pub(in crate::policy) struct Table {
 #[derive(Debug)]
 pub(in crate::policy) enum Outcome<'r> {
     /// This route.
-    Route(&'r Arc<Route>, Captures),
+    Route(&'r Arc<Route>, Captures<'r>),
     /// A path that servers read differently.
     Ambiguous {
         /// The route is only of use if it observes.
-        matched: Option<(&'r Arc<Route>, Captures)>,
+        matched: Option<(&'r Arc<Route>, Captures<'r>)>,
         /// Who reads it how.
         why: String,
     },
@@ -72,9 +69,10 @@ pub(in crate::policy) enum Outcome<'r> {
 
 /// What captures hold, the host's apart.
 #[derive(Debug, Default)]
-pub(in crate::policy) struct Captures {
-    pub(in crate::policy) host: Option<Captured>,
-    pub(in crate::policy) path: SmallVec<[Captured; 3]>,
+pub(in crate::policy) struct Captures<'r> {
+    /// The label that the host's pattern leaves open, where the route names it.
+    pub(in crate::policy) host: Option<&'r str>,
+    pub(in crate::policy) path: routing::Captures<'r>,
 }
 
 impl Tables {
@@ -114,8 +112,8 @@ impl Table {
         &'r self,
         policies: &'r Policies,
         method: &str,
-        target: &Target<'_>,
-        label: Option<&str>,
+        target: &Target<'r>,
+        label: Option<&'r str>,
     ) -> Outcome<'r> {
         let route = |id: RouteId| policies.route_by_id(id);
         let fallback = || Outcome::NotFound { document: self.longest_base_path(target), misfit: None };
@@ -123,7 +121,7 @@ impl Table {
         match self.router.lookup(method, target) {
             Lookup::Route(matched) => match route(matched.route()) {
                 Some(route) => {
-                    let captures = Captures::of(&matched, route, label);
+                    let captures = Captures::of(matched, route, label);
                     if captures.host_fits(route) { Outcome::Route(route, captures) } else { misfit(route) }
                 }
                 None => fallback(),
@@ -131,7 +129,7 @@ impl Table {
             Lookup::Ambiguous(matched, misreading) => Outcome::Ambiguous {
                 matched: matched.and_then(|matched| {
                     let route = route(matched.route())?;
-                    Some((route, Captures::of(&matched, route, label)))
+                    Some((route, Captures::of(matched, route, label)))
                 }),
                 why: misreading.to_string(),
             },
@@ -150,8 +148,8 @@ impl Table {
         &'r self,
         policies: &'r Policies,
         (asked, has_body): (&str, bool),
-        target: &Target<'_>,
-        label: Option<&str>,
+        target: &Target<'r>,
+        label: Option<&'r str>,
     ) -> Option<Outcome<'r>> {
         let outcome = self.outcome(policies, asked, target, label);
         let (Outcome::Route(route, _) | Outcome::Ambiguous { matched: Some((route, _)), .. }) = &outcome else {
@@ -183,18 +181,14 @@ impl Table {
     }
 }
 
-impl Captures {
-    fn of(matched: &Match<'_, '_>, route: &Route, label: Option<&str>) -> Self {
-        let path = (0..route.captures.len())
-            .map(|number| Captured::new(matched.capture(number), matched.wavers(number)))
-            .collect();
-        let host = route.host_capture.as_ref().map(|_| Captured::new(label, false));
-        Self { host, path }
+impl<'r> Captures<'r> {
+    fn of(matched: Match<'_, 'r>, route: &Route, label: Option<&'r str>) -> Self {
+        Self { host: label.filter(|_| route.host_capture.is_some()), path: matched.into_captures() }
     }
 
     /// Whether the host's label has its type.
     fn host_fits(&self, route: &Route) -> bool {
-        let label = self.host.as_ref().and_then(Captured::text).unwrap_or_default();
+        let label = self.host.unwrap_or_default();
         route.typed.iter().all(|typed| !matches!(typed.source, ValueSource::Host { .. }) || typed.kind.fits(label))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::fold::is_folded;
 use super::quirks::{Charset, EmptySegments};
-use super::{PathRules, TargetError};
+use super::{PathRules, Starts, TargetError, starts};
 
 /// Stands for `%2F` in decoded text: control characters are refused in paths, so nothing else can be it.
 pub(crate) const KEPT_SLASH: char = '\u{1}';
@@ -37,6 +38,83 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// What stands in a path that some servers read in a way of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marks {
+    /// Something that a reading other than those of case and trailing slash changes: an escape, a `;`, a dot or space at the
+    /// end of a segment.
+    pub(crate) special: bool,
+    /// A letter that has another case.
+    pub(crate) unfolded: bool,
+}
+
+impl Marks {
+    /// What stands in decoded text.
+    pub(crate) fn of(text: &str) -> Self {
+        let ends_a_name = |byte: u8| matches!(byte, b'.' | b' ');
+        let mut before = 0;
+        let special = text.bytes().any(|byte| {
+            let special = matches!(byte, 1..=3 | b';' | b'%') || (byte == b'/' && ends_a_name(before));
+            before = byte;
+            special
+        });
+        Self { special: special || ends_a_name(before), unfolded: !is_folded(text) }
+    }
+}
+
+/// The byte has to be encoded, decoded or refused.
+const REWRITTEN: u8 = 1;
+/// The byte begins path parameters.
+const PARAMETERS: u8 = 2;
+/// The byte is a letter that has another case.
+const UNFOLDED: u8 = 4;
+/// A query cannot hold the byte.
+const NOT_IN_QUERY: u8 = 8;
+
+/// What each byte is, so that a target is read in one go.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut rest: &mut [u8] = &mut classes;
+    let mut byte: u8 = 0;
+    while let Some((class, after)) = rest.split_first_mut() {
+        if !stays(byte) {
+            *class |= REWRITTEN;
+        }
+        if byte == b';' {
+            *class |= PARAMETERS;
+        }
+        if byte.is_ascii_uppercase() {
+            *class |= UNFOLDED;
+        }
+        if matches!(byte, b'#' | 0..=0x20 | 0x7f..) {
+            *class |= NOT_IN_QUERY;
+        }
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    classes
+};
+
+/// Everything that stands in a text.
+fn classes(text: &str) -> u8 {
+    text.bytes().fold(0, |seen, byte| seen | CLASSES.get(usize::from(byte)).copied().unwrap_or(u8::MAX))
+}
+
+/// A path that is its own canonical and decoded text, as most are; `None` where it takes a closer look to know.
+pub(super) fn read_plain(raw: &str) -> Option<(Starts, Marks)> {
+    let seen = classes(raw);
+    if seen & REWRITTEN != 0 || !raw.starts_with('/') || raw.ends_with('.') {
+        return None;
+    }
+    let starts: Starts = starts(raw).collect();
+    let before = |start: &usize| raw.as_bytes().get(start.checked_sub(2)?).copied();
+    // A run of slashes, or a segment that ends in a dot and may be nothing but dots.
+    if starts.iter().filter_map(before).any(|before| matches!(before, b'/' | b'.')) {
+        return None;
+    }
+    Some((starts, Marks { special: seen & PARAMETERS != 0, unfolded: seen & UNFOLDED != 0 }))
 }
 
 /// The canonical text of a raw path.
@@ -126,6 +204,9 @@ pub(super) fn read(raw: &str, rules: PathRules) -> Result<(Cow<'_, str>, Option<
 
 /// Checks a query, which is forwarded byte for byte.
 pub(super) fn check_query(query: &str) -> Result<(), TargetError> {
+    if classes(query) & NOT_IN_QUERY == 0 {
+        return Ok(());
+    }
     for byte in query.bytes() {
         match byte {
             b'#' => return Err(TargetError::Fragment),

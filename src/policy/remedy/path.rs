@@ -90,10 +90,9 @@ pub(super) fn misfits(asked: &str, route: &Route, own: Option<&str>) -> Vec<Chan
 }
 
 /// The path of a request with another value for one capture.
-pub(super) fn with_capture(route: &Route, captures: &Captures, number: usize, text: &str) -> Option<String> {
+pub(super) fn with_capture(route: &Route, captures: &Captures<'_>, number: usize, text: &str) -> Option<String> {
     let pattern: &PathPattern = &route.pattern;
-    let mut texts: Vec<String> =
-        captures.path.iter().map(|capture| capture.text().unwrap_or_default().to_owned()).collect();
+    let mut texts: Vec<String> = captures.path.texts().map(|text| text.unwrap_or_default().to_owned()).collect();
     text.clone_into(texts.get_mut(number)?);
     (!text.is_empty()).then(|| pattern.path(&texts))
 }

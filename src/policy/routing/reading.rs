@@ -73,6 +73,11 @@ impl ReadingSet {
         other.0 & !self.0 == 0
     }
 
+    /// Those of its kinds that come last and are done while looking up.
+    pub(super) const fn last(self) -> Self {
+        Self(self.0 & (1 << ReadingKind::Case as u8 | 1 << ReadingKind::TrailingSlash as u8))
+    }
+
     /// The first step of every kind, in the order in which a path is read when all are done.
     pub(super) fn steps(self) -> impl Iterator<Item = Step> {
         Step::ALL.into_iter().filter(move |step| self.contains(step.kind()) && Step::first_of(step.kind()) == *step)

@@ -45,8 +45,8 @@ fn ask(router: &Router, request: &str) -> String {
     match router.lookup(method, &target) {
         Lookup::Route(matched) => {
             let captures = matched.entry.pattern.captures().iter().enumerate().map(|(number, capture)| {
-                let wavers = if matched.wavers(number) { "~" } else { "" };
-                format!(" {}{wavers}={}", capture.name, matched.capture(number).unwrap_or("-"))
+                let wavers = if matched.captures.wavers(number) { "~" } else { "" };
+                format!(" {}{wavers}={}", capture.name, matched.captures.text(number).unwrap_or("-"))
             });
             format!("{}{}", matched.route().0, captures.collect::<String>())
         }

@@ -4,18 +4,19 @@
 //! Nothing is compared with more than the few children whose prefix lengths differ, so the number of routes does not show
 //! in the time of a look-up.
 
-use std::collections::HashMap;
-
 use smallvec::SmallVec;
 
 use super::methods::MethodSet;
 use super::pattern::{Shape, shape};
+use crate::policy::texts::ByText;
 
 /// A path as a look-up sees it: decoded text and where its segments begin.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'v> {
     pub(super) text: &'v str,
     pub(super) starts: &'v [usize],
+    /// No letter in it has another case to fold to.
+    pub(super) folded: bool,
 }
 
 impl<'v> View<'v> {
@@ -27,7 +28,7 @@ impl<'v> View<'v> {
     }
 
     /// Where the segments from `index` on are; empty at the end when there is none.
-    fn rest(&self, index: usize) -> Found {
+    fn rest(&self, index: usize) -> Span {
         (self.starts.get(index).map_or(self.text.len(), |start| *start), self.text.len())
     }
 
@@ -39,17 +40,22 @@ impl<'v> View<'v> {
     /// The same without its trailing slash.
     pub(super) fn without_trailing_slash(self) -> Self {
         match (self.starts.split_last(), self.text.strip_suffix('/')) {
-            (Some((_, starts)), Some(text)) if self.has_trailing_slash() => Self { text, starts },
+            (Some((_, starts)), Some(text)) if self.has_trailing_slash() => Self { text, starts, ..self },
             _ => self,
         }
     }
 }
 
 /// Begin and end of what a capture matched.
-pub(super) type Found = (usize, usize);
+pub(super) type Span = (usize, usize);
+
+/// The text that a capture matched.
+pub(super) fn piece(text: &str, (start, end): Span) -> &str {
+    text.get(start..end).unwrap_or_default()
+}
 
 /// What captures matched, in the order in which they stand in the path.
-pub(super) type Captured = SmallVec<[Found; 8]>;
+pub(super) type Spans = SmallVec<[Span; 4]>;
 
 /// A route at the end of its shape.
 #[derive(Debug, Clone)]
@@ -58,6 +64,14 @@ pub(super) struct Terminal {
     pub(super) entry: usize,
     /// The pattern's number of each capture along the shape, as some readings drop captures.
     pub(super) captures: SmallVec<[u8; 8]>,
+}
+
+impl Terminal {
+    /// What a capture of the route matched; nothing where the shape has lost it.
+    pub(super) fn span(&self, number: usize, found: &Spans) -> Span {
+        let position = self.captures.iter().position(|capture| usize::from(*capture) == number);
+        position.and_then(|position| found.get(position)).copied().unwrap_or_default()
+    }
 }
 
 /// All routes of one shape.
@@ -71,7 +85,7 @@ pub(super) struct Endpoint {
 /// A node of the tree.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    literals: HashMap<Box<str>, Node>,
+    literals: ByText<Node>,
     prefixes: ByLength<ByLength<Node>>,
     capture: Option<Box<Node>>,
     rest: Option<Endpoint>,
@@ -82,12 +96,12 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct ByLength<T> {
     lengths: Vec<usize>,
-    values: HashMap<Box<str>, T>,
+    values: ByText<T>,
 }
 
 impl<T> Default for ByLength<T> {
     fn default() -> Self {
-        Self { lengths: Vec::new(), values: HashMap::new() }
+        Self { lengths: Vec::new(), values: ByText::default() }
     }
 }
 
@@ -96,19 +110,19 @@ impl<T: Default> ByLength<T> {
         if let Err(position) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
             self.lengths.insert(position, key.len());
         }
-        self.values.entry(key.into()).or_default()
+        self.values.entry(key, T::default)
     }
 
     /// Values whose key begins the text, the longest first, with the key's length.
     fn prefixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
-        self.lengths.iter().filter_map(move |length| Some((*length, self.values.get(text.get(..*length)?)?)))
+        self.lengths.iter().filter_map(move |length| Some((*length, self.values.find(text.get(..*length)?)?)))
     }
 
     /// Values whose key ends the text, the longest first, with the key's length.
     fn suffixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
         self.lengths.iter().filter_map(move |length| {
             let begin = text.len().checked_sub(*length)?;
-            Some((*length, self.values.get(text.get(begin..)?)?))
+            Some((*length, self.values.find(text.get(begin..)?)?))
         })
     }
 }
@@ -126,7 +140,7 @@ impl Node {
         let mut node = self;
         for segment in segments {
             node = match shape(segment) {
-                Shape::Literal(text) => node.literals.entry(text.into()).or_default(),
+                Shape::Literal(text) => node.literals.entry(text, Node::default),
                 Shape::Mixed { prefix, capture, suffix } => {
                     captures.push(capture);
                     node.prefixes.entry(prefix).entry(suffix)
@@ -145,17 +159,17 @@ impl Node {
     }
 
     /// The best shape for a path, and what its captures matched.
-    pub(super) fn find(&self, view: View<'_>) -> Option<(&Endpoint, Captured)> {
-        let mut captured = Captured::new();
+    pub(super) fn find(&self, view: View<'_>) -> Option<(&Endpoint, Spans)> {
+        let mut captured = Spans::new();
         let endpoint = self.walk(view, 0, &mut captured)?;
         Some((endpoint, captured))
     }
 
-    fn walk(&self, view: View<'_>, index: usize, captured: &mut Captured) -> Option<&Endpoint> {
+    fn walk(&self, view: View<'_>, index: usize, captured: &mut Spans) -> Option<&Endpoint> {
         let Some(segment) = view.segment(index) else {
             return self.end.as_ref().or_else(|| self.rest(view, index, captured));
         };
-        let literal = self.literals.get(segment);
+        let literal = self.literals.find(segment);
         if let Some(endpoint) = literal.and_then(|node| node.walk(view, index + 1, captured)) {
             return Some(endpoint);
         }
@@ -180,7 +194,7 @@ impl Node {
     }
 
     /// Goes on behind a segment in which a capture matched; forgets the capture when that leads nowhere.
-    fn after(&self, view: View<'_>, index: usize, found: Found, captured: &mut Captured) -> Option<&Endpoint> {
+    fn after(&self, view: View<'_>, index: usize, found: Span, captured: &mut Spans) -> Option<&Endpoint> {
         captured.push(found);
         let endpoint = self.walk(view, index + 1, captured);
         if endpoint.is_none() {
@@ -189,7 +203,7 @@ impl Node {
         endpoint
     }
 
-    fn rest(&self, view: View<'_>, index: usize, captured: &mut Captured) -> Option<&Endpoint> {
+    fn rest(&self, view: View<'_>, index: usize, captured: &mut Spans) -> Option<&Endpoint> {
         let endpoint = self.rest.as_ref()?;
         captured.push(view.rest(index));
         Some(endpoint)

@@ -1,12 +1,10 @@
 //! The versions of a path that readings make, and the check that all of them mean the same route.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use super::reading::{ReadingSet, Step};
 use super::spelling::{SpellingId, Spellings};
-use super::trie::{Captured, Endpoint, View};
+use super::trie::{Endpoint, Spans, Terminal, View, piece};
 use super::{Misreading, Problem, RouteEntry, bit};
 use crate::target::fold::{fold_text, is_folded};
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
@@ -23,18 +21,20 @@ const MOST_VERSIONS: usize = 512;
 pub(super) struct Path {
     text: String,
     starts: Vec<usize>,
+    folded: bool,
 }
 
 impl Path {
     fn new(segments: &[String]) -> Self {
         let text: String = segments.iter().flat_map(|segment| ["/", segment]).collect();
         let starts = starts(&text).collect();
-        Self { text, starts }
+        let folded = is_folded(&text);
+        Self { text, starts, folded }
     }
 
     /// As a look-up sees it.
     pub(super) fn view(&self) -> View<'_> {
-        View { text: &self.text, starts: &self.starts }
+        View { text: &self.text, starts: &self.starts, folded: self.folded }
     }
 }
 
@@ -53,26 +53,25 @@ pub(super) struct Versions<'s> {
     spellings: &'s Spellings,
     always: ReadingSet,
     rules: PathRules,
-    matched: Option<(Path, SpellingId)>,
 }
 
 impl<'s> Versions<'s> {
     /// The versions of a path.
     pub(super) fn new(written: View<'_>, spellings: &'s Spellings, always: ReadingSet, rules: PathRules) -> Self {
         let written = written.text.split('/').skip(1).map(str::to_owned).collect();
-        Self { written, spellings, always, rules, matched: None }
+        Self { written, spellings, always, rules }
     }
 
     /// The version that the match is made on: every `always` done, in the order in which a path is read.
     ///
     /// # Errors
     /// A reading that is always done fails.
-    pub(super) fn matched(&mut self) -> Result<&(Path, SpellingId), Misreading> {
+    pub(super) fn matched(&self) -> Result<(Path, SpellingId), Misreading> {
         let mut version = Version { segments: self.written.clone(), spelling: 0, readings: ReadingSet::default() };
         for step in self.always.steps().filter(|step| step.is_of_segments()) {
             version = self.after(&version, step)?;
         }
-        Ok(self.matched.insert((Path::new(&version.segments), version.spelling)))
+        Ok((Path::new(&version.segments), version.spelling))
     }
 
     fn after(&self, version: &Version, step: Step) -> Result<Version, Misreading> {
@@ -115,8 +114,30 @@ impl<'s> Versions<'s> {
     }
 }
 
-/// What matched first: the entry's position and its captures, undisguised.
-type First<'m, 't> = (usize, &'m [Cow<'t, str>]);
+/// What matched first.
+#[derive(Debug)]
+pub(super) struct First<'r, 'v> {
+    pub(super) endpoint: &'r Endpoint,
+    /// The route at that endpoint that serves the method.
+    pub(super) terminal: &'r Terminal,
+    /// The path, and the spelling and the readings that it was looked up under.
+    pub(super) view: View<'v>,
+    pub(super) spelling: SpellingId,
+    pub(super) readings: ReadingSet,
+    pub(super) found: Spans,
+}
+
+impl First<'_, '_> {
+    /// The text of a capture; empty where the shape has lost it.
+    pub(super) fn capture(&self, number: usize) -> &str {
+        piece(self.view.text, self.terminal.span(number, &self.found))
+    }
+
+    /// Whether looking this up would find the same again, because it is the same question.
+    fn answers(&self, view: View<'_>, spelling: SpellingId, readings: ReadingSet) -> bool {
+        std::ptr::eq(view.text, self.view.text) && spelling == self.spelling && readings.last() == self.readings.last()
+    }
+}
 
 /// Looks paths up under readings.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +160,7 @@ impl<'r> Reader<'r, '_> {
         view: View<'_>,
         spelling: SpellingId,
         readings: ReadingSet,
-    ) -> Option<(&'r Endpoint, Captured)> {
+    ) -> Option<(&'r Endpoint, Spans)> {
         let (view, spelling) = if readings.contains(ReadingKind::TrailingSlash) {
             (view.without_trailing_slash(), self.spellings.after(spelling, Step::TrailingSlash))
         } else {
@@ -149,24 +170,24 @@ impl<'r> Reader<'r, '_> {
             return self.spellings.tree(spelling)?.find(view);
         }
         let tree = self.spellings.tree(self.spellings.after(spelling, Step::Case))?;
-        if is_folded(view.text) {
+        if view.folded {
             return tree.find(view);
         }
         if view.text.is_ascii() {
             let folded: SmallVec<[u8; 256]> = view.text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
             let text = std::str::from_utf8(&folded).ok()?;
-            return tree.find(View { text, starts: view.starts });
+            return tree.find(View { text, starts: view.starts, folded: true });
         }
         let folded = fold_text(view.text);
         let starts: SmallVec<[usize; 16]> = starts(&folded).collect();
-        let (endpoint, found) = tree.find(View { text: &folded, starts: &starts })?;
+        let (endpoint, found) = tree.find(View { text: &folded, starts: &starts, folded: true })?;
         let unfold = |at| unfolded(view.text, &folded, at);
         Some((endpoint, found.into_iter().map(|(start, end)| (unfold(start), unfold(end))).collect()))
     }
 
     /// Checks every version of a path; gives the captures that waver.
-    pub(super) fn check_all(&self, versions: &Versions<'_>, first: First<'_, '_>) -> Result<u32, Misreading> {
-        let Some(entry) = self.entries.get(first.0) else { return Ok(0) };
+    pub(super) fn check_all(&self, versions: &Versions<'_>, first: &First<'_, '_>) -> Result<u32, Misreading> {
+        let Some(entry) = self.entries.get(first.terminal.entry) else { return Ok(0) };
         let mut wavering = 0;
         for version in versions.all(&entry.quirks)? {
             let path = Path::new(&version.segments);
@@ -180,23 +201,25 @@ impl<'r> Reader<'r, '_> {
         &self,
         view: View<'_>,
         spelling: SpellingId,
-        first: First<'_, '_>,
+        first: &First<'_, '_>,
         readings: ReadingSet,
     ) -> Result<u32, Misreading> {
-        let Some(entry) = self.entries.get(first.0) else { return Ok(0) };
+        let Some(entry) = self.entries.get(first.terminal.entry) else { return Ok(0) };
         let slash = entry.quirks.reading(ReadingKind::TrailingSlash);
         let case = entry.quirks.reading(ReadingKind::Case);
         let mut wavering = 0;
         for with_slash in choices(slash, || {
             view.has_trailing_slash() || self.spellings.after(spelling, Step::TrailingSlash) != spelling
         }) {
-            for with_case in
-                choices(case, || !is_folded(view.text) || self.spellings.changing.contains(ReadingKind::Case))
-            {
+            for with_case in choices(case, || !view.folded || self.spellings.changing.contains(ReadingKind::Case)) {
                 let readings = readings.with_all(with_slash.then_some(ReadingKind::TrailingSlash));
                 let readings = readings.with_all(with_case.then_some(ReadingKind::Case));
-                let found = self.seek(view, spelling, readings);
-                wavering |= self.compare(view, found, first).map_err(|problem| Misreading { readings, problem })?;
+                let compared = if first.answers(view, spelling, readings) {
+                    self.same(first.endpoint, first).map(|_| 0)
+                } else {
+                    self.compare(view, self.seek(view, spelling, readings), first)
+                };
+                wavering |= compared.map_err(|problem| Misreading { readings, problem })?;
             }
         }
         Ok(wavering)
@@ -206,27 +229,33 @@ impl<'r> Reader<'r, '_> {
     fn compare(
         &self,
         view: View<'_>,
-        found: Option<(&Endpoint, Captured)>,
-        (entry, captures): First<'_, '_>,
+        found: Option<(&Endpoint, Spans)>,
+        first: &First<'_, '_>,
     ) -> Result<u32, Problem> {
         let (endpoint, found) = found.ok_or(Problem::NoRoute)?;
-        let other = endpoint.terminals.iter().find(|terminal| terminal.entry != entry && self.serves(terminal.entry));
-        let same = endpoint.terminals.iter().find(|terminal| terminal.entry == entry);
-        let (Some(same), None) = (same, other) else {
-            let other = other.or_else(|| endpoint.terminals.iter().find(|terminal| terminal.entry != entry));
-            let other = other.and_then(|terminal| self.entries.get(terminal.entry));
-            return Err(other.map_or(Problem::NoRoute, |other| Problem::OtherRoute(other.id)));
-        };
+        let same = self.same(endpoint, first)?;
         let mut wavering = 0;
-        for (number, capture) in captures.iter().enumerate() {
-            let position = same.captures.iter().position(|captured| usize::from(*captured) == number);
-            let value =
-                position.and_then(|position| found.get(position)).and_then(|(start, end)| view.text.get(*start..*end));
-            if value != Some(&**capture) && !(value.is_none() && capture.is_empty()) {
+        for number in first.terminal.captures.iter().chain(&same.captures) {
+            let number = usize::from(*number);
+            if piece(view.text, same.span(number, &found)) != first.capture(number) {
                 wavering |= bit(number);
             }
         }
         Ok(wavering)
+    }
+
+    /// The route that matched first, where it is the only one at an endpoint that serves the method.
+    fn same<'e>(&self, endpoint: &'e Endpoint, first: &First<'_, '_>) -> Result<&'e Terminal, Problem> {
+        let is_first = |terminal: &&Terminal| terminal.entry == first.terminal.entry;
+        let other = endpoint.terminals.iter().find(|terminal| !is_first(terminal) && self.serves(terminal.entry));
+        match (endpoint.terminals.iter().find(is_first), other) {
+            (Some(same), None) => Ok(same),
+            (_, other) => {
+                let other = other.or_else(|| endpoint.terminals.iter().find(|terminal| !is_first(terminal)));
+                let other = other.and_then(|terminal| self.entries.get(terminal.entry));
+                Err(other.map_or(Problem::NoRoute, |other| Problem::OtherRoute(other.id)))
+            }
+        }
     }
 }
 

@@ -105,6 +105,19 @@ proptest! {
     }
 
     #[test]
+    fn what_is_noted_while_reading_is_what_the_text_says(path in path(), rules in rules()) {
+        let path = path.replace('?', "q");
+        if let Ok(target) = Target::parse(&path, rules) {
+            let text = target.text();
+            prop_assert_eq!(target.starts(), text.match_indices('/').map(|(at, _)| at + 1).collect::<Vec<_>>());
+            prop_assert_eq!(target.marks().unfolded, fold::fold_text(text) != text);
+            let drops = text.split('/').any(|segment| segment.ends_with(['.', ' ']));
+            prop_assert_eq!(target.marks().special, drops || text.contains(['\u{1}', '\u{2}', '\u{3}', ';', '%']));
+            prop_assert!(target.sent_text().is_none_or(|sent| sent == text && sent == path));
+        }
+    }
+
+    #[test]
     fn what_is_forwarded_reads_as_what_was_matched(path in path(), rules in rules()) {
         if let Ok(target) = Target::parse(&path, rules) {
             let again = Target::parse(target.path(), rules);
@@ -132,6 +145,7 @@ proptest! {
             let inner_space_only = spelling.starts_with("%20") || spelling.ends_with("%20");
             if !inner_space_only {
                 prop_assert_eq!(query::fold_name(&(spelling.clone() + &tail)), folded.clone(), "{}", spelling);
+                prop_assert!(query::name_folds_to(&(spelling.clone() + &tail), &folded), "{}", spelling);
             }
         }
     }
