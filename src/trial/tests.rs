@@ -16,7 +16,7 @@ routes:
     methods: [GET]
     params: {customer: uuid}
     require: {scope: "contracts:read", subject: "{customer}"}
-    forward: {strip_prefix: /contracts, headers: {X-Key: {file: /nowhere/key}}}
+    forward: {strip_prefix: /contracts, headers: {X-Key: {file: /nowhere/key}}, assertion: true}
   - {path: /health, methods: [GET], require: public}
   - {path: /upload, methods: [POST], require: public, forward: {max_body: 4B}}
   - {path: /watched, methods: [GET], require: {scope: w}, mode: observe}
@@ -66,6 +66,8 @@ fn what_is_allowed_shows_what_is_forwarded() {
     let headers: Vec<_> = attempt.headers_set().collect();
     assert!(headers.contains(&("x-auth-client-id", b"app")), "{headers:?}");
     assert!(headers.contains(&("x-key", b"content of /nowhere/key")), "{headers:?}");
+    assert!(headers.contains(&("x-auth-assertion", b"(signed when it is sent)")), "{headers:?}");
+    assert_eq!(attempt.headers_sent().unwrap()["x-auth-assertion"], "trial", "the same in every test");
     assert_eq!(attempt.explanation().unwrap().decision, "allow");
 }
 
