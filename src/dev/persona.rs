@@ -76,9 +76,12 @@ impl Realm {
     }
 
     /// The claims of an access token for the persona, valid from `now` for `seconds`. What the persona says itself
-    /// stands; `jti` leads back to it.
+    /// stands, but for what its issuer tells only at userinfo; `jti` leads back to it.
     pub fn access_claims(&self, persona: &Persona, now: Timestamp, seconds: i64) -> Claims {
         let mut claims = persona.claims.clone();
+        if let Some(userinfo) = self.issuer.userinfo.as_ref().filter(|_| persona.flow != Flow::ClientCredentials) {
+            claims.retain(|name, _| !userinfo.claims.contains(name));
+        }
         let mut fill = |name: &str, value: Value| {
             claims.entry(name).or_insert(value);
         };

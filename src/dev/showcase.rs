@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -15,6 +16,7 @@ use super::sketch::{RequestSketch, RouteSketch, Sketch};
 use crate::authn::{Failure, Issuers};
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Denial, Document, Head, Needs, PlaceError, Placed, Policies, Route};
+use crate::principal::Principal;
 use crate::target::{Authority, Scheme};
 
 /// How many values of a persona's claims are tried in a route's captures.
@@ -197,13 +199,11 @@ impl Stage<'_> {
                 }
             }
         };
-        let caller = Caller {
-            principal: principal.as_deref(),
-            address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-            certificate: None,
-            now: self.now,
+        let decision = match self.decision(&placed, &headers, principal).await {
+            Ok(decision) => decision,
+            Err(failure) => return Some((unauthenticated(&placed, &failure), decider)),
         };
-        let outcome = match placed.decide(&caller) {
+        let outcome = match decision {
             Decision::Allow(_) => Outcome::Allowed,
             Decision::Deny(denial) => Outcome::Refused(Refusal::of(&denial)),
             Decision::Observed(_, denial) => Outcome::Observed(Refusal::of(&denial)),
@@ -211,6 +211,24 @@ impl Stage<'_> {
             Decision::NeedsClaims | Decision::NeedsBody | Decision::Answered(_) => return None,
         };
         Some((outcome, decider))
+    }
+
+    /// The decision, with what userinfo says where it turns on that.
+    async fn decision(
+        &self,
+        placed: &Placed<'_>,
+        headers: &HeaderMap,
+        principal: Option<Arc<Principal>>,
+    ) -> Result<Decision, Failure> {
+        let address = Some(std::net::Ipv4Addr::LOCALHOST.into());
+        let caller = |principal| Caller { principal, address, certificate: None, now: self.now };
+        match (placed.decide(&caller(principal.as_deref())), &principal) {
+            (Decision::NeedsClaims, Some(principal)) => {
+                let whole = self.issuers.complete(headers, principal, self.now).await?;
+                Ok(placed.decide(&caller(Some(&whole))))
+            }
+            (decision, _) => Ok(decision),
+        }
     }
 }
 

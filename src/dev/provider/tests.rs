@@ -520,6 +520,7 @@ fn ameise_permissions_are_released_by_the_scope_of_their_name() {
     let (realm, persona) = (&realms[2], &realms[2].personas[0]);
     for (scope, released) in [("orders ameise/permissions", true), ("orders", false)] {
         let mut claims = realm.access_claims(persona, NOW, 60);
+        assert!(!claims.contains_key("ameise/permissions") && !claims.contains_key("broker"), "in no token");
         claims.insert("scope".to_owned(), json!(scope));
         let token = fixture.key.sign("JWT", &claims).unwrap();
         let request = Request::get("/.torwart-dev/ameise/userinfo").header("authorization", format!("Bearer {token}"));
