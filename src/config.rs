@@ -228,6 +228,8 @@ pub struct Issuer {
     pub case_insensitive: Vec<ClaimPath>,
     /// How client-credentials tokens show; `None`: every flow is unknown.
     pub client_credentials_when: Option<FlowRule>,
+    /// How users' tokens show; `None`: whatever is not client credentials is a user's.
+    pub user_when: Option<FlowRule>,
     /// A token without `sub` is accepted (presets that say so).
     pub subject_optional: bool,
     /// Scope that a denial for absent permissions asks for (`ameise/permissions` in the `ameise` preset).
@@ -299,12 +301,12 @@ pub struct ClaimSources {
     pub global: Vec<ClaimPath>,
 }
 
-/// `client_credentials_when`.
+/// `client_credentials_when` and `user_when`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FlowRule {
     /// The raw claims `client_id` and `sub` are equal and not empty.
     ClientEqualsSubject,
-    /// The claim has this value.
+    /// The claim has this value; in a text `{client}`, `{client:lower}` and `{subject}` stand for what they name.
     ClaimEquals(ClaimPath, serde_json::Value),
     /// The claim is there (`true`) or is not (`false`).
     ClaimExists(ClaimPath, bool),
@@ -312,6 +314,8 @@ pub enum FlowRule {
     SubjectIs(String),
     /// At least one holds.
     AnyOf(Vec<FlowRule>),
+    /// All hold.
+    AllOf(Vec<FlowRule>),
     /// All tokens are users'.
     Never,
 }

@@ -1,8 +1,8 @@
-//! `client_credentials_when`: how a token came to be (tokens.md, "Flow"). Pure. Doubt never grants anything.
+//! `client_credentials_when` and `user_when`: how a token came to be (tokens.md, "Flow"). Pure. Doubt never grants anything.
 
 use serde_json::Value;
 
-use crate::config::FlowRule;
+use crate::config::{FlowRule, Issuer};
 use crate::principal::{ClaimPath, Claims, Flow};
 
 /// The parts of a principal that a rule may speak of besides the raw claims.
@@ -14,17 +14,23 @@ pub struct Named<'p> {
     pub subject: Option<&'p str>,
 }
 
-/// The flow of a token with these claims. Without a rule it is unknown.
-pub fn flow(rule: Option<&FlowRule>, claims: &Claims, named: Named<'_>) -> Flow {
-    match rule.and_then(|rule| holds(rule, claims, named)) {
-        Some(true) => Flow::ClientCredentials,
-        Some(false) => Flow::User,
-        None => Flow::Unknown,
+/// The flow of a token with these claims. Without a rule it is unknown, and so it is when the rules for clients and for
+/// users both hold or neither does.
+pub fn flow(issuer: &Issuer, claims: &Claims, named: Named<'_>) -> Flow {
+    let ask = |rule: &FlowRule| holds(rule, claims, named);
+    let Some(client) = issuer.client_credentials_when.as_ref().map(ask) else { return Flow::Unknown };
+    let user = issuer.user_when.as_ref().map_or_else(|| client.map(|holds| !holds), ask);
+    match (client, user) {
+        (Some(true), Some(false)) => Flow::ClientCredentials,
+        (Some(false), Some(true)) => Flow::User,
+        (Some(true), Some(true)) | (Some(false), Some(false)) | (None, _) | (_, None) => Flow::Unknown,
     }
 }
 
 /// Whether the rule holds; `None` is unknown.
 fn holds(rule: &FlowRule, claims: &Claims, named: Named<'_>) -> Option<bool> {
+    let all =
+        |rules: &[FlowRule], decisive: bool| decided(decisive, rules.iter().map(|rule| holds(rule, claims, named)));
     match rule {
         FlowRule::ClientEqualsSubject => client_equals_subject(claims),
         FlowRule::ClaimEquals(path, wanted) => claim_equals(path, wanted, claims, named),
@@ -37,22 +43,24 @@ fn holds(rule: &FlowRule, claims: &Claims, named: Named<'_>) -> Option<bool> {
             let wanted = filled(template, named)?;
             Some(named.subject == Some(wanted.as_str()))
         }
-        FlowRule::AnyOf(rules) => any_of(rules.iter().map(|rule| holds(rule, claims, named))),
+        FlowRule::AnyOf(rules) => all(rules, true),
+        FlowRule::AllOf(rules) => all(rules, false),
         FlowRule::Never => Some(false),
     }
 }
 
-/// True if one is true, else unknown if one is unknown, else false.
-fn any_of(outcomes: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+/// The decisive truth if one outcome is that, else unknown if one is unknown, else the other: for `any_of` true is
+/// decisive, for `all_of` false.
+fn decided(decisive: bool, outcomes: impl Iterator<Item = Option<bool>>) -> Option<bool> {
     let mut unknown = false;
     for outcome in outcomes {
         match outcome {
-            Some(true) => return Some(true),
-            Some(false) => {}
+            Some(truth) if truth == decisive => return Some(decisive),
+            Some(_) => {}
             None => unknown = true,
         }
     }
-    (!unknown).then_some(false)
+    (!unknown).then_some(!decisive)
 }
 
 /// Compares the raw claims byte for byte, whatever the principal's own sources are.
@@ -61,8 +69,7 @@ fn client_equals_subject(claims: &Claims) -> Option<bool> {
     Some(text("client_id")? == text("sub")?)
 }
 
-/// An absent claim is false, one of another type than the literal unknown. `{client}` in a literal stands for the
-/// client, as in `subject_is` (Keycloak's service accounts are named after their client).
+/// An absent claim is false, one of another type than the literal unknown.
 fn claim_equals(path: &ClaimPath, wanted: &Value, claims: &Claims, named: Named<'_>) -> Option<bool> {
     let found = match look_up(path, claims) {
         Found::Value(found) => found,
@@ -70,25 +77,30 @@ fn claim_equals(path: &ClaimPath, wanted: &Value, claims: &Claims, named: Named<
         Found::Obstructed => return None,
     };
     match (found, wanted) {
-        (Value::String(found), Value::String(wanted)) if wanted.contains(CLIENT) => {
-            Some(*found == filled(wanted, named)?)
-        }
-        (Value::String(_), Value::String(_))
-        | (Value::Number(_), Value::Number(_))
-        | (Value::Bool(_), Value::Bool(_)) => Some(found == wanted),
+        (Value::String(found), Value::String(wanted)) => Some(*found == filled(wanted, named)?),
+        (Value::Number(_), Value::Number(_)) | (Value::Bool(_), Value::Bool(_)) => Some(found == wanted),
         _ => None,
     }
 }
 
-/// The placeholder of templates.
-const CLIENT: &str = "{client}";
-
-/// The template with the client in its place; `None` when it needs a client and there is none.
-fn filled(template: &str, named: Named<'_>) -> Option<String> {
-    if !template.contains(CLIENT) {
-        return Some(template.to_owned());
+/// The template with what it names in its place; `None` when it names something that is not there. What is put in is
+/// not read again: a client may be named `{subject}`.
+pub fn filled(template: &str, named: Named<'_>) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = template;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (name, behind) = behind.split_once('}')?;
+        text.push_str(before);
+        match name {
+            "client" => text.push_str(named.client?),
+            "client:lower" => text.push_str(&named.client?.to_lowercase()),
+            "subject" => text.push_str(named.subject?),
+            _ => return None,
+        }
+        rest = behind;
     }
-    named.client.map(|client| template.replace(CLIENT, client))
+    text.push_str(rest);
+    Some(text)
 }
 
 /// What is at a path.
@@ -122,16 +134,27 @@ mod tests {
     use super::*;
 
     fn decide(rule: &FlowRule, claims: &Value, client: Option<&str>) -> Flow {
+        decide_both((Some(rule), None), claims, client)
+    }
+
+    fn decide_both(
+        (client_rule, user_rule): (Option<&FlowRule>, Option<&FlowRule>),
+        claims: &Value,
+        client: Option<&str>,
+    ) -> Flow {
+        let mut issuer = Issuer::new("shoen", "https://i", None);
+        (issuer.client_credentials_when, issuer.user_when) = (client_rule.cloned(), user_rule.cloned());
         let claims = claims.as_object().unwrap();
         let subject = claims.get("sub").and_then(Value::as_str);
-        flow(Some(rule), claims, Named { client, subject })
+        flow(&issuer, claims, Named { client, subject })
     }
 
     #[test]
     fn without_a_rule_every_flow_is_unknown() {
         let claims = json!({"client_id": "a", "sub": "a"});
-        let named = Named { client: Some("a"), subject: Some("a") };
-        assert_eq!(flow(None, claims.as_object().unwrap(), named), Flow::Unknown);
+        assert_eq!(decide_both((None, None), &claims, Some("a")), Flow::Unknown);
+        let user = FlowRule::ClaimExists(ClaimPath::top("sub"), true);
+        assert_eq!(decide_both((None, Some(&user)), &claims, Some("a")), Flow::Unknown);
     }
 
     #[test]
@@ -214,5 +237,43 @@ mod tests {
         );
         assert_eq!(decide(&rule, &json!({"preferred_username": "ada"}), Some("crm")), Flow::User);
         assert_eq!(decide(&rule, &json!({"preferred_username": "service-account-"}), None), Flow::Unknown);
+    }
+
+    #[test]
+    fn all_of_is_false_before_unknown_before_true() {
+        let rule = FlowRule::AllOf(vec![
+            FlowRule::ClaimExists(ClaimPath::top("uid"), false),
+            FlowRule::SubjectIs("{client}".to_owned()),
+        ]);
+        assert_eq!(decide(&rule, &json!({"sub": "c"}), Some("c")), Flow::ClientCredentials);
+        assert_eq!(decide(&rule, &json!({"sub": "x"}), Some("c")), Flow::User);
+        assert_eq!(decide(&rule, &json!({"sub": "c", "uid": "u"}), Some("c")), Flow::User);
+        assert_eq!(decide(&rule, &json!({"sub": "c"}), None), Flow::Unknown);
+        assert_eq!(decide(&rule, &json!({"sub": "c", "uid": "u"}), None), Flow::User);
+        assert_eq!(decide(&FlowRule::AllOf(Vec::new()), &json!({}), None), Flow::ClientCredentials);
+    }
+
+    #[test]
+    fn with_a_rule_for_users_what_neither_tells_and_what_both_claim_is_unknown() {
+        let client = FlowRule::ClaimEquals(ClaimPath::top("kind"), json!("machine"));
+        let user = FlowRule::ClaimExists(ClaimPath::top("sid"), true);
+        let of = |claims: Value| decide_both((Some(&client), Some(&user)), &claims, None);
+        assert_eq!(of(json!({"kind": "machine"})), Flow::ClientCredentials);
+        assert_eq!(of(json!({"sid": "s"})), Flow::User);
+        assert_eq!(of(json!({})), Flow::Unknown);
+        assert_eq!(of(json!({"kind": "machine", "sid": "s"})), Flow::Unknown);
+        assert_eq!(of(json!({"kind": 1, "sid": "s"})), Flow::Unknown);
+        assert_eq!(of(json!({"kind": 1})), Flow::Unknown);
+    }
+
+    #[test]
+    fn what_is_put_into_a_text_is_not_read_again() {
+        let named = |client, subject| Named { client: Some(client), subject: Some(subject) };
+        assert_eq!(filled("a-{client}-{subject}", named("{subject}", "s")).as_deref(), Some("a-{subject}-s"));
+        assert_eq!(filled("{client:lower}", named("ÄB", "s")).as_deref(), Some("äb"));
+        for broken in ["{client", "{other}", "{client}{"] {
+            assert_eq!(filled(broken, named("c", "s")), None, "{broken}");
+        }
+        assert_eq!(filled("{client}", Named { client: None, subject: Some("s") }), None);
     }
 }

@@ -168,7 +168,7 @@ impl Rules {
         let scopes = first(&sources.scopes, &claims).map_or(Some(Vec::new()), claims::scopes).ok_or(Fault::Source)?;
         let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let named = Named { client: client.as_deref(), subject: subject.as_deref() };
-        let flow = flow::flow(self.issuer.client_credentials_when.as_ref(), &claims, named);
+        let flow = flow::flow(&self.issuer, &claims, named);
         let certificate_thumbprint = claims::confirmation(&claims)?;
         if self.issuer.sender_constraint_required && certificate_thumbprint.is_none() {
             return Err(Fault::Unbound);

@@ -94,6 +94,9 @@ fn spelled_out(issuer: &Issuer) -> Map<String, Value> {
     if let Some(rule) = &issuer.client_credentials_when {
         put("client_credentials_when", flow(rule));
     }
+    if let Some(rule) = &issuer.user_when {
+        put("user_when", flow(rule));
+    }
     if let Some(userinfo) = &issuer.userinfo {
         put("userinfo", json!({"claims": userinfo.claims, "cache": format!("{}s", userinfo.cache.as_secs())}));
     }
@@ -146,6 +149,7 @@ fn flow(rule: &FlowRule) -> Value {
         FlowRule::ClaimExists(claim, wanted) => json!({"claim": path(claim), "exists": wanted}),
         FlowRule::SubjectIs(template) => json!({"subject_is": template}),
         FlowRule::AnyOf(rules) => json!({"any_of": rules.iter().map(flow).collect::<Vec<_>>()}),
+        FlowRule::AllOf(rules) => json!({"all_of": rules.iter().map(flow).collect::<Vec<_>>()}),
         FlowRule::Never => json!("never"),
     }
 }

@@ -75,6 +75,7 @@ impl Issuer {
             claims: defaults.claims,
             case_insensitive: defaults.case_insensitive,
             client_credentials_when: defaults.client_credentials_when,
+            user_when: defaults.user_when,
             subject_optional: defaults.subject_optional,
             permission_scope: defaults.permission_scope,
             tls_ca: None,

@@ -85,9 +85,7 @@ fn issuer(reader: &mut Reader<'_>, map: &Mapping) -> Option<Issuer> {
     if let Some(case) = map.map("claims_case") {
         issuer.case_insensitive = case.list("insensitive").iter().filter_map(path).collect();
     }
-    if let Some(node) = map.get("client_credentials_when") {
-        issuer.client_credentials_when = flow_rule(reader, node);
-    }
+    flow_rules(reader, map, &mut issuer);
     issuer.tls_ca = map.map("tls").and_then(|tls| tls.get("ca")).map(|node| reader.file(node, FileKind::CaBundle));
     issuer.introspection = map.map("introspection").and_then(|inner| introspection(reader, inner, issuer.integration));
     issuer.userinfo = userinfo(reader, map, &issuer);
@@ -202,6 +200,22 @@ fn path(node: &Node) -> Option<ClaimPath> {
     keys.filter(|keys| !keys.is_empty()).map(ClaimPath)
 }
 
+/// The two rules belong together: who writes the first does without the preset's second.
+fn flow_rules(reader: &mut Reader<'_>, map: &Mapping, issuer: &mut Issuer) {
+    if let Some(node) = map.get("client_credentials_when") {
+        issuer.client_credentials_when = flow_rule(reader, node);
+        issuer.user_when = None;
+    }
+    if let Some(entry) = map.entry("user_when") {
+        issuer.user_when = flow_rule(reader, &entry.value);
+        if issuer.client_credentials_when.is_none() {
+            reader
+                .error_at(entry.key.span, "`user_when` has no effect: nothing tells client credentials here")
+                .help("say `client_credentials_when` too, `never` if there are no such tokens");
+        }
+    }
+}
+
 fn flow_rule(reader: &mut Reader<'_>, node: &Node) -> Option<FlowRule> {
     match node.text() {
         Some("client_equals_subject") => return Some(FlowRule::ClientEqualsSubject),
@@ -209,28 +223,40 @@ fn flow_rule(reader: &mut Reader<'_>, node: &Node) -> Option<FlowRule> {
         _ => {}
     }
     let map = node.map()?;
-    if let Some(choice) = map.get("any_of") {
-        for inner in choice.list() {
-            if inner.text() == Some("never") || inner.map().is_some_and(|map| map.get("any_of").is_some()) {
+    for (key, rule) in [("any_of", FlowRule::AnyOf as fn(Vec<FlowRule>) -> FlowRule), ("all_of", FlowRule::AllOf)] {
+        let Some(parts) = map.get(key) else { continue };
+        for part in parts.list() {
+            if part.text() == Some("never") || part.map().is_some_and(|part| part.get(key).is_some()) {
                 reader
-                    .error(inner, "`any_of` holds single rules")
-                    .help("`never` and another `any_of` have no place in it");
+                    .error(part, format!("`{key}` holds single rules"))
+                    .help(format!("`never` and another `{key}` have no place in it"));
             }
         }
-        return choice.list().iter().map(|inner| flow_rule(reader, inner)).collect::<Option<_>>().map(FlowRule::AnyOf);
+        return parts.list().iter().map(|part| flow_rule(reader, part)).collect::<Option<_>>().map(rule);
     }
     if let Some(subject) = map.get("subject_is") {
-        let text = subject.text()?;
-        if text.replace("{client}", "").contains(['{', '}']) {
-            reader.error(subject, "`subject_is` knows only `{client}`").help("write `{client}` for the client's id");
-        }
-        return Some(FlowRule::SubjectIs(text.to_owned()));
+        placeholders(reader, subject, ("subject_is", &["client", "client:lower"]));
+        return Some(FlowRule::SubjectIs(subject.text()?.to_owned()));
     }
     let claim = path(map.get("claim")?)?;
     if let Some(value) = map.get("equals") {
+        placeholders(reader, value, ("equals", &["client", "client:lower", "subject"]));
         return Some(FlowRule::ClaimEquals(claim, value.to_json()?));
     }
     Some(FlowRule::ClaimExists(claim, map.bool("exists")?))
+}
+
+/// Refuses braces that stand for nothing.
+fn placeholders(reader: &mut Reader<'_>, node: &Node, (key, known): (&str, &[&str])) {
+    let Some(text) = node.text() else { return };
+    let names: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+    let rest = names.iter().fold(text.to_owned(), |text, name| text.replace(name.as_str(), ""));
+    if rest.contains(['{', '}']) {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        reader
+            .error(node, format!("`{key}` knows only {}", names.join(", ")))
+            .help("between braces stands the name of what is put there");
+    }
 }
 
 fn introspection(reader: &mut Reader<'_>, map: &Mapping, integration: bool) -> Option<Introspection> {
@@ -272,7 +298,7 @@ fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<U
 /// Refuses claims that userinfo must not decide. Those of a preset can only be at odds with what stands beside them.
 fn listed(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer, userinfo: &Userinfo) {
     let written = map.map("userinfo").map(|inner| inner.list("claims")).unwrap_or_default();
-    let beside = ["userinfo", "claims", "client_credentials_when", "name"].iter().find_map(|key| map.entry(key));
+    let beside = ["userinfo", "claims", "client_credentials_when", "user_when", "name"].iter().find_map(|key| map.entry(key));
     for (at, name) in userinfo.claims.iter().enumerate() {
         let Some(span) = written.get(at).map(|node| node.span).or(beside.map(|entry| entry.key.span)) else { continue };
         if REGISTERED.contains(&name.as_str()) || names_holder(issuer, name) {
@@ -319,6 +345,7 @@ fn names_holder(issuer: &Issuer, name: &str) -> bool {
     let mut sources = sources.into_iter().flatten();
     sources.any(|source| source.0.first().is_some_and(|first| first == name))
         || decides_flow(issuer.client_credentials_when.as_ref(), name)
+        || decides_flow(issuer.user_when.as_ref(), name)
 }
 
 fn decides_flow(rule: Option<&FlowRule>, name: &str) -> bool {
@@ -326,7 +353,9 @@ fn decides_flow(rule: Option<&FlowRule>, name: &str) -> bool {
         Some(FlowRule::ClaimEquals(claim, _) | FlowRule::ClaimExists(claim, _)) => {
             claim.0.first().is_some_and(|first| first == name)
         }
-        Some(FlowRule::AnyOf(rules)) => rules.iter().any(|rule| decides_flow(Some(rule), name)),
+        Some(FlowRule::AnyOf(rules) | FlowRule::AllOf(rules)) => {
+            rules.iter().any(|rule| decides_flow(Some(rule), name))
+        }
         Some(FlowRule::ClientEqualsSubject | FlowRule::SubjectIs(_) | FlowRule::Never) | None => false,
     }
 }

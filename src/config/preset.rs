@@ -19,6 +19,8 @@ pub struct Defaults {
     pub case_insensitive: Vec<ClaimPath>,
     /// How client-credentials tokens show.
     pub client_credentials_when: Option<FlowRule>,
+    /// How users' tokens show, where that is not all the others.
+    pub user_when: Option<FlowRule>,
     /// `strict: rfc9068`.
     pub strict_rfc9068: bool,
     /// A token without `sub` is accepted.
@@ -97,6 +99,7 @@ impl Defaults {
             },
             case_insensitive: Vec::new(),
             client_credentials_when: None,
+            user_when: None,
             strict_rfc9068: false,
             subject_optional: false,
             permission_scope: None,
@@ -106,6 +109,11 @@ impl Defaults {
 
     fn flow(mut self, rule: FlowRule) -> Self {
         self.client_credentials_when = Some(rule);
+        self
+    }
+
+    fn user(mut self, rule: FlowRule) -> Self {
+        self.user_when = Some(rule);
         self
     }
 
@@ -163,30 +171,51 @@ fn ameise() -> Defaults {
     defaults
 }
 
-/// Keycloak: `azp` is the client; a service account is a user named `service-account-<client>`
-/// (<https://www.keycloak.org/docs/latest/server_admin/#_service_accounts>), whose UUID is `sub`; realm roles are
-/// under `realm_access.roles`.
+/// Keycloak: `azp` is the client, realm roles are under `realm_access.roles`. A service account is a user named
+/// `service-account-<client>`, in lower case as all its user names are
+/// (<https://www.keycloak.org/docs/latest/server_admin/#_service_accounts>). Where people register themselves, one of
+/// them may have taken that name, so the client has to stand in `client_id` too (`clientId` before version 20): the
+/// client scope `service_account` puts it into tokens of service accounts only. `sid` names the session that a user
+/// has and a service account has not. A lightweight access token of a service account shows none of the three: unknown.
 fn keycloak() -> Defaults {
-    let rule = FlowRule::ClaimEquals(ClaimPath::top("preferred_username"), json!("service-account-{client}"));
-    Defaults::plain().client(&["azp"]).permissions(&["realm_access", "roles"]).flow(rule)
+    let client_is = |claim| FlowRule::ClaimEquals(ClaimPath::top(claim), json!("{client}"));
+    let rule = FlowRule::AllOf(vec![
+        FlowRule::ClaimEquals(ClaimPath::top("preferred_username"), json!("service-account-{client:lower}")),
+        FlowRule::AnyOf(vec![client_is("client_id"), client_is("clientId")]),
+    ]);
+    let defaults = Defaults::plain().client(&["azp"]).permissions(&["realm_access", "roles"]);
+    defaults.flow(rule).user(FlowRule::ClaimExists(ClaimPath::top("sid"), true))
 }
 
 /// Microsoft Entra ID: `azp` in version 2 and `appid` in version 1 tokens; application permissions in `roles`,
-/// delegated ones in `scp`, which only users' tokens have; `idtyp` is an optional claim
-/// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>).
+/// delegated ones in `scp`, which only users' tokens have
+/// (<https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference>). A token without `scp` could
+/// be an ID token too, so an application shows by the optional claim `idtyp`, or by being its own object: `oid` is `sub`
+/// (<https://learn.microsoft.com/entra/identity-platform/scenario-protected-web-api-verification-scope-app-roles>),
+/// whereas a user's `sub` is made for the pair of user and application.
 fn entra() -> Defaults {
+    let kind = |word| FlowRule::ClaimEquals(ClaimPath::top("idtyp"), json!(word));
     let rule = FlowRule::AnyOf(vec![
-        FlowRule::ClaimEquals(ClaimPath::top("idtyp"), json!("app")),
-        FlowRule::ClaimExists(ClaimPath::top("scp"), false),
+        kind("app"),
+        FlowRule::AllOf(vec![
+            FlowRule::ClaimExists(ClaimPath::top("scp"), false),
+            FlowRule::ClaimEquals(ClaimPath::top("oid"), json!("{subject}")),
+        ]),
     ]);
-    Defaults::plain().client(&["azp", "appid"]).scopes(&["scp"]).permissions(&["roles"]).flow(rule)
+    let user = FlowRule::AnyOf(vec![FlowRule::ClaimExists(ClaimPath::top("scp"), true), kind("user")]);
+    Defaults::plain().client(&["azp", "appid"]).scopes(&["scp"]).permissions(&["roles"]).flow(rule).user(user)
 }
 
-/// Okta custom authorization servers: `cid` is the client, `scp` an array, `uid` only in users' tokens
+/// Okta custom authorization servers: `cid` is the client, `scp` an array, `uid` only in users' tokens; without a user
+/// `sub` is the client
 /// (<https://developer.okta.com/docs/api/openapi/okta-oauth/guides/overview/#reserved-claims-in-the-payload-section>).
 fn okta() -> Defaults {
-    let rule = FlowRule::ClaimExists(ClaimPath::top("uid"), false);
-    Defaults::plain().client(&["cid"]).scopes(&["scp"]).flow(rule)
+    let rule = FlowRule::AllOf(vec![
+        FlowRule::ClaimExists(ClaimPath::top("uid"), false),
+        FlowRule::SubjectIs("{client}".to_owned()),
+    ]);
+    let user = FlowRule::ClaimExists(ClaimPath::top("uid"), true);
+    Defaults::plain().client(&["cid"]).scopes(&["scp"]).flow(rule).user(user)
 }
 
 /// Amazon Cognito: `sub` equals `client_id` for client credentials, groups are in `cognito:groups`; its access tokens
@@ -196,16 +225,21 @@ fn cognito() -> Defaults {
     Defaults::plain().permissions(&["cognito:groups"]).flow(FlowRule::ClientEqualsSubject)
 }
 
-/// Ory Hydra with JWT access tokens: `scp` is an array, `sub` equals `client_id` for client credentials
-/// (<https://www.ory.com/docs/oauth2-oidc/jwt-access-token>).
+/// Ory Hydra with JWT access tokens: `scp` is an array unless configured otherwise, `sub` equals `client_id` for client
+/// credentials (<https://www.ory.com/docs/oauth2-oidc/jwt-access-token>).
 fn hydra() -> Defaults {
     Defaults::plain().scopes(&["scp", "scope"]).flow(FlowRule::ClientEqualsSubject)
 }
 
 /// Duende `IdentityServer`: client-credentials tokens have no `sub`
-/// (<https://docs.duendesoftware.com/identityserver/tokens/requesting/>).
+/// (<https://docs.duendesoftware.com/identityserver/tokens/requesting/>); every user's token says by `idp` who has
+/// logged the user in. A client that was given a `sub` of its own, by a static claim without prefix, is unknown.
 fn duende() -> Defaults {
-    let mut defaults = Defaults::plain().flow(FlowRule::ClaimExists(ClaimPath::top("sub"), false));
+    let rule = FlowRule::AllOf(vec![
+        FlowRule::ClaimExists(ClaimPath::top("sub"), false),
+        FlowRule::ClaimExists(ClaimPath::top("client_id"), true),
+    ]);
+    let mut defaults = Defaults::plain().flow(rule).user(FlowRule::ClaimExists(ClaimPath::top("idp"), true));
     defaults.subject_optional = true;
     defaults
 }

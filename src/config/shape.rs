@@ -158,6 +158,11 @@ static ISSUER: Shape = Shape::Map(&Fields {
         Field::optional("claims", &CLAIMS, "Which claims the principal's fields come from."),
         Field::optional("claims_case", &CLAIMS_CASE, "How claims are compared."),
         Field::optional("client_credentials_when", &FLOW_RULE, "How tokens of the client-credentials grant show."),
+        Field::optional(
+            "user_when",
+            &FLOW_RULE,
+            "How users' tokens show; what neither rule tells is unknown. Default: whatever is not client credentials.",
+        ),
         Field::optional("introspection", &INTROSPECTION, "RFC 7662 introspection of tokens that are no JWT."),
         Field::optional("userinfo", &USERINFO, "Claims that the issuer gives only in userinfo."),
         Field::optional(
@@ -228,7 +233,11 @@ static FLOW_RULE: Shape = Shape::Union(&[
         doc: "A claim with a value, or a claim that is there or is not.",
         fields: &[
             Field::required("claim", &CLAIM_PATH, "A literal claim name, or a list of keys to descend."),
-            Field::optional("equals", &LITERAL, "Its value."),
+            Field::optional(
+                "equals",
+                &LITERAL,
+                "Its value; {client}, {client:lower} and {subject} stand for what they name.",
+            ),
             Field::optional("exists", &BOOL, "Whether it is there."),
         ],
         rules: &[Rule::ExactlyOne(&["equals", "exists"])],
@@ -243,6 +252,12 @@ static FLOW_RULE: Shape = Shape::Union(&[
         title: "rule choice",
         doc: "At least one rule holds.",
         fields: &[Field::required("any_of", &Shape::NonEmptyList(&FLOW_RULE), "Rules.")],
+        rules: &[],
+    }),
+    &Shape::Map(&Fields {
+        title: "rule sum",
+        doc: "All rules hold.",
+        fields: &[Field::required("all_of", &Shape::NonEmptyList(&FLOW_RULE), "Rules.")],
         rules: &[],
     }),
 ]);

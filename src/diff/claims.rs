@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::authn::flow::{Named, filled};
 use crate::config::{FlowRule, Issuer};
 use crate::policy::analysis::Wanted;
 use crate::principal::{ClaimPath, Claims, Flow};
@@ -36,9 +37,7 @@ pub fn claims(old: &Loaded, new: &Loaded, wanted: &Wanted) -> Option<Claims> {
     if let Some(at) = wanted.authenticated_at {
         put(&mut claims, &ClaimPath::top("auth_time"), json!(at.0))?;
     }
-    if let Some(rule) = &issuer.client_credentials_when {
-        show(rule, wanted, &mut claims);
-    }
+    Shown { issuer, wanted, claims: &mut claims }.flow();
     Some(claims)
 }
 
@@ -47,7 +46,7 @@ pub(super) fn subject_forms(issuer: &Issuer) -> Vec<String> {
     fn forms(rule: &FlowRule) -> Vec<String> {
         match rule {
             FlowRule::SubjectIs(form) => vec![form.clone()],
-            FlowRule::AnyOf(rules) => rules.iter().flat_map(forms).collect(),
+            FlowRule::AnyOf(rules) | FlowRule::AllOf(rules) => rules.iter().flat_map(forms).collect(),
             FlowRule::ClientEqualsSubject => vec![CLIENT.to_owned()],
             FlowRule::ClaimEquals(..) | FlowRule::ClaimExists(..) | FlowRule::Never => Vec::new(),
         }
@@ -55,32 +54,84 @@ pub(super) fn subject_forms(issuer: &Issuer) -> Vec<String> {
     issuer.client_credentials_when.as_ref().map_or_else(Vec::new, forms)
 }
 
-/// Sets claims by which the flow is told, as far as claims of their own tell it.
-fn show(rule: &FlowRule, wanted: &Wanted, claims: &mut Claims) {
-    match (rule, wanted.flow) {
-        (FlowRule::ClaimEquals(path, value), Flow::ClientCredentials) => {
-            let filled = match (value, &wanted.client) {
-                (Value::String(text), Some(client)) => json!(text.replace(CLIENT, client)),
-                _ => value.clone(),
-            };
-            let _ = put(claims, path, filled);
-        }
-        (FlowRule::ClaimEquals(path, _), Flow::Unknown) => {
-            let _ = put(claims, path, json!([]));
-        }
-        (FlowRule::ClaimExists(path, exists), Flow::ClientCredentials | Flow::User)
-            if *exists == (wanted.flow == Flow::ClientCredentials) =>
-        {
-            let _ = put(claims, path, json!("shown"));
-        }
-        (FlowRule::AnyOf(rules), Flow::User) => rules.iter().for_each(|rule| show(rule, wanted, claims)),
-        (FlowRule::AnyOf(rules), Flow::ClientCredentials | Flow::Unknown) => {
-            let telling = |rule: &&FlowRule| matches!(rule, FlowRule::ClaimEquals(..) | FlowRule::ClaimExists(..));
-            if let Some(rule) = rules.iter().find(telling) {
-                show(rule, wanted, claims);
+/// Claims by which the flow is told, as far as claims of their own tell it.
+struct Shown<'s> {
+    issuer: &'s Issuer,
+    wanted: &'s Wanted,
+    claims: &'s mut Claims,
+}
+
+impl Shown<'_> {
+    /// Sets what the rules of the issuer ask for.
+    fn flow(&mut self) {
+        let issuer = self.issuer;
+        let Some(client) = &issuer.client_credentials_when else { return };
+        let user = issuer.user_when.as_ref();
+        match (self.wanted.flow, user) {
+            (Flow::Unknown, None) => self.obscure(client),
+            (flow, _) => {
+                self.decide(client, flow == Flow::ClientCredentials);
+                if let Some(user) = user {
+                    self.decide(user, flow == Flow::User);
+                }
             }
         }
-        _ => {}
+    }
+
+    /// Makes a rule hold, or not. What is absent stays so where that does it.
+    fn decide(&mut self, rule: &FlowRule, holds: bool) {
+        match rule {
+            FlowRule::ClaimEquals(path, value) if holds => {
+                let named = Named { client: self.wanted.client.as_deref(), subject: self.wanted.subject.as_deref() };
+                let value = match value {
+                    Value::String(text) => filled(text, named).map(Value::String),
+                    other => Some(other.clone()),
+                };
+                let _ = value.and_then(|value| put(self.claims, path, value));
+            }
+            FlowRule::ClaimExists(path, exists) if *exists == holds && path.find(self.claims).is_none() => {
+                let _ = put(self.claims, path, json!("shown"));
+            }
+            FlowRule::AnyOf(rules) if holds => self.decide_one(rules, holds),
+            FlowRule::AllOf(rules) if !holds => self.decide_one(rules, holds),
+            FlowRule::AnyOf(rules) | FlowRule::AllOf(rules) => rules.iter().for_each(|rule| self.decide(rule, holds)),
+            FlowRule::ClaimEquals(..)
+            | FlowRule::ClaimExists(..)
+            | FlowRule::ClientEqualsSubject
+            | FlowRule::SubjectIs(_)
+            | FlowRule::Never => {}
+        }
+    }
+
+    /// Of several rules the first that claims of its own tell.
+    fn decide_one(&mut self, rules: &[FlowRule], holds: bool) {
+        if let Some(rule) = rules.iter().find(|rule| tells(rule)) {
+            self.decide(rule, holds);
+        }
+    }
+
+    /// Makes a rule unknown: a value of no type that it compares with.
+    fn obscure(&mut self, rule: &FlowRule) {
+        match rule {
+            FlowRule::ClaimEquals(path, _) => {
+                let _ = put(self.claims, path, json!([]));
+            }
+            FlowRule::AnyOf(rules) | FlowRule::AllOf(rules) => {
+                if let Some(rule) = rules.iter().find(|rule| tells(rule)) {
+                    self.obscure(rule);
+                }
+            }
+            FlowRule::ClaimExists(..) | FlowRule::ClientEqualsSubject | FlowRule::SubjectIs(_) | FlowRule::Never => {}
+        }
+    }
+}
+
+/// Whether a rule asks about claims of its own, at any depth.
+fn tells(rule: &FlowRule) -> bool {
+    match rule {
+        FlowRule::ClaimEquals(..) | FlowRule::ClaimExists(..) => true,
+        FlowRule::AnyOf(rules) | FlowRule::AllOf(rules) => rules.iter().any(tells),
+        FlowRule::ClientEqualsSubject | FlowRule::SubjectIs(_) | FlowRule::Never => false,
     }
 }
 

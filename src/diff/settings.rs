@@ -99,6 +99,7 @@ fn issuer(old: &Issuer, new: &Issuer) -> Vec<&'static str> {
         differs("claims", &old.claims, &new.claims),
         differs("claims_case", &old.case_insensitive, &new.case_insensitive),
         differs("client_credentials_when", &old.client_credentials_when, &new.client_credentials_when),
+        differs("user_when", &old.user_when, &new.user_when),
         differs("subject_optional", &old.subject_optional, &new.subject_optional),
         differs("introspection", &old.introspection, &new.introspection),
         differs("userinfo", &old.userinfo, &new.userinfo),

@@ -491,6 +491,7 @@ fn duende_alone_accepts_a_token_without_sub() {
         let defaults = torwart::config::preset::defaults(Some(Preset::Duende));
         issuer.subject_optional = defaults.subject_optional;
         issuer.client_credentials_when = defaults.client_credentials_when;
+        issuer.user_when = defaults.user_when;
     });
     let principal = outcome(&duende.load(), &KEYS.es256(&with(json!({"sub": null})))).unwrap();
     assert_eq!(principal.subject, None);

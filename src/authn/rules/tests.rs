@@ -136,27 +136,89 @@ fn ameise_takes_the_client_from_azp_and_never_from_the_tenant() {
     assert_eq!(read(&preset(Preset::Ameise), &tenant_only).unwrap().client, None);
 }
 
+/// Flow and client under a preset.
+fn told(which: Preset, claims: &Value) -> (Flow, String) {
+    let principal = read(&preset(which), claims).unwrap();
+    (principal.flow, principal.client.unwrap_or_default())
+}
+
 #[test]
 fn the_other_presets_tell_clients_from_users() {
-    let of = |which: Preset, claims: Value| {
-        let principal = read(&preset(which), &claims).unwrap();
-        (principal.flow, principal.client.unwrap_or_default())
-    };
-    let client = |name: &str| (Flow::ClientCredentials, name.to_owned());
-    let user = |name: &str| (Flow::User, name.to_owned());
-    let service = json!({"sub": "u", "azp": "crm", "preferred_username": "service-account-crm"});
-    assert_eq!(of(Preset::Keycloak, service), client("crm"));
-    assert_eq!(of(Preset::Keycloak, json!({"sub": "u", "azp": "crm", "preferred_username": "ada"})), user("crm"));
-    assert_eq!(of(Preset::Entra, json!({"sub": "u", "appid": "crm", "roles": ["r"]})), client("crm"));
-    assert_eq!(of(Preset::Entra, json!({"sub": "u", "azp": "crm", "scp": "a b"})), user("crm"));
-    assert_eq!(of(Preset::Entra, json!({"sub": "u", "azp": "crm", "idtyp": "app", "scp": "a"})), client("crm"));
-    assert_eq!(of(Preset::Okta, json!({"sub": "crm", "cid": "crm", "scp": ["a"]})), client("crm"));
-    assert_eq!(of(Preset::Okta, json!({"sub": "ada", "cid": "crm", "uid": "00u", "scp": ["a"]})), user("crm"));
-    assert_eq!(of(Preset::Cognito, json!({"sub": "crm", "client_id": "crm", "token_use": "access"})), client("crm"));
-    assert_eq!(of(Preset::Hydra, json!({"sub": "ada", "client_id": "crm", "scp": ["a"]})), user("crm"));
-    assert_eq!(of(Preset::Duende, json!({"client_id": "crm"})), client("crm"));
-    assert_eq!(of(Preset::Duende, json!({"sub": "ada", "client_id": "crm"})), user("crm"));
-    assert_eq!(of(Preset::Rfc9068, json!({"sub": "crm", "client_id": "crm"})), client("crm"));
+    let cases = [
+        (Preset::Cognito, json!({"sub": "crm", "client_id": "crm", "token_use": "access"}), Flow::ClientCredentials),
+        (Preset::Cognito, json!({"sub": "ada", "client_id": "crm", "token_use": "access"}), Flow::User),
+        (Preset::Hydra, json!({"sub": "crm", "client_id": "crm", "scp": ["a"]}), Flow::ClientCredentials),
+        (Preset::Hydra, json!({"sub": "ada", "client_id": "crm", "scp": ["a"]}), Flow::User),
+        (Preset::Rfc9068, json!({"sub": "crm", "client_id": "crm"}), Flow::ClientCredentials),
+        (Preset::Rfc9068, json!({"sub": "ada", "client_id": "crm"}), Flow::User),
+    ];
+    for (which, claims, flow) in cases {
+        assert_eq!(told(which, &claims), (flow, "crm".to_owned()), "{which:?} {claims}");
+    }
+}
+
+#[test]
+fn a_service_account_of_keycloak_shows_its_name_and_its_client() {
+    let of = |claims: Value| told(Preset::Keycloak, &claims).0;
+    let named =
+        |name: &str, client: Value| json!({"sub": "u", "azp": "CRM", "preferred_username": name, "client_id": client});
+    assert_eq!(of(named("service-account-crm", json!("CRM"))), Flow::ClientCredentials);
+    let before_20 = json!({"sub": "u", "azp": "crm", "preferred_username": "service-account-crm", "clientId": "crm"});
+    assert_eq!(of(before_20), Flow::ClientCredentials);
+    assert_eq!(of(json!({"sub": "u", "azp": "crm", "preferred_username": "ada", "sid": "s"})), Flow::User);
+    // Somebody who has registered under that name.
+    let registered = json!({"sub": "u", "azp": "crm", "preferred_username": "service-account-crm", "sid": "s"});
+    assert_eq!(of(registered), Flow::User);
+    // A token that was exchanged by another client.
+    assert_eq!(of(named("service-account-other", json!("other"))), Flow::Unknown);
+    assert_eq!(of(named("service-account-crm", json!("crm"))), Flow::Unknown);
+    assert_eq!(of(named("service-account-crm", json!(null))), Flow::Unknown);
+    assert_eq!(of(named("service-account-CRM", json!("CRM"))), Flow::Unknown);
+    // Lightweight, and a service account with a session.
+    assert_eq!(of(json!({"sub": "u", "azp": "crm"})), Flow::Unknown);
+    let mut with_session = named("service-account-crm", json!("CRM"));
+    with_session["sid"] = json!("s");
+    assert_eq!(of(with_session), Flow::Unknown);
+}
+
+#[test]
+fn an_application_of_entra_shows_by_its_kind_or_as_its_own_object() {
+    let of = |claims: Value| told(Preset::Entra, &claims);
+    let is = |flow: Flow| (flow, "crm".to_owned());
+    assert_eq!(of(json!({"sub": "o", "oid": "o", "appid": "crm", "roles": ["r"]})), is(Flow::ClientCredentials));
+    assert_eq!(of(json!({"sub": "o", "azp": "crm", "idtyp": "app"})), is(Flow::ClientCredentials));
+    assert_eq!(of(json!({"sub": "p", "oid": "o", "azp": "crm", "scp": "a b"})), is(Flow::User));
+    assert_eq!(of(json!({"sub": "p", "oid": "o", "azp": "crm", "idtyp": "user"})), is(Flow::User));
+    // An ID token, or a user's token with roles only.
+    assert_eq!(of(json!({"sub": "p", "oid": "o", "azp": "crm", "roles": ["r"]})), is(Flow::Unknown));
+    assert_eq!(of(json!({"sub": "p", "azp": "crm"})), is(Flow::Unknown));
+    // Both at once.
+    assert_eq!(of(json!({"sub": "o", "oid": "o", "azp": "crm", "idtyp": "app", "scp": "a"})), is(Flow::Unknown));
+    assert_eq!(of(json!({"sub": "o", "oid": "o", "azp": "crm", "idtyp": "user"})), is(Flow::Unknown));
+    assert_eq!(of(json!({"sub": "o", "oid": "o", "azp": "crm", "idtyp": ["app"]})), is(Flow::Unknown));
+}
+
+#[test]
+fn a_client_of_okta_is_its_own_subject_and_has_no_user() {
+    let of = |claims: Value| told(Preset::Okta, &claims).0;
+    assert_eq!(of(json!({"sub": "crm", "cid": "crm", "scp": ["a"]})), Flow::ClientCredentials);
+    assert_eq!(of(json!({"sub": "ada", "cid": "crm", "uid": "00u", "scp": ["a"]})), Flow::User);
+    assert_eq!(of(json!({"sub": "crm", "cid": "crm", "uid": "00u"})), Flow::User);
+    assert_eq!(of(json!({"sub": "ada", "cid": "crm"})), Flow::Unknown);
+    assert_eq!(of(json!({"sub": "ada"})), Flow::Unknown);
+    assert_eq!(of(json!({"sub": "crm", "cid": 5})), Flow::Unknown);
+}
+
+#[test]
+fn a_client_of_duende_has_no_subject_and_a_user_an_identity_provider() {
+    let of = |claims: Value| told(Preset::Duende, &claims).0;
+    assert_eq!(of(json!({"client_id": "crm"})), Flow::ClientCredentials);
+    assert_eq!(of(json!({"sub": null, "client_id": "crm"})), Flow::ClientCredentials);
+    assert_eq!(of(json!({"sub": "ada", "client_id": "crm", "idp": "local"})), Flow::User);
+    // A static claim of the client, sent without prefix.
+    assert_eq!(of(json!({"sub": "crm", "client_id": "crm"})), Flow::Unknown);
+    assert_eq!(of(json!({})), Flow::Unknown);
+    assert_eq!(of(json!({"client_id": "crm", "idp": "local"})), Flow::Unknown);
 }
 
 #[test]
