@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::authn::Issuers;
 use crate::config::{self, Config};
 use crate::diagnostic::{Diagnostics, Style};
 use crate::document::Environment;
@@ -177,6 +178,23 @@ impl Common {
         let (config, problems) = config::load(&path, &ProcessEnvironment);
         self.report(&problems);
         config
+    }
+
+    /// The issuers of a configuration, with the keys of files and of the last run. What is wrong has been printed when
+    /// there are none.
+    pub(crate) fn load_issuers(&self, config: &Config) -> Option<Issuers> {
+        Issuers::load(config, None).map_err(|problems| self.report(&problems)).ok()
+    }
+
+    /// Waits for something that asks the network. Why that cannot be done has been printed when nothing comes of it.
+    pub(crate) fn wait<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => Some(runtime.block_on(asked)),
+            Err(error) => {
+                self.note(&error.to_string());
+                None
+            }
+        }
     }
 
     /// Loads everything that decides, without the network: the configuration with its policies, or `./policies` alone

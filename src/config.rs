@@ -12,6 +12,7 @@ mod listeners;
 pub mod preset;
 mod shape;
 mod upstreams;
+mod written;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

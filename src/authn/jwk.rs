@@ -119,7 +119,7 @@ fn bound_algorithm(jwk: &Map<String, Value>, kind: Kind) -> Result<Option<Algori
     let Some(name) = text(jwk, "alg")? else { return Ok(None) };
     // RFC 9864 gives EdDSA with this curve a name of its own.
     let name = if name == "Ed25519" { "EdDSA" } else { name };
-    let algorithm = jose::algorithm_named(name).ok_or(Unusable::Algorithm)?;
+    let algorithm = Algorithm::named(name).ok_or(Unusable::Algorithm)?;
     match kind {
         _ if kind.fits(algorithm) => Ok(Some(algorithm)),
         Kind::Secret(_) if jose::is_symmetric(algorithm) => Err(Unusable::Short),

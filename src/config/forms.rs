@@ -220,23 +220,30 @@ pub(super) fn is_local(uri: &Uri) -> bool {
     matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"))
 }
 
-/// The algorithm of a JOSE name.
-pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
-    Some(match name {
-        "RS256" => Algorithm::Rs256,
-        "RS384" => Algorithm::Rs384,
-        "RS512" => Algorithm::Rs512,
-        "PS256" => Algorithm::Ps256,
-        "PS384" => Algorithm::Ps384,
-        "PS512" => Algorithm::Ps512,
-        "ES256" => Algorithm::Es256,
-        "ES384" => Algorithm::Es384,
-        "EdDSA" => Algorithm::EdDsa,
-        "HS256" => Algorithm::Hs256,
-        "HS384" => Algorithm::Hs384,
-        "HS512" => Algorithm::Hs512,
-        _ => return None,
-    })
+impl Algorithm {
+    /// The algorithm of this JOSE name (RFC 7518 section 3.1, RFC 8037). Names are case-sensitive; ES512 is not offered.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "RS256" => Self::Rs256,
+            "RS384" => Self::Rs384,
+            "RS512" => Self::Rs512,
+            "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
+            "ES256" => Self::Es256,
+            "ES384" => Self::Es384,
+            "EdDSA" => Self::EdDsa,
+            "HS256" => Self::Hs256,
+            "HS384" => Self::Hs384,
+            "HS512" => Self::Hs512,
+            _ => return None,
+        })
+    }
+
+    /// Its JOSE name.
+    pub fn name(self) -> &'static str {
+        ALGORITHMS.iter().find(|name| Self::named(name) == Some(self)).unwrap_or(&"")
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +283,8 @@ mod tests {
     fn every_server_and_preset_is_known_by_the_name_declared() {
         assert_eq!(SERVERS, crate::target::quirks::Server::ALL.map(|(name, _)| name));
         assert_eq!(PRESETS, Preset::ALL.map(|(name, _)| name));
-        assert!(ALGORITHMS.iter().all(|name| algorithm(name).is_some()));
+        assert!(ALGORITHMS.iter().all(|name| Algorithm::named(name).is_some_and(|found| found.name() == *name)));
+        assert_eq!(Algorithm::named("rs256"), None);
     }
 
     #[test]

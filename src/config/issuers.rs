@@ -156,7 +156,7 @@ fn algorithms(reader: &mut Reader<'_>, map: &Mapping, keys: &KeySource) -> Vec<A
     }
     let mut chosen = Vec::new();
     for node in map.list("algorithms") {
-        let Some((name, algorithm)) = node.text().and_then(|name| Some((name, forms::algorithm(name)?))) else {
+        let Some((name, algorithm)) = node.text().and_then(|name| Some((name, Algorithm::named(name)?))) else {
             continue;
         };
         if chosen.contains(&algorithm) {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::authn::Failure;
 use crate::authn::inspect::decode;
-use crate::authn::{Failure, Issuers};
 use crate::cli::{Common, Exit, Format, ProcessEnvironment};
 use crate::clock::Timestamp;
 use crate::config::{Config, is_dev_issuer};
@@ -133,21 +133,8 @@ struct Verdict {
 }
 
 fn verified(token: &str, config: &Config, common: &Common) -> Option<Verdict> {
-    let issuers = match Issuers::load(config, None) {
-        Ok(issuers) => issuers,
-        Err(problems) => {
-            common.report(&problems);
-            return None;
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            common.note(&error.to_string());
-            return None;
-        }
-    };
-    Some(verdict(runtime.block_on(issuers.inspect(token, Timestamp::now()))))
+    let issuers = common.load_issuers(config)?;
+    Some(verdict(common.wait(issuers.inspect(token, Timestamp::now()))?))
 }
 
 fn verdict(outcome: Result<std::sync::Arc<Principal>, Failure>) -> Verdict {
