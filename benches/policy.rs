@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
 use torwart::policy::{
-    Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
+    Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
@@ -191,7 +191,7 @@ fn compile(sources: &[Arc<Source>]) -> Policies {
         issuers: vec![IssuerFacts {
             id: IssuerId(0),
             name: "shoen".into(),
-            tells_client_credentials: true,
+            ability: Ability::EVERYTHING,
             permission_scope: None,
         }],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

@@ -8,11 +8,11 @@ use crate::authn::Issuers;
 use crate::authn::rules::Rules;
 use crate::cases;
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Documents, FileKind, FlowRule, Issuer};
+use crate::config::{self, Config, Documents, FileKind};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::document::Environment;
 use crate::policy::Policies;
-use crate::policy::analysis::{self, Ability, Side};
+use crate::policy::analysis::{self, Side};
 use crate::principal::IssuerId;
 use crate::server::tls::Terminator;
 use crate::snapshot::surroundings;
@@ -52,13 +52,12 @@ pub fn configuration(path: &Path, environment: &dyn Environment, reach: Reach) -
     let (sources, tests) = sources(&draft, &mut problems);
     // Names that a broken configuration lacks would be missed in every policy: they are taken for granted there.
     let complete = !problems.has_errors();
-    let config = if complete { draft } else { sketched(draft, &sources, &tests) };
+    let config = if complete { draft } else { supposed(draft, &sources, &tests) };
     if complete {
         problems.append(config.obstacles());
         problems.append(loaded(&config, reach));
     }
-    let abilities: Vec<Ability> = config.issuers.iter().filter(|_| complete).map(ability).collect();
-    let mut findings = policies(&config, &sources, &abilities, problems);
+    let mut findings = policies(&config, &sources, problems);
     (findings.issuers, findings.upstreams) = (config.issuers.len(), config.upstreams.len());
     findings
 }
@@ -70,8 +69,16 @@ pub fn directory(path: PathBuf) -> Findings {
     let mut problems = Diagnostics::new();
     let (sources, tests) = sources(&config, &mut problems);
     let config = sketched(config, &sources, &tests);
-    // What issuers that nobody has configured can tell is anybody's guess.
-    policies(&config, &sources, &[], problems)
+    policies(&config, &sources, problems)
+}
+
+/// What a broken configuration might have been.
+fn supposed(draft: Config, sources: &[Arc<Source>], tests: &[Arc<Source>]) -> Config {
+    let mut config = sketched(draft, sources, tests);
+    for issuer in &mut config.issuers {
+        issuer.assumed = true;
+    }
+    config
 }
 
 /// The documents of the policy directory and its test files, which are checked by the way.
@@ -143,7 +150,7 @@ fn chain(fault: &dyn std::error::Error) -> String {
     std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
 }
 
-fn policies(config: &Config, sources: &[Arc<Source>], abilities: &[Ability], mut problems: Diagnostics) -> Findings {
+fn policies(config: &Config, sources: &[Arc<Source>], mut problems: Diagnostics) -> Findings {
     let read = |path: &Path| std::fs::read_to_string(path).map_err(|fault| fault.to_string());
     let (policies, found) = Policies::compile(sources, &surroundings(config, &read));
     problems.append(found);
@@ -152,23 +159,9 @@ fn policies(config: &Config, sources: &[Arc<Source>], abilities: &[Ability], mut
         let issuers: Vec<_> = rules.map(|rules| Arc::clone(rules.identity())).collect();
         let upstreams: Vec<_> = config.upstreams.iter().map(|upstream| Arc::clone(&upstream.name)).collect();
         let side = Side { policies, issuers: &issuers, upstreams: &upstreams };
-        problems.append(analysis::inspect(&side, abilities));
+        problems.append(analysis::inspect(&side));
     }
     problems.sort();
     let routes = policies.map_or(0, |policies| policies.routes().count());
     Findings { problems, documents: sources.len(), routes, ..Findings::default() }
-}
-
-/// What tokens of a configured issuer can tell.
-fn ability(issuer: &Issuer) -> Ability {
-    let sources = &issuer.claims;
-    Ability {
-        name: Arc::clone(&issuer.name),
-        permissions: !sources.permissions.is_empty(),
-        organizations: !sources.organizations.is_empty() || !sources.global.is_empty(),
-        global: !sources.global.is_empty(),
-        scopes: !sources.scopes.is_empty(),
-        users: issuer.client_credentials_when.is_some(),
-        client_credentials: !matches!(issuer.client_credentials_when, None | Some(FlowRule::Never)),
-    }
 }

@@ -243,6 +243,8 @@ pub struct Issuer {
     pub userinfo: Option<Userinfo>,
     /// RFC 8705: whether a token must be bound to the client's certificate.
     pub sender_constraint_required: bool,
+    /// Nobody has configured it: it stands in for a name that policies use, and what its tokens tell is a guess.
+    pub assumed: bool,
 }
 
 /// `audiences`.

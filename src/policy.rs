@@ -68,7 +68,7 @@ pub use named::Fact;
 pub use placed::Placed;
 pub use remedy::Change;
 pub use route::{Document, Route, RouteId};
-pub use surroundings::{IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
+pub use surroundings::{Ability, IdentityFacts, IssuerFacts, Surroundings, UpstreamFacts};
 
 use named::Named;
 use table::Tables;

@@ -13,7 +13,7 @@ use torwart::clock::Timestamp;
 use torwart::config::{Issuer, Preset};
 use torwart::diagnostic::Source;
 use torwart::policy::{
-    Caller, Decision, Head, IdentityFacts, IssuerFacts, Permit, Policies, Surroundings, UpstreamFacts,
+    Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Permit, Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::{IssuerId, Principal};
 use torwart::rate::{Counters, Sender};
@@ -49,7 +49,7 @@ const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
 fn policies() -> Policies {
     let source = Arc::new(Source { path: PathBuf::from("crm.yaml"), text: POLICY.to_owned() });
     let issuer =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), tells_client_credentials: true, permission_scope: None };
+        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
     let surroundings = Surroundings {
         issuers: vec![issuer],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

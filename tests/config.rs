@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use torwart::config::{self, Documents};
 use torwart::diagnostic::{Diagnostic, Diagnostics, Source};
 use torwart::document::read_file;
-use torwart::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::IssuerId;
 use torwart::target::quirks::{EmptySegments, Quirks};
 
@@ -77,19 +77,20 @@ fn compare(folder: &Path, said: impl Fn(&Path) -> Diagnostics) -> usize {
     cases.len()
 }
 
-/// What the policies find in their surroundings: two issuers that tell client credentials, one that does not, and two
+/// What the policies find in their surroundings: two issuers whose tokens tell everything, one whose tell nothing, and two
 /// upstreams.
 fn compile(path: &Path) -> (Option<Policies>, Diagnostics) {
-    let issuer = |(position, (name, tells)): (u16, (&str, bool))| IssuerFacts {
+    let issuer = |(position, (name, ability)): (u16, (&str, Ability))| IssuerFacts {
         id: IssuerId(position),
         name: Arc::from(name),
-        tells_client_credentials: tells,
+        ability,
         permission_scope: None,
     };
+    let issuers = [("shoen", Ability::EVERYTHING), ("ameise", Ability::EVERYTHING), ("plain", Ability::NOTHING)];
     let unusual = Quirks { empty_segments: EmptySegments::Keep, ..Quirks::default() };
     let upstreams = [("crm", Quirks::default()), ("windows", unusual)];
     let surroundings = Surroundings {
-        issuers: (0..).zip([("shoen", true), ("ameise", true), ("plain", false)]).map(issuer).collect(),
+        issuers: (0..).zip(issuers).map(issuer).collect(),
         upstreams: upstreams.map(|(name, quirks)| UpstreamFacts { name: Arc::from(name), quirks }).into(),
         identity: IdentityFacts::default(),
         target_bytes: 8192,

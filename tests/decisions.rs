@@ -16,8 +16,8 @@ use torwart::clock::Timestamp;
 use torwart::diagnostic::{Diagnostics, Severity, Source};
 use torwart::document;
 use torwart::policy::{
-    Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit, PlaceError, Placed, Policies,
-    Surroundings, UpstreamFacts,
+    Ability, Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit, PlaceError, Placed,
+    Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Pending, Principal};
 use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
@@ -272,7 +272,7 @@ fn compile(sources: &[Arc<Source>], file: &File, issuers: Option<&[IssuerLine]>)
     let facts = issuers.iter().enumerate().map(|(number, line)| IssuerFacts {
         id: IssuerId(u16::try_from(number).unwrap()),
         name: line.name.as_str().into(),
-        tells_client_credentials: line.tells_flow,
+        ability: Ability { client_credentials: line.tells_flow, ..Ability::EVERYTHING },
         permission_scope: line.permission_scope.clone(),
     });
     let mut upstreams: Vec<_> = file

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
-use torwart::policy::{Caller, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::policy::{Ability, Caller, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
 use torwart::target::{Authority, Scheme};
@@ -35,7 +35,7 @@ routes:
 fn explain(target: &str, change: impl FnOnce(&mut Principal)) -> String {
     let source = Arc::new(Source { path: "policies/crm.yaml".into(), text: POLICY.to_owned() });
     let facts =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), tells_client_credentials: true, permission_scope: None };
+        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
     let surroundings = Surroundings {
         issuers: vec![facts],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

@@ -16,7 +16,7 @@ const CONFIGURATION: &str = r#"
 version: 1
 listeners: [{address: "127.0.0.1:8080"}]
 issuers:
-  - {name: shoen, preset: kusy, issuer: "https://auth.example.com", audiences: [https://api.example.com]}
+  - {name: shoen, preset: kusy, issuer: "https://auth.example.com", audiences: [https://api.example.com], claims: {organizations: org_uids, permissions: permissions}}
 upstreams:
   crm: {endpoints: ["http://127.0.0.1:9000"], quirks: {server: iis, path_parameters: never}}
 "#;

@@ -462,7 +462,7 @@ version: 1
 policy: a
 hosts: [a.example.com, b.example.com]
 upstream: a
-issuers: [kusy]
+issuers: [shoen]
 require: {scope: {all_of: [all, other]}}
 routes:
   - path: /{owner}
@@ -523,7 +523,7 @@ const MUTANTS: [&str; 36] = [
 
 #[test]
 fn every_operator_changes_what_it_says() {
-    let loaded = texts(EVERYTHING, "version: 1\npersonas: {a: {issuer: shoen, sub: x, client_id: y}}\n");
+    let loaded = texts(EVERYTHING, "version: 1\npersonas: {a: {issuer: kusy, sub: x, client_id: y}}\n");
     let suite = Suite::read(&loaded).unwrap();
     let mutation = Mutation::of(&suite, &loaded);
     let made: Vec<String> = mutation

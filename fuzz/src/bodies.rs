@@ -10,7 +10,7 @@ use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
 use torwart::json;
 use torwart::policy::{
-    Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
+    Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::IssuerId;
 use torwart::soap;
@@ -154,7 +154,7 @@ fn compile(text: &str) -> (Option<Policies>, torwart::diagnostic::Diagnostics) {
     let issuer = |id, name: &str| IssuerFacts {
         id: IssuerId(id),
         name: name.into(),
-        tells_client_credentials: true,
+        ability: Ability::EVERYTHING,
         permission_scope: None,
     };
     let surroundings = Surroundings {

@@ -82,7 +82,16 @@ impl Issuer {
             introspection: None,
             userinfo: defaults.userinfo,
             sender_constraint_required: false,
+            assumed: false,
         }
+    }
+}
+
+impl Issuer {
+    /// An issuer that policies name and nobody has configured: of the preset of that name, else as RFC 9068 has it.
+    pub fn assumed(name: &str, issuer: &str) -> Self {
+        let preset = Preset::named(name);
+        Self { assumed: preset.is_none(), ..Self::new(name, issuer, preset.or(Some(Preset::Rfc9068))) }
     }
 }
 

@@ -298,7 +298,8 @@ fn userinfo(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer) -> Option<U
 /// Refuses claims that userinfo must not decide. Those of a preset can only be at odds with what stands beside them.
 fn listed(reader: &mut Reader<'_>, map: &Mapping, issuer: &Issuer, userinfo: &Userinfo) {
     let written = map.map("userinfo").map(|inner| inner.list("claims")).unwrap_or_default();
-    let beside = ["userinfo", "claims", "client_credentials_when", "user_when", "name"].iter().find_map(|key| map.entry(key));
+    let beside =
+        ["userinfo", "claims", "client_credentials_when", "user_when", "name"].iter().find_map(|key| map.entry(key));
     for (at, name) in userinfo.claims.iter().enumerate() {
         let Some(span) = written.get(at).map(|node| node.span).or(beside.map(|entry| entry.key.span)) else { continue };
         if REGISTERED.contains(&name.as_str()) || names_holder(issuer, name) {

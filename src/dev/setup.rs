@@ -73,8 +73,7 @@ impl Ground {
         }
         for name in names {
             if issuers.iter().all(|issuer| &*issuer.name != name) {
-                let preset = Preset::named(name).unwrap_or(Preset::Rfc9068);
-                issuers.push(stand_in(Issuer::new(name, "", Some(preset)), origin, key_set));
+                issuers.push(stand_in(Issuer::assumed(name, ""), origin, key_set));
             }
         }
         issuers
@@ -131,7 +130,8 @@ impl Written {
             document::read_file(path, None, &mut ignored).and_then(|source| document::parse(&source, &mut ignored));
         let issuers = node.as_ref().and_then(Node::map).map(|map| map.list("issuers")).unwrap_or_default();
         let issuers = issuers.iter().filter_map(Node::map).filter_map(|issuer| {
-            Some(Issuer::new(issuer.text("name")?, "", issuer.text("preset").and_then(Preset::named)))
+            let preset = issuer.text("preset").and_then(Preset::named);
+            Some(Issuer { assumed: true, ..Issuer::new(issuer.text("name")?, "", preset) })
         });
         Self { issuers: issuers.collect(), upstreams: Vec::new(), in_part: true }
     }

@@ -27,7 +27,7 @@ use crate::document::Mapping;
 
 pub use diff::{Change, Difference, Tokens, Told, Which, Witness, compare};
 pub use half::Side;
-pub use lint::{Ability, inspect};
+pub use lint::inspect;
 pub use scene::{MOMENT, Scene, Wanted};
 pub use verdict::{Effect, Part, Refusal, Verdict};
 

@@ -1,5 +1,6 @@
 //! From documents to tables: everything that can be wrong with policies is found here.
 
+mod answers;
 mod bypass;
 mod cors;
 mod forward;

@@ -42,10 +42,34 @@ pub struct IssuerFacts {
     pub id: IssuerId,
     /// Its name under `issuers`.
     pub name: Arc<str>,
-    /// Whether its tokens tell client credentials from users: `client_credentials_when` is there and not `never`.
-    pub tells_client_credentials: bool,
+    /// What its tokens can tell.
+    pub ability: Ability,
     /// Scope that a denial for absent permissions asks for (`ameise/permissions` in the `ameise` preset).
     pub permission_scope: Option<String>,
+}
+
+/// What tokens of an issuer can tell, as it is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ability {
+    /// Some claim holds permissions.
+    pub permissions: bool,
+    /// Some claim holds organisations.
+    pub organizations: bool,
+    /// Some claim tells who is global.
+    pub global: bool,
+    /// The flow is told: `client_credentials_when` is there.
+    pub flow: bool,
+    /// Client credentials are told from users: it is not `never`.
+    pub client_credentials: bool,
+}
+
+impl Ability {
+    /// Tokens that may tell everything.
+    pub const EVERYTHING: Self =
+        Self { permissions: true, organizations: true, global: true, flow: true, client_credentials: true };
+    /// Tokens that tell no more than who asks, and for what scopes.
+    pub const NOTHING: Self =
+        Self { permissions: false, organizations: false, global: false, flow: false, client_credentials: false };
 }
 
 /// What policies need to know of an upstream.

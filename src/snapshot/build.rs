@@ -10,9 +10,9 @@ use super::{Material, Reader, Snapshot};
 use crate::assertion::{self, Signer};
 use crate::authn::Issuers;
 use crate::clock::Timestamp;
-use crate::config::{Config, FlowRule, IdentityEncoding};
+use crate::config::{Config, FlowRule, IdentityEncoding, Issuer};
 use crate::diagnostic::{Diagnostics, Source};
-use crate::policy::{Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use crate::policy::{Ability, Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use crate::principal::IssuerId;
 use crate::rate::Counters;
 use crate::response::Metadata;
@@ -115,10 +115,7 @@ pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<Stri
     let issuers = config.issuers.iter().zip(0..).map(|(issuer, position)| IssuerFacts {
         id: IssuerId(position),
         name: Arc::clone(&issuer.name),
-        tells_client_credentials: issuer
-            .client_credentials_when
-            .as_ref()
-            .is_some_and(|rule| !matches!(rule, FlowRule::Never)),
+        ability: ability(issuer),
         permission_scope: issuer.permission_scope.clone(),
     });
     let upstreams = config
@@ -131,6 +128,23 @@ pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<Stri
         identity: identity(config),
         target_bytes: config.limits.target_bytes,
         files,
+    }
+}
+
+/// What tokens of an issuer can tell. What those of one that nobody has configured can is anybody's guess.
+fn ability(issuer: &Issuer) -> Ability {
+    let sources = &issuer.claims;
+    let rule = &issuer.client_credentials_when;
+    let client_credentials = !matches!(rule, None | Some(FlowRule::Never));
+    if issuer.assumed {
+        return Ability { client_credentials, ..Ability::EVERYTHING };
+    }
+    Ability {
+        permissions: !sources.permissions.is_empty(),
+        organizations: !sources.organizations.is_empty(),
+        global: !sources.global.is_empty(),
+        flow: rule.is_some(),
+        client_credentials,
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Loaded;
 use crate::authn::rules::Rules;
 use crate::cases;
-use crate::config::{self, Config, Documents, FileKind, Issuer, Preset, Upstream};
+use crate::config::{self, Config, Documents, FileKind, Issuer, Upstream};
 use crate::dev::setup::{ONLY_ISSUER, admit_audience};
 use crate::dev::sketch::{PersonaSketch, Sketch};
 use crate::diagnostic::{Diagnostics, Source, nearest};
@@ -134,8 +134,7 @@ pub fn sketched(mut config: Config, documents: &[Arc<Source>], tests: &[Arc<Sour
     }
     for name in sketch.issuers {
         if !config.issuers.iter().any(|issuer| *issuer.name == *name) {
-            let preset = Preset::named(&name).unwrap_or(Preset::Rfc9068);
-            let mut issuer = Issuer::new(&name, &format!("https://{name}.invalid"), Some(preset));
+            let mut issuer = Issuer::assumed(&name, &format!("https://{name}.invalid"));
             admit_audience(&mut issuer);
             config.issuers.push(issuer);
         }

@@ -9,7 +9,7 @@ use crate::authn::Fault;
 use crate::authn::rules::Rules;
 use crate::clock::Timestamp;
 use crate::config::Audiences;
-use crate::principal::Claims;
+use crate::principal::{Claims, Pending, Principal};
 
 /// How long such a token is valid, in seconds.
 const VALID: i64 = 3600;
@@ -31,7 +31,8 @@ impl Loaded {
             (None, _) => return None,
         };
         Some(match rules.verified_claims(completed(claims, rules, now), [0; 32]) {
-            Ok(principal) => Bearer::Principal(Arc::new(principal)),
+            // Whoever makes claims up says all there is to say: nobody can be asked for more.
+            Ok(principal) => Bearer::Principal(Arc::new(Principal { pending: Pending::default(), ..principal })),
             Err(fault) => Bearer::Refused(fault),
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use torwart::diagnostic::Source;
 use torwart::policy::analysis::{Difference, Side, Tokens, Wanted, Which, compare};
-use torwart::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use torwart::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::{IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
 
@@ -22,7 +22,7 @@ impl World {
         let issuers = names.iter().zip(0..).map(|(name, id)| IssuerFacts {
             id: IssuerId(id),
             name: Arc::clone(name),
-            tells_client_credentials: true,
+            ability: Ability::EVERYTHING,
             permission_scope: None,
         });
         let upstreams = [Arc::<str>::from("u"), Arc::from("v")];

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use torwart::clock::Timestamp;
 use torwart::diagnostic::Source;
 use torwart::policy::{
-    AuthorizationHeader, Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit,
+    Ability, AuthorizationHeader, Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit,
     PlaceError, Placed, Policies, Surroundings, UpstreamFacts,
 };
 use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Principal};
@@ -28,7 +28,8 @@ pub(crate) fn compile(world: &World) -> Result<Policies, String> {
     let issuers = ISSUERS.iter().zip(0..).map(|(issuer, id)| IssuerFacts {
         id: IssuerId(id),
         name: issuer.name.into(),
-        tells_client_credentials: issuer.tells,
+        // What the generator asks need not be answerable: that is refused when policies load.
+        ability: Ability::EVERYTHING,
         permission_scope: None,
     });
     let upstreams =

@@ -187,7 +187,12 @@ fn tokens() -> Vec<Value> {
 }
 
 fn start(policy: &str, quirks: &str) -> Gateway {
-    World::new().policies(&[policy]).with("trusted_proxies: [127.0.0.0/8]").upstream(quirks).start()
+    World::new()
+        .issuer("    claims: {organizations: org_uids, global: global}\n")
+        .policies(&[policy])
+        .with("trusted_proxies: [127.0.0.0/8]")
+        .upstream(quirks)
+        .start()
 }
 
 /// Sends every request to a gateway, numbered, and returns the lines of its audit records by number.

@@ -1,5 +1,5 @@
 //! What policies cannot mean as they stand (policy.md, "Analysis"): routes that no request arrives at, conditions that no
-//! request fulfils, questions that no accepted issuer answers, labels that the caller chooses.
+//! request fulfils, labels that the caller chooses.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use crate::diagnostic::{Diagnostics, Place};
 use crate::policy::condition::{Condition, Test};
 use crate::policy::route::{Route, RouteId};
 use crate::policy::template::{Template, ValueSource};
-use crate::principal::{Flow, IssuerSet};
 
 use super::axis::Mark;
 use super::classes::{frame_of, fresh, hosts, taken};
@@ -19,27 +18,8 @@ use super::same::Sides;
 use super::space::Ground;
 use super::uses::{Stand, Uses};
 
-/// What tokens of an issuer can tell, as it is configured.
-#[derive(Debug, Clone)]
-pub struct Ability {
-    /// The issuer's name.
-    pub name: Arc<str>,
-    /// Some claim holds permissions.
-    pub permissions: bool,
-    /// Some claim holds organisations, or tells who is global.
-    pub organizations: bool,
-    /// Some claim tells who is global.
-    pub global: bool,
-    /// Some claim holds scopes.
-    pub scopes: bool,
-    /// Tokens of users are told.
-    pub users: bool,
-    /// Client-credentials tokens are told.
-    pub client_credentials: bool,
-}
-
 /// Everything that policies cannot mean.
-pub fn inspect(side: &Side<'_>, abilities: &[Ability]) -> Diagnostics {
+pub fn inspect(side: &Side<'_>) -> Diagnostics {
     let mut found = Diagnostics::new();
     let sides = Sides { old: side, new: side };
     let mut seen: BTreeSet<RouteId> = BTreeSet::new();
@@ -55,7 +35,6 @@ pub fn inspect(side: &Side<'_>, abilities: &[Ability]) -> Diagnostics {
     }
     for route in side.policies.routes() {
         for condition in &route.conditions {
-            answerable(condition, route, (side, abilities), &mut found);
             labels(condition, &mut found);
         }
     }
@@ -134,74 +113,6 @@ impl Lint<'_, '_> {
             found.related(other, "the other condition");
         }
     }
-}
-
-/// Reports what no accepted issuer's tokens can tell, or only some's.
-fn answerable(
-    condition: &Condition,
-    route: &Route,
-    (side, abilities): (&Side<'_>, &[Ability]),
-    found: &mut Diagnostics,
-) {
-    match &condition.test {
-        Test::AllOf(parts) => parts.iter().for_each(|part| answerable(part, route, (side, abilities), found)),
-        // Of alternatives another may be for the issuers that cannot answer this one.
-        Test::AnyOf(_) | Test::Not(_) => {}
-        test => {
-            let Some((can, key)) = asked(test) else { return };
-            let accepted = accepted(&route.issuers, side, abilities);
-            let (able, unable): (Vec<&Ability>, Vec<&Ability>) = accepted.into_iter().partition(|one| can(one));
-            let names: Vec<String> = unable.iter().map(|one| format!("`{}`", one.name)).collect();
-            if names.is_empty() {
-                return;
-            }
-            let names = names.join(", ");
-            if able.is_empty() {
-                let message = format!("no token of issuer {names} can tell `{test}`: every request is refused");
-                let help = format!("say `{key}` under the issuer in torwart.yaml, or remove the condition");
-                found.error(condition.place.clone(), message).help(help);
-            } else {
-                let message = format!("tokens of issuer {names} can never tell `{test}`, so they are always refused");
-                let help = format!("say `{key}` under the issuer in torwart.yaml, or leave it out of `issuers` here");
-                found.warning(condition.place.clone(), message).help(help);
-            }
-        }
-    }
-}
-
-/// An ability, and the key that gives it.
-type Asked = (fn(&Ability) -> bool, &'static str);
-
-/// Which ability a test needs.
-fn asked(test: &Test) -> Option<Asked> {
-    match test {
-        Test::Permission(_) => Some((|one| one.permissions, "claims.permissions")),
-        Test::Organization(_) => Some((|one| one.organizations, "claims.organizations")),
-        Test::Scope(_) => Some((|one| one.scopes, "claims.scopes")),
-        Test::Global(true) => Some((|one| one.global, "claims.global")),
-        Test::Flow(Flow::User) => Some((|one| one.users, "client_credentials_when")),
-        Test::Flow(Flow::ClientCredentials) => Some((|one| one.client_credentials, "client_credentials_when")),
-        Test::Flow(Flow::Unknown)
-        | Test::Global(false)
-        | Test::Subject(_)
-        | Test::Client(_)
-        | Test::Issuer(..)
-        | Test::Claim(..)
-        | Test::Acr(_)
-        | Test::MaxAge(_)
-        | Test::Network(_)
-        | Test::Certificate(..)
-        | Test::Request(..)
-        | Test::Narrow(_)
-        | Test::AllOf(_)
-        | Test::AnyOf(_)
-        | Test::Not(_) => None,
-    }
-}
-
-fn accepted<'a>(set: &IssuerSet, side: &Side<'_>, abilities: &'a [Ability]) -> Vec<&'a Ability> {
-    let names = side.issuers.iter().filter(|issuer| set.contains(issuer.id)).map(|issuer| &issuer.name);
-    names.filter_map(|name| abilities.iter().find(|one| one.name == *name)).collect()
 }
 
 /// Reports conditions over what a caller writes beside what is asked for.

@@ -57,7 +57,8 @@ impl ClientCredentials {
     /// Reports accepted issuers whose tokens never tell client credentials from users: a bypass would rest on nothing.
     pub(super) fn check(&self, accepted: &IssuerSet, issuers: &[IssuerFacts], report: &mut Report) {
         let Self::Bypass(bypass) = self else { return };
-        for issuer in issuers.iter().filter(|issuer| accepted.contains(issuer.id) && !issuer.tells_client_credentials) {
+        for issuer in issuers.iter().filter(|issuer| accepted.contains(issuer.id) && !issuer.ability.client_credentials)
+        {
             let message = format!("nothing shows which tokens of issuer `{}` are client credentials", issuer.name);
             let help = format!(
                 "say `client_credentials_when` (other than `never`) under issuer `{}` in torwart.yaml, or name other `issuers` here",

@@ -23,7 +23,7 @@ use super::limit::Limits;
 use super::names::Names;
 use super::report::{Report, at};
 use super::require::{Conditions, deny_client_credentials, reads_no_token};
-use super::{Draft, RouteDraft, header, host_names, issuers, narrow, params};
+use super::{Draft, RouteDraft, answers, header, host_names, issuers, narrow, params};
 
 /// One document's routes on their way.
 struct Routes<'c> {
@@ -306,6 +306,7 @@ impl Routes<'_> {
             conditions.extend(narrow::read(map, token, self.draft.source, names, self.report));
         }
         conditions.sort_by_key(|condition| condition.test.reason());
+        answers::check(&conditions, accepted, &self.surroundings.issuers, self.report);
         if let Some(bypass) = bypass
             && conditions.iter().any(|condition| condition.lift.is_some())
             && conditions.iter().all(|condition| condition.lift.is_some())

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 
 use crate::clock::Timestamp;
 use crate::diagnostic::Source;
-use crate::policy::{Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use crate::policy::{
+    Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts,
+};
 use crate::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use crate::target::query::decode;
 use crate::target::quirks::Quirks;
@@ -97,7 +99,7 @@ fn items(style: &str, text: &str) -> Vec<String> {
 
 static POLICIES: LazyLock<Policies> = LazyLock::new(|| {
     let facts =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), tells_client_credentials: true, permission_scope: None };
+        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
     let surroundings = Surroundings {
         issuers: vec![facts],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
