@@ -193,6 +193,7 @@ fn compile(sources: &[Arc<Source>]) -> Policies {
             name: "shoen".into(),
             ability: Ability::EVERYTHING,
             permission_scope: None,
+            introspects: false,
         }],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
         identity: IdentityFacts::default(),

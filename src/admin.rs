@@ -106,6 +106,26 @@ pub struct IssuerState {
     pub age: Option<u64>,
     /// What the last attempt to fetch them met, if it failed.
     pub error: Option<String>,
+    /// Whether it is asked about tokens that are no JWT, and how that went; `None` when it is not.
+    pub introspection: Option<Introspection>,
+}
+
+/// What became of asking an issuer about tokens.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Introspection {
+    /// Calls that were answered.
+    pub answers: u64,
+    /// Calls that failed.
+    pub failures: u64,
+    /// What went wrong, if the last call failed.
+    pub error: Option<String>,
+}
+
+impl IssuerState {
+    /// Whether none of its tokens can be checked, as far as is known: no keys, and nobody to ask.
+    fn is_mute(&self) -> bool {
+        self.keys == 0 && self.introspection.is_none()
+    }
 }
 
 /// The answer of `/readyz`.
@@ -121,7 +141,8 @@ pub struct Readiness {
 
 impl State {
     /// Ready is: the configuration is in force, the process is not about to end, and at least one of the configured
-    /// issuers, if any is, has keys (cli.md, "Admin surface").
+    /// issuers, if any is, has keys (cli.md, "Admin surface") or is asked about its tokens. Whether it answers shows only
+    /// with a token, which must come here first.
     pub fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
         if !self.serving {
@@ -131,11 +152,15 @@ impl State {
             reasons.push("the process is about to end".to_owned());
         }
         let keyless = self.issuers.iter().filter(|issuer| issuer.keys == 0);
-        let all_keyless = !self.issuers.is_empty() && keyless.clone().count() == self.issuers.len();
-        let ready = self.serving && !self.draining && !all_keyless;
+        let all_mute = !self.issuers.is_empty() && self.issuers.iter().all(IssuerState::is_mute);
+        let ready = self.serving && !self.draining && !all_mute;
         reasons.extend(keyless.map(|issuer| match &issuer.error {
             Some(error) => format!("issuer `{}` has no keys: {error}", issuer.name),
             None => format!("issuer `{}` has no keys", issuer.name),
+        }));
+        reasons.extend(self.issuers.iter().filter_map(|issuer| {
+            let error = issuer.introspection.as_ref()?.error.as_ref()?;
+            Some(format!("issuer `{}` does not say what its tokens are: {error}", issuer.name))
         }));
         if let Some(error) = &self.reload_error {
             reasons.push(format!("the last configuration was not loaded: {error}"));
@@ -149,7 +174,7 @@ mod tests {
     use super::*;
 
     fn issuer(name: &str, keys: usize) -> IssuerState {
-        IssuerState { name: name.into(), keys, age: None, error: None }
+        IssuerState { name: name.into(), keys, age: None, error: None, introspection: None }
     }
 
     fn serving(issuers: Vec<IssuerState>) -> State {
@@ -163,6 +188,19 @@ mod tests {
         let readiness = serving(vec![issuer("a", 0), issuer("b", 0)]).readiness();
         assert!(!readiness.ready);
         assert_eq!(readiness.reasons, ["issuer `a` has no keys", "issuer `b` has no keys"]);
+    }
+
+    #[test]
+    fn an_issuer_that_is_asked_about_its_tokens_needs_no_keys() {
+        let asked = |error: Option<&str>| {
+            let introspection = Introspection { error: error.map(str::to_owned), ..Introspection::default() };
+            IssuerState { introspection: Some(introspection), ..issuer("a", 0) }
+        };
+        assert!(serving(vec![asked(None)]).readiness().ready);
+        let readiness = serving(vec![asked(Some("down"))]).readiness();
+        assert!(readiness.ready, "what it says of the next token is not known");
+        let told = ["issuer `a` has no keys", "issuer `a` does not say what its tokens are: down"];
+        assert_eq!(readiness.reasons, told);
     }
 
     #[test]

@@ -20,10 +20,12 @@ use crate::principal::{ClientCertificate, IssuerIdentity, IssuerSet, Principal};
 pub mod bearer;
 pub mod claims;
 pub mod discovery;
+pub mod endpoint;
 pub mod failure;
 pub mod fetch;
 pub mod flow;
 pub mod inspect;
+mod introspection;
 pub mod jose;
 pub mod jwk;
 pub mod keeper;
@@ -38,8 +40,9 @@ pub mod signature;
 pub mod state;
 pub mod userinfo;
 
-pub use failure::{Failure, Fault, InvalidToken};
+pub use failure::{Failure, Fault, InvalidToken, Wanted};
 
+use introspection::Introspector;
 use jose::{Header, Parts};
 use keeper::{Keeper, Renewal};
 use keyset::Verdict;
@@ -66,13 +69,14 @@ pub struct Issuers {
     _stop: DropGuard,
 }
 
-/// One issuer: what its tokens must be, and its keys.
+/// One issuer: what its tokens must be, its keys, and what it says of tokens that only it can read.
 #[derive(Debug)]
 struct Issued {
     rules: Arc<Rules>,
     keeper: Arc<Keeper>,
     setup: Option<load::Setup>,
     userinfo: Option<Arc<Userinfo>>,
+    introspector: Option<Arc<Introspector>>,
 }
 
 impl Issuers {
@@ -96,11 +100,15 @@ impl Issuers {
     /// two configurations share are fetched for both by whichever came first.
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
         let keepers: Vec<_> = self.list.iter().map(|issued| Arc::clone(&issued.keeper)).collect();
+        let introspectors: Vec<_> = self.list.iter().filter_map(|issued| issued.introspector.clone()).collect();
         let stop = self.stop.clone();
         let userinfo: Vec<_> = self.list.iter().filter_map(|issued| issued.userinfo.clone()).collect();
         async move {
             for userinfo in userinfo {
                 userinfo.settle(Handle::current());
+            }
+            for introspector in introspectors {
+                introspector.settle(Handle::current());
             }
             let mut drivers = JoinSet::new();
             for keeper in keepers {
@@ -120,7 +128,8 @@ impl Issuers {
     }
 
     /// The principal of the bearer token in `headers`; `Ok(None)` when there is no bearer token at all. A remembered
-    /// token is answered without waiting; another one waits for keys at most as long as one fetch takes.
+    /// token is answered without waiting; another one waits for keys at most as long as one fetch takes, or as long for
+    /// what its issuer says of it.
     ///
     /// # Errors
     /// [`Failure`], never [`Failure::Missing`].
@@ -148,7 +157,10 @@ impl Issuers {
     ) -> Result<Arc<Principal>, Failure> {
         if let Some(outcome) = self.remembered(token, accepted, certificate, now) {
             self.memory.count(Hit::Found);
-            return outcome;
+            return self.confirmed(outcome?, token, certificate, now).await;
+        }
+        if let Some(introspector) = self.introspecting(token, accepted) {
+            return self.introspected(introspector, token, certificate, now).await;
         }
         self.memory.count(Hit::Missed);
         let claimed = self.read(token, accepted)?;
@@ -156,7 +168,7 @@ impl Issuers {
         let generation = self.check_signature(&claimed, now).await?;
         let principal = Arc::new(claimed.principal);
         self.memory.insert(token, &principal, &claimed.issued.rules, generation);
-        Ok(principal)
+        self.confirmed(principal, token, certificate, now).await
     }
 
     /// The principal of the bearer token in `headers` with everything that its issuer's userinfo endpoint knows. What is
@@ -173,7 +185,11 @@ impl Issuers {
     ) -> Result<Arc<Principal>, Failure> {
         let issued = self.list.get(usize::from(principal.issuer.id.0));
         let userinfo = issued.and_then(|issued| issued.userinfo.as_ref());
-        let unavailable = || Failure::Unavailable { issuer: Arc::clone(&principal.issuer.name), retry_after: SOON };
+        let unavailable = || Failure::Unavailable {
+            issuer: Arc::clone(&principal.issuer.name),
+            wanted: Wanted::Userinfo,
+            retry_after: SOON,
+        };
         let (Some(userinfo), Some(token)) = (userinfo, bearer::token(headers)?) else { return Err(unavailable()) };
         userinfo.complete(token, principal, now).await.map_err(|incomplete| match incomplete.fault() {
             Some(fault) => refused(principal, fault),
@@ -254,6 +270,18 @@ impl Issuers {
         Err(refused(&claimed.principal, fault))
     }
 
+    /// Asks every issuer that can be asked about a token that none of them has issued: whether it can be reached, and
+    /// knows the gateway.
+    pub async fn probe(&self) -> Vec<(Arc<str>, Result<(), String>)> {
+        let mut outcomes = Vec::new();
+        for issued in &self.list {
+            if let Some(introspector) = &issued.introspector {
+                outcomes.push((Arc::clone(&issued.rules.identity().name), introspector.probe().await));
+            }
+        }
+        outcomes
+    }
+
     /// The rules of an issuer, for personas and policy tests.
     pub fn rules(&self, issuer: crate::principal::IssuerId) -> Option<&Rules> {
         self.list.get(usize::from(issuer.0)).map(|issued| issued.rules.as_ref())
@@ -293,7 +321,7 @@ impl Claimed<'_> {
 
     fn unavailable(&self) -> Failure {
         let issuer = Arc::clone(&self.principal.issuer.name);
-        Failure::Unavailable { issuer, retry_after: self.issued.keeper.retry_after() }
+        Failure::Unavailable { issuer, wanted: Wanted::Keys, retry_after: self.issued.keeper.retry_after() }
     }
 }
 
@@ -312,6 +340,7 @@ impl Issued {
             refreshes: report.refreshes,
             failures: report.failures,
             userinfo: self.userinfo.as_ref().map(|userinfo| userinfo.tally()),
+            introspection: self.introspector.as_ref().map(|introspector| introspector.tally()),
         }
     }
 }
@@ -348,6 +377,8 @@ pub struct IssuerState {
     pub failures: u64,
     /// How its userinfo endpoint did, if it has one.
     pub userinfo: Option<lookup::Tally>,
+    /// How its introspection endpoint did, if it has one.
+    pub introspection: Option<lookup::Tally>,
 }
 
 /// What the token memory holds and how often it helped.

@@ -39,7 +39,7 @@ pub struct Findings {
 pub enum Reach {
     /// Files of this machine alone.
     Offline,
-    /// Also discovery and keys of every issuer, and a connection to every upstream.
+    /// Also discovery, keys and introspection of every issuer, and a connection to every upstream.
     Online,
 }
 
@@ -125,15 +125,26 @@ fn reached(config: &Config, issuers: &Issuers, upstreams: &Upstreams) -> Diagnos
             return problems;
         }
     };
-    let connections = runtime.block_on(async {
+    let (introspections, connections) = runtime.block_on(async {
         issuers.refresh().await;
-        upstreams.reach().await
+        (issuers.probe().await, upstreams.reach().await)
     });
     for state in issuers.states(Timestamp::now()) {
-        if let Some(fault) = state.last_error {
-            problems.general(format!("issuer `{}`: {fault}", state.name));
-        } else if !state.ready {
-            problems.general(format!("issuer `{}` has no keys", state.name));
+        let fault = match state.last_error {
+            Some(fault) => format!("issuer `{}`: {fault}", state.name),
+            None if !state.ready => format!("issuer `{}` has no keys", state.name),
+            None => continue,
+        };
+        // One that issues nothing but opaque tokens may have no keys.
+        if state.introspection.is_some() {
+            problems.warn(fault)
+        } else {
+            problems.general(fault)
+        };
+    }
+    for (name, outcome) in introspections {
+        if let Err(fault) = outcome {
+            problems.general(format!("introspection at issuer `{name}`: {fault}"));
         }
     }
     for (upstream, connection) in config.upstreams.iter().zip(connections) {

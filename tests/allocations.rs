@@ -48,8 +48,13 @@ const ALICE: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
 
 fn policies() -> Policies {
     let source = Arc::new(Source { path: PathBuf::from("crm.yaml"), text: POLICY.to_owned() });
-    let issuer =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
+    let issuer = IssuerFacts {
+        id: IssuerId(0),
+        name: "shoen".into(),
+        ability: Ability::EVERYTHING,
+        permission_scope: None,
+        introspects: false,
+    };
     let surroundings = Surroundings {
         issuers: vec![issuer],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

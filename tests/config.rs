@@ -77,14 +77,15 @@ fn compare(folder: &Path, said: impl Fn(&Path) -> Diagnostics) -> usize {
     cases.len()
 }
 
-/// What the policies find in their surroundings: two issuers whose tokens tell everything, one whose tell nothing, and two
-/// upstreams.
+/// What the policies find in their surroundings: two issuers whose tokens tell everything, one whose tell nothing, all but
+/// the first asked about opaque tokens, and two upstreams.
 fn compile(path: &Path) -> (Option<Policies>, Diagnostics) {
     let issuer = |(position, (name, ability)): (u16, (&str, Ability))| IssuerFacts {
         id: IssuerId(position),
         name: Arc::from(name),
         ability,
         permission_scope: None,
+        introspects: name != "shoen",
     };
     let issuers = [("shoen", Ability::EVERYTHING), ("ameise", Ability::EVERYTHING), ("plain", Ability::NOTHING)];
     let unusual = Quirks { empty_segments: EmptySegments::Keep, ..Quirks::default() };

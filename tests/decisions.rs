@@ -274,6 +274,7 @@ fn compile(sources: &[Arc<Source>], file: &File, issuers: Option<&[IssuerLine]>)
         name: line.name.as_str().into(),
         ability: Ability { client_credentials: line.tells_flow, ..Ability::EVERYTHING },
         permission_scope: line.permission_scope.clone(),
+        introspects: false,
     });
     let mut upstreams: Vec<_> = file
         .upstreams

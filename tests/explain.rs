@@ -34,8 +34,13 @@ routes:
 
 fn explain(target: &str, change: impl FnOnce(&mut Principal)) -> String {
     let source = Arc::new(Source { path: "policies/crm.yaml".into(), text: POLICY.to_owned() });
-    let facts =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
+    let facts = IssuerFacts {
+        id: IssuerId(0),
+        name: "shoen".into(),
+        ability: Ability::EVERYTHING,
+        permission_scope: None,
+        introspects: false,
+    };
     let surroundings = Surroundings {
         issuers: vec![facts],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

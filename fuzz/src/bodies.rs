@@ -156,6 +156,7 @@ fn compile(text: &str) -> (Option<Policies>, torwart::diagnostic::Diagnostics) {
         name: name.into(),
         ability: Ability::EVERYTHING,
         permission_scope: None,
+        introspects: false,
     };
     let surroundings = Surroundings {
         issuers: vec![issuer(0, "one"), issuer(1, "two")],

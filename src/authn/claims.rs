@@ -133,11 +133,28 @@ pub fn refuse_other_kinds(claims: &Claims) -> Result<(), Fault> {
     if marked || says_so { Err(Fault::Kind) } else { Ok(()) }
 }
 
+/// Refuses what an introspection endpoint says is another kind of token than one that a bearer may show (RFC 7662 section
+/// 2.2): the word for it is `token_type`.
+///
+/// # Errors
+/// [`Fault::Kind`]; [`Fault::ConfirmationMethod`] for tokens that need a proof beside them (RFC 9449 section 7.1).
+pub fn refuse_other_token_types(answer: &Claims) -> Result<(), Fault> {
+    let Some(kind) = present(answer, "token_type") else { return Ok(()) };
+    let bound =
+        kind.as_str().is_some_and(|kind| ["dpop", "pop", "mac"].iter().any(|word| kind.eq_ignore_ascii_case(word)));
+    match (names_other_kind(kind), bound) {
+        (true, _) => Err(Fault::Kind),
+        (_, true) => Err(Fault::ConfirmationMethod),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a payload's `typ` (Keycloak) or `token_use` (Cognito) is that of an ID, refresh, offline or logout token, in
-/// any of the usual spellings. Something that is no text says nothing that could be trusted.
+/// any of the usual spellings, or as a token type identifier (RFC 8693 section 3). Something that is no text says nothing that could be trusted.
 fn names_other_kind(value: &Value) -> bool {
     let Value::String(text) = value else { return true };
-    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let name = text.rsplit(':').next().unwrap_or(text);
+    let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let kind = letters.strip_suffix("jwt").unwrap_or(&letters);
     let kind = kind.strip_suffix("token").unwrap_or(kind);
     matches!(kind, "id" | "refresh" | "offline" | "offlineaccess" | "logout")

@@ -1,5 +1,6 @@
 //! Why a request has no principal: enough for the challenge, the audit record and `torwart token inspect`.
 
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -16,14 +17,48 @@ pub enum Failure {
     /// A token that does not hold: 401 `invalid_token`.
     #[error("{}", .0.fault)]
     Invalid(InvalidToken),
-    /// The issuer's keys are not known: 503 with `Retry-After`.
-    #[error("no keys of issuer `{issuer}`")]
+    /// Something that only the issuer can give is not known: 503 with `Retry-After`.
+    #[error("no {wanted} of issuer `{issuer}`")]
     Unavailable {
         /// The issuer's configured name.
         issuer: Arc<str>,
+        /// What is not known.
+        wanted: Wanted,
         /// Seconds to wait before asking again, at least 1.
         retry_after: u32,
     },
+}
+
+/// What only an issuer can give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The keys that vouch for its tokens.
+    Keys,
+    /// What it says of a token when asked (RFC 7662).
+    Introspection,
+    /// What it says of the person that a token stands for (OpenID Connect Core section 5.3).
+    Userinfo,
+}
+
+impl Wanted {
+    /// The stable word for the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Keys => "keys",
+            Self::Introspection => "introspection",
+            Self::Userinfo => "userinfo",
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "keys",
+            Self::Introspection => "usable answer from the introspection endpoint",
+            Self::Userinfo => "usable answer from the userinfo endpoint",
+        })
+    }
 }
 
 /// A token that was refused.
@@ -33,7 +68,7 @@ pub struct InvalidToken {
     pub fault: Fault,
     /// Name of the configured issuer that the token claims. Nothing vouches for the claim.
     pub issuer: Option<Arc<str>>,
-    /// SHA-256 of header and payload, for audit records; `None` for what has not the form of a JWT.
+    /// SHA-256 of header and payload, for audit records, or of a whole opaque token; `None` for what has no such form.
     pub token_digest: Option<[u8; 32]>,
 }
 
@@ -46,7 +81,7 @@ pub enum Fault {
     /// Longer than `limits.token`.
     #[error("the token is longer than `limits.token`")]
     TooLong,
-    /// Not three parts: opaque, or encrypted (five parts).
+    /// Not three parts: opaque, or encrypted (five parts), and nobody can be asked about it.
     #[error("the token has not the three parts of a signed JWT")]
     Opaque,
     /// A part is not base64url without padding in canonical form.
@@ -115,6 +150,12 @@ pub enum Fault {
     /// The issuer's `sender_constraint` is `required`, and `cnf` is absent.
     #[error("the token is bound to no client certificate, which `sender_constraint: required` asks for")]
     Unbound,
+    /// The issuer says that the token is not active.
+    #[error("the issuer says that the token is not active")]
+    Inactive,
+    /// The issuer names another subject than the token.
+    #[error("the issuer names another subject than the token does")]
+    OtherSubject,
     /// The token was revoked.
     #[error("the token has been revoked")]
     Revoked,
@@ -155,6 +196,8 @@ impl Fault {
             Self::Confirmation => "confirmation",
             Self::ConfirmationMethod => "confirmation_method",
             Self::Unbound => "unbound",
+            Self::Inactive => "inactive",
+            Self::OtherSubject => "other_subject",
             Self::Revoked => "revoked",
             Self::Userinfo => "userinfo",
             Self::UserinfoSubject => "userinfo_subject",

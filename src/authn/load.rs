@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::discovery::{self, Origin};
+use super::endpoint::Endpoint;
 use super::fetch::{Client, Plain};
+use super::introspection::Introspector;
 use super::keeper::{Held, Keeper, Published, Source};
 use super::keyset::KeySet;
 use super::memory::Memory;
 use super::rules::Rules;
 use super::state::{self, Saved};
-use super::userinfo::{Endpoint, Userinfo};
+use super::userinfo::Userinfo;
 use super::{Issued, Issuers};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, KeySource};
@@ -48,13 +50,38 @@ pub(super) fn issuers(config: &Config, previous: Option<&Issuers>) -> Result<Iss
     Ok(Issuers::of(list, memory, config.limits.token))
 }
 
+/// How an issuer in the network is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Access {
+    plain: Plain,
+    ca: Option<Vec<u8>>,
+}
+
+impl Access {
+    fn of(config: &Config, issuer: &config::Issuer) -> Result<Self, String> {
+        let ca = issuer
+            .tls_ca
+            .as_ref()
+            .map(|path| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display())));
+        let plain = if issuer.integration || config.dev { Plain::Loopback } else { Plain::Refused };
+        Ok(Self { plain, ca: ca.transpose()? })
+    }
+
+    /// A client that reaches it.
+    ///
+    /// # Errors
+    /// A text for the person who configured `tls.ca`.
+    pub(super) fn client(&self) -> Result<Client, String> {
+        Client::new(self.ca.as_deref(), self.plain).map_err(|error| format!("`tls.ca`: {error}"))
+    }
+}
+
 /// How an issuer's keys are fetched. Equal setups share one keeper over reloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setup {
     issuer: String,
     origin: Origin,
-    plain: Plain,
-    ca: Option<Vec<u8>>,
+    access: Access,
     max_stale: Duration,
     file: Option<PathBuf>,
 }
@@ -70,6 +97,13 @@ fn issued(
     let unchanged = |old: &&Issued| old.rules.issuer() == issuer && old.rules.identity().id == id;
     let rules = earlier.filter(unchanged).map(|old| Arc::clone(&old.rules));
     let rules = rules.unwrap_or_else(|| Arc::new(Rules::new(issuer, id)));
+    let introspector = match &issuer.introspection {
+        Some(_) => {
+            let before = earlier.and_then(|old| old.introspector.as_ref());
+            Introspector::load(&rules, Access::of(config, issuer)?, config, before)?
+        }
+        None => None,
+    };
     let read = match &issuer.keys {
         KeySource::File(path) => Some(keys_of_file(path, KeySet::public)?),
         KeySource::Secret(path) => Some(keys_of_file(path, KeySet::secret)?),
@@ -80,7 +114,7 @@ fn issued(
         let set = set.following(last.as_ref().map(|held| &held.set));
         let keeper = Arc::new(Keeper::fixed(Arc::clone(&issuer.name), set, Timestamp::now()));
         let userinfo = userinfo(config, &rules, &keeper, earlier)?;
-        return Ok(Issued { rules, keeper, setup: None, userinfo });
+        return Ok(Issued { rules, keeper, setup: None, userinfo, introspector });
     }
     let setup = setup(config, issuer)?;
     let keeper = match earlier.filter(|old| old.setup.as_ref() == Some(&setup)) {
@@ -88,7 +122,7 @@ fn issued(
         None => Arc::new(fetching(issuer, &setup, earlier)?),
     };
     let userinfo = userinfo(config, &rules, &keeper, earlier)?;
-    Ok(Issued { rules, keeper, setup: Some(setup), userinfo })
+    Ok(Issued { rules, keeper, setup: Some(setup), userinfo, introspector })
 }
 
 /// The userinfo endpoint. What it has said counts as long as neither rules nor keys are replaced.
@@ -104,31 +138,12 @@ fn userinfo(
     if let Some(kept) = kept {
         return Ok(Some(Arc::clone(kept)));
     }
-    let client = client(ca(issuer)?.as_deref(), plain(config, issuer))?;
-    let endpoint = match &wanted.endpoint {
-        Some(url) => {
-            client.check(url).map_err(|error| error.to_string())?;
-            Endpoint::Url(url.clone())
-        }
-        None => Endpoint::Discovery { issuer: issuer.issuer.clone(), dev: config.dev },
-    };
+    let client = Access::of(config, issuer)?.client()?;
+    let endpoint = Endpoint::new(wanted.endpoint.as_deref(), issuer, "userinfo_endpoint", config);
+    endpoint.check(&client).map_err(|error| error.to_string())?;
     // Answers are asked for by far fewer routes than tokens are checked for.
     let bytes = config.limits.token_memory / 4;
     Ok(Some(Arc::new(Userinfo::new(rules, keeper, client, endpoint, bytes))))
-}
-
-fn client(ca: Option<&[u8]>, plain: Plain) -> Result<Client, String> {
-    Client::new(ca, plain).map_err(|error| format!("`tls.ca`: {error}"))
-}
-
-fn plain(config: &Config, issuer: &config::Issuer) -> Plain {
-    if issuer.integration || config.dev { Plain::Loopback } else { Plain::Refused }
-}
-
-fn ca(issuer: &config::Issuer) -> Result<Option<Vec<u8>>, String> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|error| format!("`{}` cannot be read: {error}", path.display()));
-    issuer.tls_ca.as_ref().map(read).transpose()
 }
 
 fn keys_of_file<E: std::fmt::Display>(path: &Path, parse: fn(&[u8]) -> Result<KeySet, E>) -> Result<KeySet, String> {
@@ -143,8 +158,7 @@ fn setup(config: &Config, issuer: &config::Issuer) -> Result<Setup, String> {
     };
     Ok(Setup {
         issuer: issuer.issuer.clone(),
-        plain: plain(config, issuer),
-        ca: ca(issuer)?,
+        access: Access::of(config, issuer)?,
         max_stale: issuer.keys_max_stale,
         file: config.state_directory.as_ref().map(|state| state::file(state, &issuer.issuer, &described(&origin))),
         origin,
@@ -160,7 +174,7 @@ fn described(origin: &Origin) -> String {
 }
 
 fn fetching(issuer: &config::Issuer, setup: &Setup, earlier: Option<&Issued>) -> Result<Keeper, String> {
-    let client = client(setup.ca.as_deref(), setup.plain)?;
+    let client = setup.access.client()?;
     match &setup.origin {
         Origin::Url(url) => client.check(url),
         Origin::Discovery { issuer, .. } => client.check(issuer),

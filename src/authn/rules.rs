@@ -81,17 +81,37 @@ impl Rules {
     /// # Errors
     /// The [`Fault`] of the first check that fails.
     pub fn verified_claims(&self, claims: Claims, digest: [u8; 32]) -> Result<Principal, Fault> {
+        let principal = self.checked(claims, digest, Said::ByToken)?;
+        if self.issuer.strict_rfc9068 {
+            check_profile(&principal)?;
+        }
+        Ok(principal)
+    }
+
+    /// Checks what the introspection endpoint says of an active token, and makes the principal of it (RFC 7662 section
+    /// 2.2). The endpoint need not say who it is, nor for whom the token stands.
+    ///
+    /// `digest` is the SHA-256 of the whole token.
+    ///
+    /// # Errors
+    /// The [`Fault`] of the first check that fails.
+    pub fn introspected_claims(&self, mut answer: Claims, digest: [u8; 32]) -> Result<Principal, Fault> {
+        if answer.get("iss").is_none_or(Value::is_null) {
+            answer.insert("iss".to_owned(), Value::String(self.issuer.issuer.clone()));
+        }
+        claims::refuse_other_token_types(&answer)?;
+        self.checked(answer, digest, Said::ByIssuer)
+    }
+
+    fn checked(&self, claims: Claims, digest: [u8; 32], said: Said) -> Result<Principal, Fault> {
         if claims.get("iss").and_then(Value::as_str) != Some(self.issuer.issuer.as_str()) {
             return Err(Fault::Issuer);
         }
         claims::refuse_other_kinds(&claims)?;
         let registered = Registered::read(&claims)?;
         self.check_audience(&registered)?;
-        let principal = self.principal(claims, &registered, digest)?;
+        let principal = self.principal(claims, &registered, digest, said)?;
         self.refuse_id_token(&principal, &registered)?;
-        if self.issuer.strict_rfc9068 {
-            check_profile(&principal)?;
-        }
         Ok(principal)
     }
 
@@ -104,7 +124,7 @@ impl Rules {
         claims.entry("iss").or_insert_with(|| Value::String(self.issuer.issuer.clone()));
         claims.entry("exp").or_insert_with(|| claims::LATEST.into());
         let registered = Registered::read(&claims)?;
-        let principal = self.principal(claims, &registered, [0; 32])?;
+        let principal = self.principal(claims, &registered, [0; 32], Said::ByToken)?;
         // Whoever makes these up says all there is to say.
         Ok(Principal { pending: Pending::default(), ..principal })
     }
@@ -160,11 +180,16 @@ impl Rules {
         if self.issuer.audiences == Audiences::Any || addressed_to_client { Err(Fault::Kind) } else { Ok(()) }
     }
 
-    fn principal(&self, claims: Claims, registered: &Registered, digest: [u8; 32]) -> Result<Principal, Fault> {
+    fn principal(
+        &self,
+        claims: Claims,
+        registered: &Registered,
+        digest: [u8; 32],
+        said: Said,
+    ) -> Result<Principal, Fault> {
         let sources = &self.issuer.claims;
-        let subject = self.subject(&claims)?;
-        let client = first(&sources.client, &claims).and_then(Value::as_str).filter(|client| !client.is_empty());
-        let client = client.map(str::to_owned);
+        let subject = self.subject(&claims, said)?;
+        let client = self.client(&claims, said);
         let scopes = first(&sources.scopes, &claims).map_or(Some(Vec::new()), claims::scopes).ok_or(Fault::Source)?;
         let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let named = Named { client: client.as_deref(), subject: subject.as_deref() };
@@ -233,9 +258,20 @@ impl Rules {
         }
     }
 
-    fn subject(&self, claims: &Claims) -> Result<Option<String>, Fault> {
+    /// The OAuth client. To an introspection endpoint it is `client_id` (RFC 7662 section 2.2), whatever claim has that
+    /// name in the issuer's JWTs.
+    fn client(&self, claims: &Claims, said: Said) -> Option<String> {
+        let own = || first(&self.issuer.claims.client, claims);
+        let client = match said {
+            Said::ByToken => own(),
+            Said::ByIssuer => claims.get("client_id").filter(|client| !client.is_null()).or_else(own),
+        };
+        client.and_then(Value::as_str).filter(|client| !client.is_empty()).map(str::to_owned)
+    }
+
+    fn subject(&self, claims: &Claims, said: Said) -> Result<Option<String>, Fault> {
         match first(&self.issuer.claims.subject, claims) {
-            None if self.issuer.subject_optional => Ok(None),
+            None if self.issuer.subject_optional || said == Said::ByIssuer => Ok(None),
             None => Err(Fault::Subject),
             Some(Value::String(subject)) if subject.is_empty() => Err(Fault::Subject),
             Some(Value::String(subject)) => Ok(Some(subject.clone())),
@@ -249,6 +285,15 @@ struct Rights {
     permissions: Option<Vec<String>>,
     organizations: Option<Vec<String>>,
     global: Option<bool>,
+}
+
+/// Where claims come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    /// They are the token's own.
+    ByToken,
+    /// The introspection endpoint has answered with them.
+    ByIssuer,
 }
 
 /// The first present claim among the sources.

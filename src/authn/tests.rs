@@ -32,7 +32,8 @@ fn issuers(delay: Duration, last_good: Option<Arc<Held>>) -> Issuers {
     issuer.audiences = Audiences::Any;
     let keeper = Keeper::fetching("shoen".into(), Arc::new(Slow(delay)), Duration::from_hours(24), last_good);
     let rules = Arc::new(Rules::new(&issuer, IssuerId(0)));
-    let issued = Issued { rules, keeper: Arc::new(keeper.with_clock(|| NOW)), setup: None, userinfo: None };
+    let keeper = Arc::new(keeper.with_clock(|| NOW));
+    let issued = Issued { rules, keeper, setup: None, userinfo: None, introspector: None };
     Issuers::of(vec![issued], Arc::new(Memory::new(0)), 16 * 1024)
 }
 

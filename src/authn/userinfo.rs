@@ -13,10 +13,8 @@ use std::time::Duration;
 use http::StatusCode;
 use thiserror::Error;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use super::discovery;
+use super::endpoint::Endpoint;
 use super::fetch::{Client, FetchError};
 use super::keeper::Keeper;
 use super::lookup::{Lookups, Said, Tally, TokenDigest, Unanswered};
@@ -28,25 +26,8 @@ use crate::principal::{ClaimPath, Principal};
 
 use answer::{Answer, Told};
 
-/// How long the endpoint that discovery names is believed.
-const ENDPOINT_KEPT: Duration = Duration::from_hours(1);
-
 /// Seconds for which a token that the endpoint refuses is not shown to it again.
 const REFUSAL_KEPT: i64 = 10;
-
-/// Where an issuer's endpoint is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
-    /// Here.
-    Url(String),
-    /// Where the issuer's metadata say.
-    Discovery {
-        /// The issuer, exactly as configured.
-        issuer: String,
-        /// Whether an embedded provider of dev mode is accepted.
-        dev: bool,
-    },
-}
 
 /// The userinfo endpoint of one issuer under one configuration, and what it has said.
 pub struct Userinfo {
@@ -54,7 +35,6 @@ pub struct Userinfo {
     keeper: Arc<Keeper>,
     client: Client,
     endpoint: Endpoint,
-    discovered: Mutex<Option<(Arc<str>, Instant)>>,
     answers: Arc<Lookups<Arc<Told>>>,
 }
 
@@ -87,7 +67,6 @@ impl Userinfo {
             keeper: Arc::clone(keeper),
             client,
             endpoint,
-            discovered: Mutex::default(),
             answers: Arc::new(Lookups::new(name, "userinfo", bytes)),
         }
     }
@@ -131,7 +110,7 @@ impl Userinfo {
 
     /// One call.
     async fn call(&self, token: &str, principal: &Arc<Principal>, now: Timestamp) -> Result<Said<Arc<Told>>, String> {
-        let endpoint = self.endpoint().await?;
+        let endpoint = self.endpoint.url(&self.client).await.map_err(|error| error.to_string())?;
         let answer = match self.client.get_as_bearer(&endpoint, token).await {
             Ok(fetched) => {
                 let text = match fetched.media_type.as_str() {
@@ -159,22 +138,6 @@ impl Userinfo {
     fn cache(&self) -> i64 {
         let cache = self.rules.issuer().userinfo.as_ref().map_or(Duration::ZERO, |userinfo| userinfo.cache);
         i64::try_from(cache.as_secs()).unwrap_or(i64::MAX)
-    }
-
-    /// The endpoint's URL. Of several who want to know one looks.
-    async fn endpoint(&self) -> Result<Arc<str>, String> {
-        let (issuer, dev) = match &self.endpoint {
-            Endpoint::Url(url) => return Ok(url.as_str().into()),
-            Endpoint::Discovery { issuer, dev } => (issuer, *dev),
-        };
-        let mut discovered = self.discovered.lock().await;
-        if let Some((url, _)) = discovered.as_ref().filter(|(_, at)| at.elapsed() < ENDPOINT_KEPT) {
-            return Ok(Arc::clone(url));
-        }
-        let found = discovery::endpoint(&self.client, issuer, dev, "userinfo_endpoint").await;
-        let url: Arc<str> = found.map_err(|error| error.to_string())?.into();
-        *discovered = Some((Arc::clone(&url), Instant::now()));
-        Ok(url)
     }
 
     /// The payload of a signed answer (OpenID Connect Core section 5.3.2), which has to be this issuer's, about one of

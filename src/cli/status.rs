@@ -74,7 +74,14 @@ fn issuer(issuer: &Value) -> String {
     let age =
         issuer.get("age").and_then(Value::as_u64).map(|age| format!(", confirmed {age} s ago")).unwrap_or_default();
     let error = issuer.get("error").and_then(Value::as_str).map(|error| format!(", {error}")).unwrap_or_default();
-    format!("issuer      {name}: {keys} keys{age}{error}")
+    let asked = issuer.get("introspection").filter(|asked| !asked.is_null()).map(introspection).unwrap_or_default();
+    format!("issuer      {name}: {keys} keys{age}{error}{asked}")
+}
+
+fn introspection(asked: &Value) -> String {
+    let count = |key: &str| asked.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let error = asked.get("error").and_then(Value::as_str).map(|error| format!(", {error}")).unwrap_or_default();
+    format!("; introspection: {} answers, {} failures{error}", count("answers"), count("failures"))
 }
 
 #[cfg(test)]
@@ -90,10 +97,14 @@ mod tests {
                 {"id": "k1", "role": "signing", "from": "2026-11-21T22:00:00Z", "age": 5},
                 {"id": "k2", "role": "next", "from": "2026-11-22T22:00:00Z", "age": -9},
             ]},
-            "issuers": [{"name": "shoen", "keys": 2, "age": 7, "error": null}],
+            "issuers": [
+                {"name": "shoen", "keys": 2, "age": 7, "error": null, "introspection": null},
+                {"name": "x", "keys": 0, "introspection": {"answers": 5, "failures": 1, "error": "down"}},
+            ],
         });
         let wanted = "version     0.1.0\nready       yes\nrevision    ab\nloaded      2026-11-21T22:00:00.000Z\n\
                       listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\n\
+                      issuer      x: 0 keys; introspection: 5 answers, 1 failures, down\n\
                       assertion   https://gw, no disk\n            k1 signing since 5 s\n            k2 next in 9 s\n\
                       observing   crm\n";
         assert_eq!(text(&status), wanted);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::authn::Issuers;
 use crate::authn::inspect::{Offline, decode};
+use crate::authn::{Fault, Issuers};
 use crate::clock::Timestamp;
 use crate::config::is_dev_issuer;
 use crate::diagnostic::{Diagnostics, nearest};
@@ -93,7 +93,11 @@ pub fn pasted(loaded: &Loaded, token: &str, now: Timestamp) -> Result<Known, Tok
             let note = "the signature was not checked: no key of its issuer that fits is at hand";
             (Bearer::Principal(principal), Some(note.to_owned()))
         }
-        Offline::Refused(fault) => (Bearer::Refused(fault), None),
+        Offline::Refused(fault) => {
+            let asked = fault == Fault::Opaque && issuers.states(now).iter().any(|state| state.introspection.is_some());
+            let note = "only its issuer can read it, and nobody is asked here: give its claims with `--claims`";
+            (Bearer::Refused(fault), asked.then(|| note.to_owned()))
+        }
     };
     Ok(Known { bearer, note })
 }
@@ -105,7 +109,7 @@ fn of_development(loaded: &Loaded, issuer: &str, mut claims: Claims, now: Timest
         claims.remove(claim);
     }
     let note = "a token of dev mode: neither signature nor audience was checked".to_owned();
-    let bearer = loaded.token(Some(name), claims, now).unwrap_or(Bearer::Refused(crate::authn::Fault::Issuer));
+    let bearer = loaded.token(Some(name), claims, now).unwrap_or(Bearer::Refused(Fault::Issuer));
     Known { bearer, note: Some(note) }
 }
 

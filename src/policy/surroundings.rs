@@ -46,6 +46,8 @@ pub struct IssuerFacts {
     pub ability: Ability,
     /// Scope that a denial for absent permissions asks for (`ameise/permissions` in the `ameise` preset).
     pub permission_scope: Option<String>,
+    /// Whether it is asked about tokens that are no JWT (`introspection`).
+    pub introspects: bool,
 }
 
 /// What tokens of an issuer can tell, as it is configured.

@@ -35,7 +35,11 @@ fn challenges_carry_an_error_only_for_a_token_that_was_sent_rfc_6750_section_3_1
     let twice = Refusal::Token(authn::Failure::ManyHeaders);
     assert_eq!(twice.status(), 400);
     assert_eq!(challenge(&twice).unwrap(), "Bearer realm=\"crm\", error=\"invalid_request\"");
-    let down = Refusal::Token(authn::Failure::Unavailable { issuer: "shoen".into(), retry_after: 7 });
+    let down = Refusal::Token(authn::Failure::Unavailable {
+        issuer: "shoen".into(),
+        wanted: authn::Wanted::Keys,
+        retry_after: 7,
+    });
     assert_eq!(down.status(), 503);
     assert_eq!(challenge(&down), None);
     assert_eq!(down.answer(&ANY).headers()[RETRY_AFTER], "7");

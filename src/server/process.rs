@@ -137,6 +137,11 @@ impl admin::Gateway for Face {
                     keys: if issuer.ready { issuer.key_ids.len() } else { 0 },
                     age: issuer.fetched_at.map(|at| u64::try_from(now.0.saturating_sub(at.0)).unwrap_or(0)),
                     error: issuer.last_error,
+                    introspection: issuer.introspection.map(|tally| admin::Introspection {
+                        answers: tally.answers,
+                        failures: tally.failures,
+                        error: tally.last_error.map(|error| error.to_string()),
+                    }),
                 })
                 .collect(),
             listeners: self.listeners.clone(),
@@ -162,6 +167,10 @@ impl admin::Gateway for Face {
             }
             if let Some(fetched_at) = issuer.fetched_at {
                 counters.keys_confirmed(fetched_at);
+            }
+            if let Some(tally) = &issuer.introspection {
+                counters.introspections.reach(tally.answers);
+                counters.introspection_failures.reach(tally.failures);
             }
         }
         for ((_, counters), open) in snapshot.upstream_metrics.iter().zip(snapshot.upstreams.connections()) {

@@ -117,6 +117,7 @@ pub fn surroundings<'f>(config: &Config, files: &'f dyn Fn(&Path) -> Result<Stri
         name: Arc::clone(&issuer.name),
         ability: ability(issuer),
         permission_scope: issuer.permission_scope.clone(),
+        introspects: issuer.introspection.is_some(),
     });
     let upstreams = config
         .upstreams

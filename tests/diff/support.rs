@@ -24,6 +24,7 @@ impl World {
             name: Arc::clone(name),
             ability: Ability::EVERYTHING,
             permission_scope: None,
+            introspects: false,
         });
         let upstreams = [Arc::<str>::from("u"), Arc::from("v")];
         let facts = upstreams.iter().map(|name| UpstreamFacts { name: Arc::clone(name), quirks: Quirks::default() });

@@ -31,6 +31,7 @@ pub(crate) fn compile(world: &World) -> Result<Policies, String> {
         // What the generator asks need not be answerable: that is refused when policies load.
         ability: Ability::EVERYTHING,
         permission_scope: None,
+        introspects: false,
     });
     let upstreams =
         world.upstreams.iter().map(|(name, quirks)| UpstreamFacts { name: (*name).into(), quirks: *quirks });

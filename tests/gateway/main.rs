@@ -20,6 +20,8 @@ mod http2;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod introspection;
+#[cfg(test)]
 mod invariants;
 #[cfg(test)]
 #[path = "../support/issuer.rs"]

@@ -20,12 +20,15 @@ pub(crate) enum Answer {
     Hang,
     /// These bytes, then the end of the connection.
     Raw(Vec<u8>),
+    /// Status 200 with this body, as soon as [`Server::tell`] is called.
+    WhenTold(Vec<u8>),
 }
 
 #[derive(Debug, Default)]
 struct Board {
     answers: HashMap<String, Answer>,
     heard: Vec<Heard>,
+    told: bool,
 }
 
 /// A request as it came.
@@ -139,6 +142,20 @@ impl Server {
         }
     }
 
+    /// Lets answers go that wait for it.
+    pub(crate) fn tell(&self) {
+        self.board.lock().unwrap().told = true;
+    }
+
+    /// Waits until a path is asked for.
+    pub(crate) fn wait_for(&self, path: &str) {
+        let begun = std::time::Instant::now();
+        while self.asked(path) == 0 {
+            assert!(begun.elapsed().as_secs() < 20, "nobody asks for {path}");
+            std::thread::yield_now();
+        }
+    }
+
     /// How often a path was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.heard(path).len()
@@ -158,7 +175,15 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, board: &Mutex<B
         board.heard.push(heard);
         answer
     };
-    match answer.unwrap_or(Answer::Say(404, String::new(), Vec::new())) {
+    let mut answer = answer.unwrap_or(Answer::Say(404, String::new(), Vec::new()));
+    if let Answer::WhenTold(body) = answer {
+        while !board.lock().unwrap().told {
+            tokio::task::yield_now().await;
+        }
+        answer = Answer::Say(200, String::new(), body);
+    }
+    match answer {
+        Answer::WhenTold(_) => None?,
         Answer::Hang => std::future::pending().await,
         Answer::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
         Answer::Say(status, headers, body) => {

@@ -11,7 +11,9 @@
 )]
 
 mod asking;
+mod introspection;
 #[path = "../support/issuer.rs"]
+#[expect(dead_code, reason = "other tests need more of it")]
 mod issuer;
 mod keys;
 mod keysets;

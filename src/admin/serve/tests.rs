@@ -124,7 +124,7 @@ async fn ready_tells_its_reasons() {
     let answer = plain().await.ask("GET /readyz", &[]).await;
     assert_eq!(status(&answer), 503);
     assert_eq!(body(&answer)["reasons"], serde_json::json!(["no configuration is in force yet"]));
-    let issuers = vec![IssuerState { name: "shoen".into(), keys: 1, age: Some(3), error: None }];
+    let issuers = vec![IssuerState { name: "shoen".into(), keys: 1, age: Some(3), error: None, introspection: None }];
     let state = State { serving: true, issuers, observing: vec!["crm".into()], ..State::default() };
     let running = start("127.0.0.1:0", None, Rules::default(), state).await;
     let answer = running.ask("GET /readyz", &[]).await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::authn::Failure;
 use crate::authn::inspect::decode;
+use crate::authn::{Failure, Fault, Wanted};
 use crate::cli::{Common, Exit, Format, ProcessEnvironment};
 use crate::clock::Timestamp;
 use crate::config::{Config, is_dev_issuer};
@@ -49,7 +49,7 @@ pub(in crate::cli) fn run(args: &Args, common: &Common) -> Exit {
         Some(None) => return Exit::NoAnswer,
         None => {
             let message = "it was not verified: there is no configuration file that names its issuer".to_owned();
-            Verdict { exit: Exit::Undecided, check: "configuration", message, principal: None }
+            Verdict::without_principal(Exit::Undecided, "configuration", message)
         }
     };
     let report = report(token, &verdict);
@@ -130,26 +130,46 @@ struct Verdict {
     check: &'static str,
     message: String,
     principal: Option<Value>,
+    /// What the issuer says of it, or what it says itself.
+    claims: Option<Value>,
+}
+
+impl Verdict {
+    fn without_principal(exit: Exit, check: &'static str, message: String) -> Self {
+        Self { exit, check, message, principal: None, claims: None }
+    }
 }
 
 fn verified(token: &str, config: &Config, common: &Common) -> Option<Verdict> {
-    let issuers = common.load_issuers(config)?;
-    Some(verdict(common.wait(issuers.inspect(token, Timestamp::now()))?))
+    let (issuers, now) = (common.load_issuers(config)?, Timestamp::now());
+    let mut verdict = verdict(common.wait(issuers.inspect(token, now))?);
+    if verdict.check == Wanted::Introspection.as_str() {
+        let errors = issuers.states(now).into_iter().filter_map(|state| state.introspection?.last_error);
+        verdict.message.extend(errors.map(|error| format!(": {error}")));
+    }
+    let asked: Vec<_> = config.issuers.iter().filter(|issuer| issuer.introspection.is_some()).collect();
+    if verdict.check == Fault::Opaque.as_str() && asked.len() > 1 {
+        let names = asked.iter().map(|issuer| format!("`{}`", issuer.name)).collect::<Vec<_>>().join(" and ");
+        let message = format!("it is no JWT; of the issuers {names} nobody knows which to ask, so none was");
+        return Some(Verdict::without_principal(Exit::Undecided, Wanted::Introspection.as_str(), message));
+    }
+    Some(verdict)
 }
 
 fn verdict(outcome: Result<std::sync::Arc<Principal>, Failure>) -> Verdict {
     match outcome {
         Ok(principal) => {
             let message = format!("it is a token of issuer `{}`", principal.issuer.name);
-            Verdict { exit: Exit::Yes, check: "none", message, principal: Some(described(&principal)) }
+            let claims = Some(Value::Object(principal.claims.clone()));
+            Verdict { exit: Exit::Yes, check: "none", message, principal: Some(described(&principal)), claims }
         }
         Err(failure) => {
             let (exit, check) = match &failure {
                 Failure::Invalid(invalid) => (Exit::No, invalid.fault.as_str()),
-                Failure::Unavailable { .. } => (Exit::Undecided, "keys"),
+                Failure::Unavailable { wanted, .. } => (Exit::Undecided, wanted.as_str()),
                 Failure::ManyHeaders | Failure::Missing => (Exit::NoAnswer, "credentials"),
             };
-            Verdict { exit, check, message: failure.to_string(), principal: None }
+            Verdict::without_principal(exit, check, failure.to_string())
         }
     }
 }
@@ -170,7 +190,7 @@ fn described(principal: &Principal) -> Value {
 /// Everything that is printed. The signature is not.
 fn report(token: &str, verdict: &Verdict) -> Value {
     let decoded = decode(token);
-    let claims = decoded.claims.as_ref();
+    let claims = decoded.claims.as_ref().or(verdict.claims.as_ref());
     let times = ["iat", "nbf", "exp", "auth_time"].iter().filter_map(|name| {
         let seconds = claims?.get(*name)?.as_i64()?;
         let moment = OffsetDateTime::from_unix_timestamp(seconds).ok()?.format(&Rfc3339).ok()?;
@@ -187,7 +207,7 @@ fn report(token: &str, verdict: &Verdict) -> Value {
         "message": verdict.message,
         "times": times.collect::<serde_json::Map<_, _>>(),
         "header": decoded.header,
-        "claims": decoded.claims,
+        "claims": claims,
         "principal": verdict.principal,
     })
 }
@@ -214,7 +234,6 @@ fn text_of(report: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authn::Fault;
 
     #[test]
     fn what_people_paste_is_taken_as_the_token() {
@@ -237,8 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_issuer_says_of_an_opaque_token_is_shown() {
+        let claims = json!({"active": true, "sub": "17", "exp": 1_800_000_000});
+        let verdict = Verdict {
+            exit: Exit::Yes,
+            check: "none",
+            message: "it is a token of issuer `shoen`".to_owned(),
+            principal: None,
+            claims: Some(claims),
+        };
+        let text = text_of(&report("2YotnFZFEjr1zCsicMWpAA", &verdict));
+        assert!(text.contains("sub: \"17\"") && text.contains("2027-01-15T08:00:00Z"), "{text}");
+        let silent = Failure::Unavailable { issuer: "shoen".into(), wanted: Wanted::Introspection, retry_after: 1 };
+        let silent = super::verdict(Err(silent));
+        assert_eq!((silent.exit, silent.check), (Exit::Undecided, "introspection"));
+    }
+
+    #[test]
     fn without_keys_nothing_is_decided() {
-        let unavailable = verdict(Err(Failure::Unavailable { issuer: "shoen".into(), retry_after: 1 }));
+        let unavailable =
+            verdict(Err(Failure::Unavailable { issuer: "shoen".into(), wanted: Wanted::Keys, retry_after: 1 }));
         assert_eq!(unavailable.exit, Exit::Undecided);
         assert!(text_of(&report("a.b.c", &unavailable)).starts_with("undecided: no keys of issuer `shoen`"));
     }

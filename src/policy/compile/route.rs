@@ -105,6 +105,7 @@ impl Routes<'_> {
         let require = map.get("require")?;
         let needs_token = !reads_no_token(require);
         let accepted = self.issuers(map, require, needs_token);
+        self.several_introspect(map, &accepted);
         self.without_effect(map, needs_token);
         let conditions = self.conditions(map, require, &accepted, &mut names);
         let observes = map.text("mode").map_or(self.draft.document.observes, |mode| mode == "observe");
@@ -270,6 +271,21 @@ impl Routes<'_> {
                 IssuerSet::default()
             }
         }
+    }
+
+    /// Reports issuers between which nobody could choose for a token that is no JWT.
+    fn several_introspect(&mut self, map: &Mapping, accepted: &IssuerSet) {
+        let asked =
+            self.surroundings.issuers.iter().filter(|issuer| issuer.introspects && accepted.contains(issuer.id));
+        let names: Vec<_> = asked.map(|issuer| format!("`{}`", issuer.name)).collect();
+        if names.len() < 2 {
+            return;
+        }
+        let written = map.get("issuers").or_else(|| self.draft.map.get("issuers"));
+        let place = written.map_or_else(|| self.draft.document.place.clone(), |node| at(self.draft.source, node.span));
+        let message =
+            format!("issuers {} have `introspection`: a token that is no JWT could be of any", names.join(" and "));
+        self.report.wrong(place, message, "accept one of them here, or let one of them do without `introspection`");
     }
 
     /// The document's conditions and the route's own, in the order in which they name the reason.

@@ -98,8 +98,13 @@ fn items(style: &str, text: &str) -> Vec<String> {
 }
 
 static POLICIES: LazyLock<Policies> = LazyLock::new(|| {
-    let facts =
-        IssuerFacts { id: IssuerId(0), name: "shoen".into(), ability: Ability::EVERYTHING, permission_scope: None };
+    let facts = IssuerFacts {
+        id: IssuerId(0),
+        name: "shoen".into(),
+        ability: Ability::EVERYTHING,
+        permission_scope: None,
+        introspects: false,
+    };
     let surroundings = Surroundings {
         issuers: vec![facts],
         upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],

@@ -166,6 +166,11 @@ fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
         results(name, [("ok", &issuer.userinfo_answers), ("error", &issuer.userinfo_failures)])
     });
     out.counter("torwart_userinfo_calls", "Tokens that an issuer's userinfo endpoint was asked about", calls)?;
+    let asked = named().filter(|(_, issuer)| issuer.introspections.value() + issuer.introspection_failures.value() > 0);
+    let calls = asked.flat_map(|(name, issuer)| {
+        results(name, [("ok", &issuer.introspections), ("error", &issuer.introspection_failures)])
+    });
+    out.counter("torwart_introspections", "Tokens that an issuer's introspection endpoint was asked about", calls)?;
     let ages = issuers.iter().filter_map(|(name, issuer)| {
         let age = issuer.keys_age(now)?;
         Some((vec![("issuer", name.to_string())], Value::Gauge(float(age))))

@@ -97,6 +97,10 @@ pub struct IssuerMetrics {
     pub userinfo_answers: Count,
     /// Calls to userinfo that failed.
     pub userinfo_failures: Count,
+    /// Calls to introspection that were answered.
+    pub introspections: Count,
+    /// Calls to introspection that failed.
+    pub introspection_failures: Count,
     keys_since: AtomicI64,
 }
 

@@ -69,6 +69,7 @@ fn everything_the_specification_names_is_there_and_parses() {
     metrics.count(&record);
     let issuer = metrics.issuer("shoen");
     issuer.refreshes.reach(1);
+    issuer.introspections.reach(3);
     issuer.keys_confirmed(Timestamp::now());
     let listener = metrics.listener("[::]:8443");
     let open = Level::enter(&listener);
@@ -89,6 +90,7 @@ fn everything_the_specification_names_is_there_and_parses() {
     assert_eq!(value(&format!("http_client_request_duration_seconds_count{{{called}}}")), "1");
     assert_eq!(value(r#"torwart_token_validations_total{issuer="shoen",result="ok"}"#), "1");
     assert_eq!(value(r#"torwart_jwks_refreshes_total{issuer="shoen",result="ok"}"#), "1");
+    assert_eq!(value(r#"torwart_introspections_total{issuer="shoen",result="ok"}"#), "3");
     assert!(value(r#"torwart_jwks_age_seconds{issuer="shoen"}"#).parse::<f64>().unwrap() < 60.0);
     assert_eq!(value(r#"torwart_connections{listener="[::]:8443"}"#), "1.0");
     assert_eq!(value(r#"torwart_tls_handshakes_total{listener="[::]:8443",result="ok"}"#), "1");
