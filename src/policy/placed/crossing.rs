@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::policy::cors::{CrossOrigin, Grant, Preflight};
 use crate::policy::decision::{Cause, Decision, Denial, Permit};
+use crate::policy::forward::Effects;
 use crate::policy::placed::Placed;
 use crate::policy::route::Route;
 use crate::policy::table::Outcome;
@@ -43,19 +44,27 @@ impl Placed<'_> {
         let Some(CrossOrigin::Upstream(effects)) = route.cors.as_ref().filter(|_| self.preflight.is_some()) else {
             return None;
         };
-        Some(match effects.plain_target(self.target.path(), self.target.query()) {
-            Ok(path_and_query) => Decision::Allow(Permit {
-                document: Arc::clone(&route.document),
-                route: Some(Arc::clone(route)),
-                effects: Arc::clone(effects),
-                path_and_query,
-                identity: None,
-                statement: None,
-                headers: Vec::new(),
-                lifted: Vec::new(),
-                preflight: true,
-            }),
-            Err(refusal) => Decision::Deny(Denial::of_route(Cause::Forbidden(refusal.reason), route, None)),
+        let permit = |path_and_query| Permit {
+            document: Arc::clone(&route.document),
+            route: Some(Arc::clone(route)),
+            effects: Arc::clone(effects),
+            path_and_query,
+            identity: None,
+            statement: None,
+            headers: Vec::new(),
+            lifted: Vec::new(),
+            preflight: true,
+        };
+        let (path, query) = (self.target.path(), self.target.query());
+        Some(match effects.plain_target(path, query) {
+            Ok(target) => Decision::Allow(permit(target)),
+            Err(refusal) => {
+                let denial = Denial::of_route(Cause::Forbidden(refusal.reason), route, None);
+                match Effects::unchanged_target(path, query).ok().filter(|_| route.observes) {
+                    Some(target) => Decision::Observed(permit(target), denial),
+                    None => Decision::Deny(denial),
+                }
+            }
         })
     }
 }
