@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 
 use super::narrow::Narrowing;
+use super::reference::{Body, is_of_body};
 use super::values::{Values, fits};
 use super::world::{Certificate, ISSUERS, Issuer, Person};
 
@@ -64,16 +65,42 @@ pub(crate) fn refusal(
     ORDER.into_iter().find(|reason| failed.contains(reason))
 }
 
-/// The reasons of everything in a map that is not true; an `all_of` has those of its parts.
+/// The reasons of everything in a map that is not true; an `all_of` has those of its parts. Each test of a request value or a
+/// claim is a condition.
 fn reasons(map: &Map<String, Value>, mode: &Value, situation: Situation<'_>, failed: &mut Vec<&'static str>) {
     for (key, value) in map {
-        if key == "all_of" {
-            for part in list(value) {
-                reasons(part.as_object().unwrap(), mode, situation, failed);
+        let single = |name: &String, test: &Value| Value::Object([(name.clone(), test.clone())].into_iter().collect());
+        let parts = match (key.as_str(), value) {
+            ("all_of", parts) => {
+                for part in list(parts) {
+                    reasons(part.as_object().unwrap(), mode, situation, failed);
+                }
+                continue;
             }
-        } else if key != "token" && entry(key, value, Some(mode), situation) != Some(true) {
+            ("token", _) => continue,
+            ("request" | "claim", Value::Object(tests)) => {
+                tests.iter().map(|(name, test)| single(name, test)).collect()
+            }
+            ("claim", Value::Array(tests)) => tests.iter().map(|test| Value::Array(vec![test.clone()])).collect(),
+            _ => vec![value.clone()],
+        };
+        // "Reading happens last, after every condition that needs no body."
+        let unread = *situation.values.body == Body::Unread;
+        let mut due = parts.iter().filter(|part| !(unread && asks_body(key, part)));
+        if due.any(|part| entry(key, part, Some(mode), situation) != Some(true)) {
             failed.push(ORDER.into_iter().find(|reason| reason == key).unwrap());
         }
+    }
+}
+
+fn asks_body(key: &str, value: &Value) -> bool {
+    match value {
+        Value::String(text) => template(text).is_some_and(is_of_body),
+        Value::Array(items) => items.iter().any(|item| asks_body(key, item)),
+        Value::Object(map) => {
+            map.iter().any(|(name, value)| key == "request" && is_of_body(name) || asks_body(name, value))
+        }
+        _ => false,
     }
 }
 

@@ -85,8 +85,15 @@ impl Narrowing<'_> {
         }
     }
 
-    /// "`to: subject` has no value for a client-credentials token."
+    /// "`to: subject` has no value for a client-credentials token." What a server could take for nothing, or for the beginning
+    /// of itself, is no value: "never an empty or missing parameter".
     fn own(&self, person: &Person) -> Vec<String> {
+        let mut own = self.all(person);
+        own.retain(|value| !value.trim().is_empty() && !value.contains(char::is_control));
+        own
+    }
+
+    fn all(&self, person: &Person) -> Vec<String> {
         match self.to {
             "organizations" => person.organizations.clone().unwrap_or_default(),
             "permissions" => person.permissions.clone().unwrap_or_default(),

@@ -2,37 +2,58 @@
 
 use serde_json::Value;
 
-use super::engine;
-use super::reference::Reader;
-use super::world::{Request, Sender, World};
+use super::engine::Gateway;
+use super::reference::{Counts, Reader};
+use super::world::{Answer, Request, Sender, World};
 
-/// Removes whatever the two do not need to disagree.
-pub(crate) fn smallest(mut world: World, mut request: Request, mut sender: Sender) -> (World, Request, Sender) {
-    loop {
-        let smaller = worlds(&world).into_iter().find(|smaller| differ(smaller, &request, &sender));
-        if let Some(smaller) = smaller {
-            world = smaller;
-            continue;
-        }
-        let smaller = requests(&request).into_iter().find(|smaller| differ(&world, smaller, &sender));
-        if let Some(smaller) = smaller {
-            request = smaller;
-            continue;
-        }
-        let Some(smaller) = senders(&sender).into_iter().find(|smaller| differ(&world, &request, smaller)) else {
-            return (world, request, sender);
-        };
-        sender = smaller;
-    }
+/// A configuration, and requests of which the last is answered in two ways.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) world: World,
+    pub(crate) requests: Vec<(Request, Sender)>,
 }
 
-/// A refusal of the reference's own, where a document has become one that it cannot read, is no disagreement.
-fn differ(world: &World, request: &Request, sender: &Sender) -> bool {
-    if world.documents.is_empty() {
-        return false;
+/// Removes whatever the two do not need to disagree.
+pub(crate) fn smallest(mut case: Case) -> Case {
+    while let Some(smaller) = case.smaller().into_iter().find(Case::differs) {
+        case = smaller;
     }
-    let Ok(policies) = engine::compile(world) else { return false };
-    Reader::new(world).answer(request, sender) != engine::answer(&policies, world, request, sender)
+    case
+}
+
+/// Both answers to the last request.
+pub(crate) fn answers(world: &World, requests: &[(Request, Sender)]) -> Option<(Answer, Answer)> {
+    let gateway = Gateway::start(world).ok()?;
+    let (reader, mut counts) = (Reader::new(world), Counts::default());
+    let both = |(request, sender): &(Request, Sender)| {
+        (reader.answer(request, sender, &mut counts), gateway.answer(request, sender))
+    };
+    requests.iter().map(both).last()
+}
+
+impl Case {
+    /// A document that the reference cannot read is no disagreement.
+    fn differs(&self) -> bool {
+        let answers = || answers(&self.world, &self.requests);
+        !self.world.documents.is_empty() && answers().is_some_and(|(said, found)| said != found)
+    }
+
+    fn smaller(&self) -> Vec<Self> {
+        let (last, before) = self.requests.split_last().unwrap();
+        let with = |requests| Self { requests, ..self.clone() };
+        let mut smaller: Vec<_> = (0..before.len())
+            .map(|number| {
+                let mut requests = self.requests.clone();
+                requests.remove(number);
+                with(requests)
+            })
+            .collect();
+        smaller.extend(worlds(&self.world).into_iter().map(|world| Self { world, ..self.clone() }));
+        let ended = |last| with(before.iter().cloned().chain([last]).collect());
+        smaller.extend(requests(&last.0).into_iter().map(|request| ended((request, last.1.clone()))));
+        smaller.extend(senders(&last.1).into_iter().map(|sender| ended((last.0.clone(), sender))));
+        smaller
+    }
 }
 
 fn worlds(world: &World) -> Vec<World> {

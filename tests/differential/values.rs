@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::fold_letter;
 use super::paths::Captured;
+use super::reference::{self, Body, has_second_key, segments};
 
 /// Where a route's templates look.
 #[derive(Clone, Copy)]
@@ -16,6 +17,7 @@ pub(crate) struct Values<'v> {
     pub(crate) headers: &'v [(String, Vec<u8>)],
     /// `params` of the route.
     pub(crate) params: Option<&'v Map<String, Value>>,
+    pub(crate) body: &'v Body,
 }
 
 /// The values of one template.
@@ -40,14 +42,27 @@ impl Values<'_> {
 
     /// The values as the request has them.
     pub(crate) fn whole(&self, name: &str) -> Found {
+        if let Some((parameter, pointer)) = name.strip_prefix("query.").and_then(|name| name.split_once('#')) {
+            let whole = self.whole(&format!("query.{parameter}"));
+            let inside = |text: Option<String>| match text.as_deref().and_then(reference::parse) {
+                Some(json) => reference::values(&json, &segments(pointer)),
+                None => vec![None],
+            };
+            return Found { texts: whole.texts.into_iter().flat_map(inside).collect(), wavers: whole.wavers };
+        }
+        match (self.body, name.split_once('.')) {
+            (Body::Json(json), Some(("body", pointer))) => {
+                return Found { texts: reference::values(json, &segments(pointer)), wavers: false };
+            }
+            (Body::Form(form), Some(("form", parameter))) => return parameters(Some(form), parameter),
+            (Body::Operation(operation), Some(("soap", _))) => {
+                return Found { texts: vec![Some(operation.clone())], wavers: false };
+            }
+            (_, Some(("body" | "form" | "soap", _))) => return Found::default(),
+            _ => {}
+        }
         if let Some(parameter) = name.strip_prefix("query.") {
-            let own =
-                pieces(self.query).filter(|piece| piece.after == '&' && piece.decoded_name() == parameter.as_bytes());
-            return own.fold(Found::default(), |mut found, piece| {
-                found.texts.push(String::from_utf8(decoded(piece.value)).ok());
-                found.wavers |= piece.value.contains(';');
-                found
-            });
+            return parameters(self.query, parameter);
         }
         if let Some(header) = name.strip_prefix("header.") {
             let own = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
@@ -63,18 +78,39 @@ impl Values<'_> {
         Found { texts: host.map(|(_, label)| Some(label.to_owned())).into_iter().collect(), wavers: false }
     }
 
+    /// JSON inside of parameters is JSON with one meaning.
+    pub(crate) fn is_readable(&self, names: &[String]) -> bool {
+        let inside = names.iter().filter_map(|name| name.strip_prefix("query.")?.split_once('#'));
+        inside.into_iter().all(|(parameter, pointer)| {
+            self.whole(&format!("query.{parameter}")).texts.iter().all(|text| {
+                let json = text.as_deref().and_then(reference::parse);
+                json.is_some_and(|json| !has_second_key(&json, &segments(pointer)))
+            })
+        })
+    }
+
     fn type_of(&self, name: &str) -> Option<&Value> {
         let same = |known: &str| known == name || known.starts_with("header.") && known.eq_ignore_ascii_case(name);
         self.params?.iter().find(|(known, _)| same(known)).map(|(_, kind)| kind)
     }
 
     /// "A value that does not fit: 404 for a capture, 400 for another" - the other ones.
-    pub(crate) fn fit(&self) -> bool {
-        let others = self.params.into_iter().flatten().filter(|(name, _)| name.contains('.'));
+    pub(crate) fn fit(&self, which: &dyn Fn(&str) -> bool) -> bool {
+        let others = self.params.into_iter().flatten().filter(|(name, _)| name.contains('.') && which(name));
         others.into_iter().all(|(name, kind)| {
             self.whole(name).texts.iter().all(|text| text.as_deref().is_some_and(|text| fits(kind, text)))
         })
     }
+}
+
+/// The values of a parameter.
+fn parameters(query: Option<&str>, name: &str) -> Found {
+    let own = pieces(query).filter(|piece| piece.after == '&' && piece.decoded_name() == name.as_bytes());
+    own.fold(Found::default(), |mut found, piece| {
+        found.texts.push(String::from_utf8(decoded(piece.value)).ok());
+        found.wavers |= piece.value.contains(';');
+        found
+    })
 }
 
 /// Whether a text has the type.

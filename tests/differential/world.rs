@@ -1,8 +1,10 @@
 //! What a case consists of, in the plainest form: documents as they are written, a request as it is sent, and who sends it.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
+use torwart::policy::Encoding;
 
 use super::Quirks;
 
@@ -32,8 +34,12 @@ pub(crate) const ISSUERS: [Issuer; 3] = [
 pub(crate) struct World {
     pub(crate) documents: Vec<Value>,
     pub(crate) upstreams: Vec<(&'static str, Quirks)>,
+    /// `identity.encoding`.
+    pub(crate) encoding: Encoding,
     /// `identity.max_bytes`.
     pub(crate) max_bytes: usize,
+    /// `limits.inspected_body`.
+    pub(crate) inspected_body: usize,
 }
 
 /// A request.
@@ -44,6 +50,32 @@ pub(crate) struct Request {
     /// Path and query as sent.
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Option<Vec<u8>>,
+    /// All of `limits.inspected_total` is taken by others.
+    pub(crate) crowded: bool,
+    /// Nanoseconds since the gateway was started.
+    pub(crate) at: u64,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} {} of {} after {} ns{}",
+            self.method,
+            self.target,
+            self.host,
+            self.at,
+            if self.crowded { ", crowded" } else { "" }
+        )?;
+        for (name, value) in &self.headers {
+            writeln!(f, "{name}: {:?}", String::from_utf8_lossy(value))?;
+        }
+        match &self.body {
+            Some(body) => write!(f, "body: {:?}", String::from_utf8_lossy(body)),
+            None => write!(f, "no body"),
+        }
+    }
 }
 
 /// Who sends it, and over what connection.
@@ -80,19 +112,48 @@ pub(crate) struct Certificate {
     pub(crate) subject: String,
 }
 
+/// Header fields, sorted.
+pub(crate) type Fields = Vec<(String, String)>;
+
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) struct Answer {
+    pub(crate) outcome: Outcome,
+    /// The body was asked for: "Reading happens last", and "Routes that name no body stream it".
+    pub(crate) reads: bool,
+    /// What the answer says to pages of other origins; nothing: that is the upstream's to say.
+    pub(crate) grant: Option<Fields>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
     Refused(Refusal),
     Forwarded(Box<Forwarded>),
+    /// A preflight that the gateway answers, with these fields.
+    Preflight(Fields),
 }
 
 /// Why a request is refused, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
     pub(crate) reason: String,
     pub(crate) route: Option<String>,
+    /// It is too much.
+    pub(crate) exceeded: Option<Exceeded>,
+}
+
+/// What is told to whom asks too often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    /// Whose requests are counted.
+    pub(crate) per: String,
+    /// Requests at once.
+    pub(crate) quota: u64,
+    /// Seconds in which they are granted anew.
+    pub(crate) window: u64,
+    /// Seconds until the next.
+    pub(crate) retry_after: u64,
 }
 
 /// What reaches the upstream.
