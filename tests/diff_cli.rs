@@ -215,6 +215,23 @@ fn what_no_accepted_issuer_can_tell_is_an_error() {
 }
 
 #[test]
+fn what_no_accepted_issuer_can_tell_stops_every_verb_and_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("policies")).unwrap();
+    fs::write(folder.path().join("torwart.yaml"), CONFIGURATION.replace("preset: kusy", "preset: ameise")).unwrap();
+    let policy = POLICY.replace("scope: orders", "flow: client_credentials");
+    fs::write(folder.path().join("policies/crm.yaml"), policy).unwrap();
+    for (verb, code) in [("check", 1), ("routes", 2), ("run", 78)] {
+        let output = torwart(folder.path(), &[verb]);
+        let message = "no token of issuer `shoen` can tell `flow: client_credentials`: every request is refused";
+        // For `check` it is the result, for the others what stands in the way of one.
+        let said = printed(&output) + &String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(message), "{verb}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{verb}");
+    }
+}
+
+#[test]
 fn policies_that_mean_what_they_say_give_no_warning() {
     let route =
         "  - {path: '/a/{x}', methods: [GET], require: {scope: s, any_of: [{subject: '{x}'}, {client: batch}]}}\n";
