@@ -170,12 +170,19 @@ class EndToEnd(unittest.TestCase):
         return port
 
     @classmethod
-    def issuer_url(cls, algorithm):
-        return f"http://127.0.0.1:{cls.provider_port}/{algorithm}"
+    def issuer_url(cls, name):
+        """The issuer of an algorithm or of a family, see provider.mjs."""
+        return f"http://127.0.0.1:{cls.provider_port}/{name}"
+
+    @staticmethod
+    def issuer(name, said):
+        """An issuer in torwart.yaml: a URL of the kusy family, or whatever differs from that."""
+        said = said if isinstance(said, dict) else {"issuer": said}
+        return {"name": name, "preset": "kusy", "audiences": [RESOURCE], "environment": "integration"} | said
 
     @classmethod
-    def write_gateway(cls, upstreams, policies, issuers, extra=""):
-        """Writes torwart.yaml with its policies; `extra` is more top-level YAML."""
+    def write_gateway(cls, upstreams, policies, issuers, extra="", tls=""):
+        """Writes torwart.yaml with its policies; `extra` is more top-level YAML, `tls` more of the listener's."""
         cls.port, cls.admin_port = free_port(), free_port()
         folder = cls.directory / "policies"
         shutil.rmtree(folder, ignore_errors=True)
@@ -186,12 +193,11 @@ class EndToEnd(unittest.TestCase):
             "version: 1",
             "workers: 2",
             "listeners:",
-            f'  - {{address: "127.0.0.1:{cls.port}", tls: {{certificates: [{{certificate: server.pem, key: server.key}}]}}}}',
+            f'  - {{address: "127.0.0.1:{cls.port}", tls: {{certificates: [{{certificate: server.pem, key: server.key}}]{tls}}}}}',
             f'admin: {{address: "127.0.0.1:{cls.admin_port}"}}',
             "audit: {path: audit.jsonl}",
             "issuers:",
-            *[f"  - {{name: {name}, preset: kusy, issuer: {json.dumps(url)}, audiences: [{RESOURCE}], "
-              "environment: integration}" for name, url in issuers.items()],
+            *[f"  - {json.dumps(cls.issuer(name, said))}" for name, said in issuers.items()],
             "upstreams:",
             *[f'  {name}: {{endpoints: ["http://127.0.0.1:{port}"]}}' for name, port in upstreams.items()],
         ]
@@ -221,20 +227,20 @@ class EndToEnd(unittest.TestCase):
                      *headers, *options, f"https://{host}{path}"])
 
     @classmethod
-    def machine_token(cls, algorithm="RS256", scope="crm contracts:read"):
-        answer = curl(["-u", "kusy:kusy-secret", "-d", urlencode({"grant_type": "client_credentials", "scope": scope}),
-                       f"{cls.issuer_url(algorithm)}/token"])
+    def machine_token(cls, issuer="RS256", scope="crm contracts:read", client="kusy", options=()):
+        answer = curl(["-u", f"{client}:{client}-secret", *options,
+                       "-d", urlencode({"grant_type": "client_credentials", "scope": scope}), f"{cls.issuer_url(issuer)}/token"])
         assert answer.status == 200, answer
         return answer.json()["access_token"]
 
     @classmethod
-    def user_token(cls, who="alice", algorithm="RS256", scope="openid crm contracts:read"):
+    def user_token(cls, who="alice", issuer="RS256", scope="openid crm contracts:read", options=()):
         """The authorization code flow with PKCE (RFC 7636), as a browser and its application would go through it."""
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         jar = cls.directory / f"cookies-{secrets.token_hex(4)}"
         callback = "http://127.0.0.1:9/callback"
-        url = f"{cls.issuer_url(algorithm)}/auth?" + urlencode({
+        url = f"{cls.issuer_url(issuer)}/auth?" + urlencode({
             "client_id": "app", "response_type": "code", "redirect_uri": callback, "scope": scope,
             "code_challenge": challenge, "code_challenge_method": "S256", "login_hint": who, "state": "s",
         })
@@ -246,9 +252,9 @@ class EndToEnd(unittest.TestCase):
             if url.startswith(callback):
                 break
         code = parse_qs(urlsplit(url).query)["code"][0]
-        answer = curl(["-u", "app:app-secret", "-d", urlencode({
+        answer = curl(["-u", "app:app-secret", *options, "-d", urlencode({
             "grant_type": "authorization_code", "code": code, "redirect_uri": callback, "code_verifier": verifier,
-        }), f"{cls.issuer_url(algorithm)}/token"])
+        }), f"{cls.issuer_url(issuer)}/token"])
         assert answer.status == 200, answer
         return answer.json()["access_token"]
 
@@ -279,6 +285,11 @@ def make_certificates(directory):
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "7", "-subj", "/CN=End-to-end CA")
     openssl("req", "-new", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=api.example.com")
-    (directory / "san").write_text("subjectAltName=DNS:api.example.com,DNS:localhost,IP:127.0.0.1\n")
+    (directory / "san").write_text("subjectAltName=DNS:api.example.com,DNS:*.example.com,DNS:localhost,IP:127.0.0.1\n")
     openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "7",
             "-extfile", "san", "-out", "server.pem")
+    (directory / "client.san").write_text("extendedKeyUsage=clientAuth\n")
+    for client in ("client", "other"):
+        openssl("req", "-new", *key, "-keyout", f"{client}.key", "-out", f"{client}.csr", "-subj", f"/CN={client}")
+        openssl("x509", "-req", "-in", f"{client}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "7",
+                "-extfile", "client.san", "-out", f"{client}.pem")

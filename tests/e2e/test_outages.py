@@ -42,7 +42,7 @@ class Outages(EndToEnd):
             thread.start()
         try:
             wait_until(lambda: len(answers) > 20, "traffic before the rotation")
-            fetched = curl([f"http://127.0.0.1:{self.provider_port}/control/ES256/fetches"]).json()["fetches"]
+            fetched = curl([f"http://127.0.0.1:{self.provider_port}/control/ES256/asked"]).json()["asked"].get("jwks", 0)
             kids = self.control("rotate")["kids"]
             self.assertEqual(len(kids), 2)
             tokens.append(self.user_token("alice", "ES256"))
@@ -53,7 +53,7 @@ class Outages(EndToEnd):
             for thread in threads:
                 thread.join()
         self.assertEqual([answer for answer in answers if answer.status != 200], [])
-        fetched_after = curl([f"http://127.0.0.1:{self.provider_port}/control/ES256/fetches"]).json()["fetches"]
+        fetched_after = curl([f"http://127.0.0.1:{self.provider_port}/control/ES256/asked"]).json()["asked"].get("jwks", 0)
         self.assertEqual(fetched_after, fetched + 1, "the new key was fetched once")
 
     def test_with_the_provider_gone_known_tokens_go_on_and_a_restart_recovers_by_itself(self):
