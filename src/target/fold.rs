@@ -21,6 +21,13 @@ pub fn starts_folded(name: &str, folded_prefix: &str) -> bool {
         && name.bytes().zip(folded_prefix.bytes()).all(|(byte, folded)| fold_byte(byte) == folded)
 }
 
+/// Whether a text is a token (RFC 9110 section 5.6.2), as the name of every header field has to be. HTTP/2 libraries let
+/// a quotation mark pass, which HTTP/1.1 has no way to write.
+pub fn is_token(text: &str) -> bool {
+    let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
+}
+
 /// A set of header names under folding. Looking up a name of ordinary length allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FoldedNames(HashSet<Box<[u8]>>);

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::body::unless_empty;
 use super::failure::ProtocolFault;
 use super::request_headers::{append, joined, list, received_by};
-use crate::target::fold::{fold_header, folds_to, starts_folded};
+use crate::target::fold::{fold_header, folds_to, is_token, starts_folded};
 
 /// Fields that concern one connection (RFC 9110 section 7.6.1), or that only hyper writes.
 const NEVER: [&str; 6] = ["connection", "http2-settings", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -90,7 +90,7 @@ fn remove_connection_fields(headers: &mut HeaderMap) {
         .keys()
         .filter(|name| {
             let text = name.as_str();
-            concerns_connection(text) || named.iter().any(|named| folds_to(text, named))
+            stays_behind(text) || named.iter().any(|named| folds_to(text, named))
         })
         .cloned()
         .collect();
@@ -99,8 +99,9 @@ fn remove_connection_fields(headers: &mut HeaderMap) {
     }
 }
 
-fn concerns_connection(name: &str) -> bool {
-    NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
+/// Whether a field stays behind: it concerns one connection, or not every version of HTTP can write its name.
+fn stays_behind(name: &str) -> bool {
+    !is_token(name) || NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
 }
 
 /// What of a response's trailers may be passed on; `None`: nothing.
@@ -109,7 +110,7 @@ pub(super) fn filter_trailers(mut trailers: HeaderMap) -> Option<HeaderMap> {
         .keys()
         .filter(|name| {
             let text = name.as_str();
-            concerns_connection(text) || NOT_IN_TRAILERS.iter().any(|known| folds_to(text, known))
+            stays_behind(text) || NOT_IN_TRAILERS.iter().any(|known| folds_to(text, known))
         })
         .cloned()
         .collect();

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, header};
 
 use super::BodyError;
+use crate::target::fold::is_token;
 
 /// A media type with the parameters that matter here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,10 +109,6 @@ fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
         }
     }
     None
-}
-
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]
