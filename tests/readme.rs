@@ -215,6 +215,36 @@ fn links_of_the_documentation_lead_somewhere() {
     }
 }
 
+/// A promise is worth the test that holds it: each one that the page names is there.
+#[test]
+fn tests_that_the_page_on_security_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut code = String::new();
+    let mut folders = vec![root.join("tests"), root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.extension().and_then(|extension| extension.to_str()) {
+                _ if path.is_dir() && !path.ends_with("node_modules") => folders.push(path),
+                Some("rs" | "py") => code.push_str(&fs::read_to_string(path).unwrap()),
+                _ => {}
+            }
+        }
+    }
+    let (mut tests, mut files) = (0, 0);
+    for named in page.split('`').skip(1).step_by(2) {
+        if named.starts_with("tests/") || named.starts_with("src/") {
+            assert!(root.join(named).exists(), "{named}");
+            files += 1;
+        } else if named.matches('_').count() > 3 {
+            let defined = ["fn ", "def "].iter().any(|word| code.contains(&format!("{word}{named}(")));
+            assert!(defined, "{named}");
+            tests += 1;
+        }
+    }
+    assert!(tests > 10 && files > 4, "{tests} tests and {files} files are named");
+}
+
 /// Whether a page has a heading with this anchor: lower case, without punctuation, spaces as hyphens.
 fn has_heading(page: &Path, anchor: &str) -> bool {
     let anchor_of = |heading: &str| -> String {
