@@ -455,7 +455,10 @@ fn check_completions(
         return Ok(());
     }
     let seen = |who: &Principal| match answer(placed, &Caller { principal: Some(who), ..*caller }, body) {
-        Answer::Decision(Decision::Allow(permit)) => format!("{} {:?}", permit.path_and_query(), set(&permit)),
+        Answer::Decision(Decision::Allow(permit)) => {
+            let signed = permit.assertion().map(|(_, statement)| statement.payload(Timestamp(NOW), "id"));
+            format!("{} {:?} {signed:?}", permit.path_and_query(), set(&permit))
+        }
         Answer::Decision(decision) => outcome(&decision).0.to_owned(),
         Answer::Unauthenticated(_) => "unauthenticated".to_owned(),
     };

@@ -11,7 +11,7 @@ use crate::policy::evaluate::{Question, Stance};
 use crate::policy::forward::{Effects, Part, PrincipalValue};
 use crate::policy::route::Route;
 use crate::policy::truth::Truth;
-use crate::principal::{IdentityField, Principal};
+use crate::principal::{IdentityField, Permissions, Principal};
 
 impl Question<'_> {
     /// What a condition is taken to be that cannot be answered yet: under `not` the opposite, which makes the same of
@@ -91,8 +91,15 @@ impl Effects {
             | IdentityField::Policy
             | IdentityField::Route => false,
         };
+        let signed: &[IdentityField] = match self.assertion.as_ref().map(|assertion| assertion.permissions) {
+            None => &[],
+            Some(Permissions::Withheld) => &[IdentityField::Organizations, IdentityField::Global],
+            Some(Permissions::Told) => {
+                &[IdentityField::Organizations, IdentityField::Global, IdentityField::Permissions]
+            }
+        };
         parts.any(|part| matches!(part, Part::Principal(value) if value.is_pending(principal)))
-            || self.identity.iter().any(|(field, _)| told(*field))
+            || self.identity.iter().map(|(field, _)| field).chain(signed).any(|field| told(*field))
     }
 }
 
