@@ -45,7 +45,11 @@ function makeProvider({ name, alg, family, keys }) {
         grant_types: ['authorization_code'], response_types: ['code'], scope: `openid ${scopes}`,
         id_token_signed_response_alg: alg, ...family.client,
       },
-      { client_id: 'gateway', client_secret: 'gateway:se/cret+', redirect_uris: [], response_types: [], grant_types: [] },
+      {
+        // A secret that has to be encoded before it is sent (RFC 6749 section 2.3.1).
+        client_id: 'gateway', client_secret: 'gateway:se/cret+', redirect_uris: [], response_types: [], grant_types: [],
+        id_token_signed_response_alg: alg,
+      },
     ],
     scopes: ['openid', ...scopes.split(' ')],
     enabledJWA: { idTokenSigningAlgValues: algorithms, userinfoSigningAlgValues: algorithms },
