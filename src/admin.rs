@@ -6,6 +6,7 @@
 mod access;
 mod answer;
 mod ask;
+pub mod revocations;
 mod serve;
 
 use std::future::Future;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use self::revocations::{Made, Order, Page, Refusal, Revocation, Window};
 use crate::telemetry::Metrics;
 
 pub use self::access::Rules;
@@ -36,6 +38,21 @@ pub trait Gateway: Send + Sync + 'static {
     /// # Errors
     /// Everything that is wrong with it, rendered as `check` prints it; the old one stays in force.
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+
+    /// A part of the revocations.
+    fn revocations(&self, window: Window) -> Pin<Box<dyn Future<Output = Page> + Send + '_>>;
+
+    /// Revokes. In force when this returns, and on the disk where revocations are kept.
+    ///
+    /// # Errors
+    /// The order makes no sense, or it is in force and cannot be kept.
+    fn revoke(&self, order: Order) -> Pin<Box<dyn Future<Output = Result<Made, Refusal>> + Send + '_>>;
+
+    /// Takes a revocation back.
+    ///
+    /// # Errors
+    /// There is none of this name, or it cannot be kept that it was taken back; it stays in force then.
+    fn take_back(&self, id: String) -> Pin<Box<dyn Future<Output = Result<Revocation, Refusal>> + Send + '_>>;
 }
 
 /// The gateway's state.

@@ -33,6 +33,7 @@ pub mod keyset;
 mod load;
 pub mod lookup;
 pub mod memory;
+pub mod revocation;
 pub mod roca;
 pub mod rules;
 pub mod schedule;
@@ -47,6 +48,7 @@ use jose::{Header, Parts};
 use keeper::{Keeper, Renewal};
 use keyset::Verdict;
 use memory::{Hit, Memory};
+use revocation::{Register, Revocations};
 use rules::{Rules, check_in_force};
 use userinfo::Userinfo;
 
@@ -63,6 +65,7 @@ pub struct Issuers {
     list: Vec<Issued>,
     identities: Vec<Arc<IssuerIdentity>>,
     memory: Arc<Memory>,
+    register: Arc<Register>,
     longest: usize,
     stop: CancellationToken,
     /// Ends [`Issuers::run`] when these issuers are dropped.
@@ -90,10 +93,11 @@ impl Issuers {
         load::issuers(config, previous)
     }
 
-    fn of(list: Vec<Issued>, memory: Arc<Memory>, longest: usize) -> Self {
+    fn of(list: Vec<Issued>, memory: Arc<Memory>, revocations: Arc<Revocations>, longest: usize) -> Self {
+        let register = Register::new(revocations, list.iter().map(|issued| issued.rules.issuer().issuer.as_str()));
         let identities = list.iter().map(|issued| Arc::clone(issued.rules.identity())).collect();
         let stop = CancellationToken::new();
-        Self { list, identities, memory, longest, _stop: stop.clone().drop_guard(), stop }
+        Self { list, identities, memory, register: Arc::new(register), longest, _stop: stop.clone().drop_guard(), stop }
     }
 
     /// Keeps the key sets fresh until these issuers are dropped. To be spawned on the control runtime, once. Keys that
@@ -101,7 +105,7 @@ impl Issuers {
     pub fn run(&self) -> impl Future<Output = ()> + Send + 'static {
         let keepers: Vec<_> = self.list.iter().map(|issued| Arc::clone(&issued.keeper)).collect();
         let introspectors: Vec<_> = self.list.iter().filter_map(|issued| issued.introspector.clone()).collect();
-        let stop = self.stop.clone();
+        let (stop, revocations) = (self.stop.clone(), Arc::clone(self.register.revocations()));
         let userinfo: Vec<_> = self.list.iter().filter_map(|issued| issued.userinfo.clone()).collect();
         async move {
             for userinfo in userinfo {
@@ -111,6 +115,7 @@ impl Issuers {
                 introspector.settle(Handle::current());
             }
             let mut drivers = JoinSet::new();
+            drivers.spawn(revocations.follow(stop.clone()));
             for keeper in keepers {
                 drivers.spawn(keeper.drive(stop.clone()));
             }
@@ -149,6 +154,20 @@ impl Issuers {
     /// # Errors
     /// [`Failure::Invalid`] and [`Failure::Unavailable`].
     pub async fn verify(
+        &self,
+        token: &str,
+        accepted: &IssuerSet,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Failure> {
+        let principal = self.established(token, accepted, certificate, now).await?;
+        // Asked last: others may have been waited for, and only who holds a good token may learn that it is revoked.
+        self.register.check(&principal, now).map_err(|fault| refused(&principal, fault))?;
+        Ok(principal)
+    }
+
+    /// The same but for revocation.
+    async fn established(
         &self,
         token: &str,
         accepted: &IssuerSet,
@@ -295,6 +314,11 @@ impl Issuers {
     /// How each issuer's keys are at `now`, for readiness, metrics and the admin surface.
     pub fn states(&self, now: Timestamp) -> Vec<IssuerState> {
         self.list.iter().map(|issued| issued.state(now)).collect()
+    }
+
+    /// What has been revoked, as these issuers are asked about it.
+    pub fn register(&self) -> &Arc<Register> {
+        &self.register
     }
 
     /// What the token memory holds and how often it helped, for metrics.

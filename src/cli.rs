@@ -13,6 +13,7 @@ mod health;
 mod issuers;
 mod reload;
 mod replay;
+mod revoke;
 mod routes;
 mod run;
 mod schema;
@@ -71,6 +72,8 @@ enum Verb {
     Status(status::Args),
     /// Make the running gateway load its configuration again.
     Reload(reload::Args),
+    /// Make the running gateway refuse tokens that are otherwise good.
+    Revoke(Box<revoke::Args>),
     /// Make dev tokens.
     Token(token::Args),
     /// Print the JSON Schema of a file format, for editors.
@@ -154,6 +157,7 @@ pub fn main() -> ExitCode {
         Verb::Health(args) => health::run(&args, &common),
         Verb::Status(args) => status::run(&args, &common),
         Verb::Reload(args) => reload::run(&args, &common),
+        Verb::Revoke(args) => revoke::run(&args, &common),
         Verb::Token(args) => token::run(&args, &common),
         Verb::Schema(args) => schema::run(&args, &common),
         Verb::Completions(args) => completions::run(&args, &mut Arguments::command()),

@@ -10,6 +10,7 @@ mod exchange;
 pub(crate) mod framing;
 mod inspect;
 pub(crate) mod own;
+mod standing;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,7 +27,6 @@ use self::exchange::Exchange;
 pub(crate) use self::inspect::Budget;
 use self::inspect::Inspected;
 use crate::authn;
-use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed, Reason};
 use crate::principal::Principal;
 use crate::response::Refusal;
@@ -169,8 +169,7 @@ async fn complete(
     let begin = exchange.record.begin_step();
     let completed = exchange.snapshot.issuers.complete(headers, &principal, exchange.now).await;
     exchange.record.userinfo = exchange.record.end_step(begin);
-    let completed =
-        completed.and_then(|whole| if has_expired(&whole) { Err(authn::Fault::Expired.into()) } else { Ok(whole) });
+    let completed = completed.and_then(|whole| exchange.check_still_valid(&whole).map(|()| whole).map_err(Into::into));
     exchange.identified(&completed);
     completed.map(Some)
 }
@@ -235,9 +234,8 @@ async fn inspect(
 ) -> Result<(Decision, ClientBody, Option<Bytes>), Refusal> {
     let limits = &exchange.snapshot.config.limits;
     let inspected = inspect::read(body, limits, &exchange.worker.inspected).await?;
-    let expired = caller.principal.is_some_and(has_expired);
-    if expired && !placed.observes() {
-        return Err(Refusal::Token(authn::Fault::Expired.into()));
+    if let Some(principal) = caller.principal.filter(|_| !placed.observes()) {
+        exchange.check_still_valid(principal).map_err(|fault| Refusal::Token(fault.into()))?;
     }
     Ok(match inspected {
         Inspected::Whole(bytes, trailers) => {
@@ -246,11 +244,6 @@ async fn inspect(
         }
         Inspected::Unread(why, body) => (placed.decide_unread(caller, why), body, None),
     })
-}
-
-/// Whether a token that held when the request began does not any more: clients and issuers may take their time.
-fn has_expired(principal: &Principal) -> bool {
-    principal.valid_until() < Timestamp::now()
 }
 
 /// Step 7. What is refused anyway is not counted.

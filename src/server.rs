@@ -11,6 +11,7 @@ mod listener;
 mod observer;
 pub mod process;
 pub(crate) mod pulse;
+mod revoking;
 pub(crate) mod stall;
 pub mod tls;
 mod wire;

@@ -18,6 +18,7 @@ mod tunnel;
 
 use std::any::Any;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -86,10 +87,18 @@ pub struct Facts {
     pub valid_until: Option<Timestamp>,
     /// Cancelled when the drain begins: tunnels end with close code 1001.
     pub drain: CancellationToken,
+    /// Whether the token that opens a WebSocket goes on standing; `None` without token.
+    pub standing: Option<Rc<dyn Standing>>,
     /// What the request asks for, as [`asks_for_websocket`] told before the decision.
     pub purpose: Purpose,
     /// What says that the client's connection is in use; a tunnel holds it until it ends.
     pub in_use: Option<Rc<dyn Any>>,
+}
+
+/// A token that may be revoked while what it opened goes on.
+pub trait Standing: std::fmt::Debug {
+    /// Returns once it has been.
+    fn ended(&self) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 /// `http` or `https`.

@@ -8,6 +8,7 @@ use allocation_counter::measure;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue};
+use torwart::authn::revocation::{Register, Revocations};
 use torwart::authn::rules::Rules;
 use torwart::clock::Timestamp;
 use torwart::config::{Issuer, Preset};
@@ -153,4 +154,31 @@ fn what_is_kept_of_a_body_is_in_proportion_to_it_and_little_for_an_honest_one() 
         let most = counted.bytes_max;
         assert!(most <= times * body.len() as u64, "{about}: {most} bytes for {}", body.len());
     }
+}
+
+#[test]
+fn a_million_revocations_are_loaded_into_less_than_200_megabytes() {
+    let directory = tempfile::tempdir().unwrap_or_else(|error| unreachable!("{error}"));
+    let mut text = String::from("{\"torwart\":\"revocations\",\"version\":1}\n");
+    for number in 0..1_000_000_u32 {
+        let kind = if number % 2 == 0 { "subject" } else { "jti" };
+        // As long as a UUID.
+        let value = format!("{number:08x}-9d1e-4e0b-8a77-0c6f1be0a111");
+        text.push_str(&format!(r#"{{"issuer":"https://auth.example.com","kind":"{kind}","value":"{value}","at":1}}"#));
+        text.push('\n');
+    }
+    std::fs::write(directory.path().join("revocations.log"), text).unwrap_or_else(|error| unreachable!("{error}"));
+    let revocations = Revocations::new();
+    let allocated = measure(|| {
+        revocations.keep_in(directory.path()).unwrap_or_else(|error| unreachable!("{error}"));
+    });
+    assert_eq!(revocations.len(), 1_000_000);
+    println!("{} bytes, at most {}", allocated.bytes_current, allocated.bytes_max);
+    assert!(allocated.bytes_max < 200_000_000, "{}", allocated.bytes_max);
+
+    let register = Register::new(revocations, ["https://auth.example.com"]);
+    let (now, principal) = (Timestamp(1_800_000_000), principal());
+    assert!(register.check(&principal, now).is_ok());
+    let asked = measure(|| assert!(register.check(&principal, now).is_ok()));
+    assert_eq!(asked.count_total, 0);
 }

@@ -27,7 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["clock", "diagnostic", "document", "principal", "target"]),
     ("telemetry", &["clock", "config", "diagnostic", "principal"]),
     ("assertion", &["clock", "config", "diagnostic", "principal", "state"]),
-    ("authn", &["clock", "config", "diagnostic", "json", "principal", "state", "telemetry"]),
+    ("authn", &["clock", "config", "diagnostic", "json", "principal", "state", "target", "telemetry"]),
     ("upstream", &["assertion", "clock", "config", "diagnostic", "policy", "principal", "target", "telemetry"]),
     ("rate", &["clock", "policy", "principal", "target"]),
     ("admin", &["clock", "config", "telemetry"]),

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Origin, Refused, Rules};
+use super::revocations::{Order, Refusal, Window};
 use super::{Gateway, State};
 use crate::telemetry::Telemetry;
 use crate::telemetry::metrics::CONTENT_TYPE as OPEN_METRICS;
@@ -32,7 +33,7 @@ pub(super) struct Site {
 }
 
 /// The answer to a request that came in on `origin`.
-pub(super) async fn answer(site: &Site, request: &Parts, origin: Origin) -> Answer {
+pub(super) async fn answer(site: &Site, request: &Parts, body: &[u8], origin: Origin) -> Answer {
     if let Err(refused) = site.rules.check(request, origin) {
         return refusal(refused);
     }
@@ -47,7 +48,14 @@ pub(super) async fn answer(site: &Site, request: &Parts, origin: Origin) -> Answ
         KEY_SET if get => key_set(site, &request.headers),
         KEY_SET | "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
         "/api/v1/reload" => method_refused("POST"),
-        _ => problem(StatusCode::NOT_FOUND, "there is nothing under this path"),
+        "/api/v1/revocations" if get => revocations(&*site.gateway, request.uri.query()).await,
+        "/api/v1/revocations" if post => revoke(&*site.gateway, body).await,
+        "/api/v1/revocations" => method_refused("GET, HEAD, POST"),
+        path => match path.strip_prefix("/api/v1/revocations/") {
+            Some(id) if request.method == Method::DELETE => take_back(&*site.gateway, id).await,
+            Some(_) => method_refused("DELETE"),
+            None => problem(StatusCode::NOT_FOUND, "there is nothing under this path"),
+        },
     }
 }
 
@@ -109,6 +117,39 @@ async fn reload(gateway: &dyn Gateway) -> Answer {
     match gateway.reload().await {
         Ok(()) => json(StatusCode::OK, &json!({"reloaded": true, "revision": gateway.state().revision})),
         Err(error) => json(StatusCode::UNPROCESSABLE_ENTITY, &json!({"reloaded": false, "error": error})),
+    }
+}
+
+async fn revocations(gateway: &dyn Gateway, query: Option<&str>) -> Answer {
+    match Window::read(query.unwrap_or_default()) {
+        Ok(window) => json(StatusCode::OK, &gateway.revocations(window).await),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn revoke(gateway: &dyn Gateway, body: &[u8]) -> Answer {
+    let made = match Order::read(body) {
+        Ok(order) => gateway.revoke(order).await,
+        Err(refusal) => Err(refusal),
+    };
+    match made {
+        Ok(made) => json(if made.is_new { StatusCode::CREATED } else { StatusCode::OK }, &made),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+async fn take_back(gateway: &dyn Gateway, id: &str) -> Answer {
+    match gateway.take_back(id.to_owned()).await {
+        Ok(revocation) => json(StatusCode::OK, &revocation),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::Wrong(detail) => problem(StatusCode::BAD_REQUEST, detail),
+        Refusal::Unknown => problem(StatusCode::NOT_FOUND, "there is no revocation of this id"),
+        Refusal::Unsaved(detail) => problem(StatusCode::INTERNAL_SERVER_ERROR, detail),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Asking a running gateway's admin listener, for `torwart health`, `status` and `reload`.
+//! Asking a running gateway's admin listener, for `torwart health`, `status`, `reload` and `revoke`.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -58,31 +58,33 @@ pub enum AskError {
     /// A listener with TLS is for callers with certificates.
     #[error("the admin listener speaks TLS: ask it with a program that holds a certificate for it")]
     Tls,
+    /// What is asked for cannot stand in a request.
+    #[error("the admin listener cannot be asked for that")]
+    Path,
     /// The process cannot do input and output.
     #[error("no runtime: {0}")]
     Runtime(#[source] io::Error),
 }
 
-/// Asks the listener that this configuration describes; blocks until it has answered.
+/// Asks the listener that this configuration describes; blocks until it has answered. `body` is JSON; a change without
+/// one has an empty object.
 ///
 /// # Errors
 /// There is no answer.
-pub fn ask(admin: &Admin, method: &Method, path: &'static str) -> Result<(StatusCode, Bytes), AskError> {
+pub fn ask(admin: &Admin, method: &Method, path: &str, body: Option<String>) -> Result<(StatusCode, Bytes), AskError> {
     if admin.tls.is_some() {
         return Err(AskError::Tls);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AskError::Runtime)?;
     let patience = if method.is_safe() { PATIENCE } else { PATIENCE_WITH_CHANGES };
-    runtime.block_on(async {
-        timeout(patience, exchange(admin, method.clone(), path)).await.unwrap_or(Err(AskError::TimedOut))
-    })
+    let request = request(admin, method, path, body)?;
+    runtime.block_on(async { timeout(patience, exchange(admin, request)).await.unwrap_or(Err(AskError::TimedOut)) })
 }
 
-async fn exchange(admin: &Admin, method: Method, path: &'static str) -> Result<(StatusCode, Bytes), AskError> {
+async fn exchange(admin: &Admin, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), AskError> {
     let stream = connect(&admin.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(AskError::Exchange)?;
     let connection = tokio::spawn(connection);
-    let request = request(admin, method, path)?;
     let answer = sender.send_request(request).await.map_err(AskError::Exchange)?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), LONGEST).collect().await.map_err(AskError::Answer)?;
@@ -90,11 +92,11 @@ async fn exchange(admin: &Admin, method: Method, path: &'static str) -> Result<(
     Ok((status, body.to_bytes()))
 }
 
-fn request(admin: &Admin, method: Method, path: &'static str) -> Result<Request<Full<Bytes>>, AskError> {
-    let body = if method.is_safe() { Bytes::new() } else { Bytes::from_static(b"{}") };
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method;
-    *request.uri_mut() = http::Uri::from_static(path);
+fn request(admin: &Admin, method: &Method, path: &str, body: Option<String>) -> Result<Request<Full<Bytes>>, AskError> {
+    let empty = || if method.is_safe() { Bytes::new() } else { Bytes::from_static(b"{}") };
+    let mut request = Request::new(Full::new(body.map_or_else(empty, Bytes::from)));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = http::Uri::try_from(path).map_err(|_| AskError::Path)?;
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_static("localhost"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -160,11 +160,11 @@ async fn requests(stream: impl Stream, site: Arc<Site>, origin: Origin) {
     }
 }
 
-/// Reads the body, which no answer needs yet but every change may have, and answers.
+/// Reads the body and answers.
 async fn respond(site: &Site, request: Request<Incoming>, origin: Origin) -> Answer {
     let (head, body) = request.into_parts();
     match timeout(PATIENCE, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(_)) => answer(site, &head, origin).await,
+        Ok(Ok(body)) => answer(site, &head, &body.to_bytes(), origin).await,
         Ok(Err(_)) => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken"),
         Err(_) => problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
     }

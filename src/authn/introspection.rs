@@ -193,7 +193,7 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
 
 /// Whether a token is a JWT of a configured issuer, or would be if it were written more carefully: those never go
 /// elsewhere, so that no misspelling leads around the checks of a JWT.
-fn is_jwt_of(token: &str, configured: impl Fn(&str) -> bool) -> bool {
+pub(super) fn is_jwt_of(token: &str, configured: impl Fn(&str) -> bool) -> bool {
     let mut parts = token.split('.');
     let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return false;
@@ -253,7 +253,8 @@ impl Issuers {
         let introspector = issued.and_then(|issued| issued.introspector.as_deref()).filter(|it| it.means.always);
         let Some(introspector) = introspector else { return Ok(principal) };
         let vouched = introspector.vouched(token, now).await.1?;
-        check_in_force(&vouched, certificate, now).map_err(|fault| refused(&principal, fault))?;
+        let holds = check_in_force(&vouched, certificate, now).and_then(|()| self.register().check(&vouched, now));
+        holds.map_err(|fault| refused(&principal, fault))?;
         let subject = |principal: &Principal| principal.claims.get("sub").cloned().filter(|subject| !subject.is_null());
         if subject(&principal) == subject(&vouched) {
             Ok(principal)

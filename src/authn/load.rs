@@ -12,6 +12,7 @@ use super::introspection::Introspector;
 use super::keeper::{Held, Keeper, Published, Source};
 use super::keyset::KeySet;
 use super::memory::Memory;
+use super::revocation::Revocations;
 use super::rules::Rules;
 use super::state::{self, Saved};
 use super::userinfo::Userinfo;
@@ -47,7 +48,8 @@ pub(super) fn issuers(config: &Config, previous: Option<&Issuers>) -> Result<Iss
         .map(|previous| Arc::clone(&previous.memory))
         .filter(|memory| memory.capacity() == config.limits.token_memory as u64)
         .unwrap_or_else(|| Arc::new(Memory::new(config.limits.token_memory)));
-    Ok(Issuers::of(list, memory, config.limits.token))
+    let revocations = previous.map(|previous| Arc::clone(previous.register.revocations()));
+    Ok(Issuers::of(list, memory, revocations.unwrap_or_else(Revocations::new), config.limits.token))
 }
 
 /// How an issuer in the network is reached.

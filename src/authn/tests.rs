@@ -34,7 +34,7 @@ fn issuers(delay: Duration, last_good: Option<Arc<Held>>) -> Issuers {
     let rules = Arc::new(Rules::new(&issuer, IssuerId(0)));
     let keeper = Arc::new(keeper.with_clock(|| NOW));
     let issued = Issued { rules, keeper, setup: None, userinfo: None, introspector: None };
-    Issuers::of(vec![issued], Arc::new(Memory::new(0)), 16 * 1024)
+    Issuers::of(vec![issued], Arc::new(Memory::new(0)), Revocations::new(), 16 * 1024)
 }
 
 /// RFC 8037 appendix A.2.

@@ -21,7 +21,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let Some(config) = common.load_config() else { return Exit::NoAnswer };
     let path = if args.live { "/livez" } else { "/readyz" };
-    let (healthy, answer) = match admin::ask(&config.admin, &Method::GET, path) {
+    let (healthy, answer) = match admin::ask(&config.admin, &Method::GET, path, None) {
         Ok((status, body)) => (status.is_success(), serde_json::from_slice(&body).unwrap_or_default()),
         // A gateway that does not answer is not healthy: that is an answer.
         Err(error) => (false, serde_json::json!({"reasons": [error.to_string()]})),

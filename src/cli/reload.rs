@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let Some(config) = common.load_config() else { return Exit::NoAnswer };
-    let body = match admin::ask(&config.admin, &Method::POST, "/api/v1/reload") {
+    let body = match admin::ask(&config.admin, &Method::POST, "/api/v1/reload", None) {
         Ok((_, body)) => body,
         Err(error) => {
             common.note(&error.to_string());

@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common) -> Exit {
     let Some(config) = common.load_config() else { return Exit::NoAnswer };
-    let (status, body) = match admin::ask(&config.admin, &Method::GET, "/api/v1/status") {
+    let (status, body) = match admin::ask(&config.admin, &Method::GET, "/api/v1/status", None) {
         Ok(answer) => answer,
         Err(error) => {
             common.note(&error.to_string());

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
+use super::standing::Standing;
 use crate::server::pulse::Busy;
 use crate::server::stall::Turn;
 use crate::snapshot::Snapshot;
@@ -35,8 +36,9 @@ pub struct Answer {
     pub(super) ended: bool,
     /// Whose turn it is, for HTTP/2.
     pub(super) turn: Turn,
+    pub(super) standing: Standing,
     pub(super) _busy: Rc<Busy>,
-    pub(super) _snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 impl Body for Answer {
@@ -49,7 +51,7 @@ impl Body for Answer {
         let frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Content::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Content::Upstream(_) => ready!(this.poll_upstream(cx)),
         };
         match &frame {
             Some(Ok(frame)) => {
@@ -58,7 +60,8 @@ impl Body for Answer {
                 this.record.response_bytes = this.record.response_bytes.saturating_add(length as u64);
             }
             Some(Err(ResponseFault::Expired)) => this.end_with("token-expired"),
-            Some(Err(_)) => this.end_with("upstream-aborted"),
+            Some(Err(ResponseFault::Revoked)) => this.end_with("token-revoked"),
+            Some(Err(ResponseFault::Upstream(_))) => this.end_with("upstream-aborted"),
             None => this.ended = true,
         }
         Poll::Ready(frame)
@@ -80,6 +83,22 @@ impl Body for Answer {
 }
 
 impl Answer {
+    /// The upstream's next frame, unless the token has been revoked.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
+        let Content::Upstream(body) = &mut self.content else { return Poll::Ready(None) };
+        let Some(principal) = &self.record.principal else { return Pin::new(body).poll_frame(cx) };
+        let register = self.snapshot.issuers.register();
+        if self.standing.is_revoked(register, principal) {
+            return Poll::Ready(Some(Err(body.abort(ResponseFault::Revoked))));
+        }
+        let frame = Pin::new(&mut *body).poll_frame(cx);
+        if frame.is_pending() {
+            ready!(self.standing.poll_ended(register, principal, cx));
+            return Poll::Ready(Some(Err(body.abort(ResponseFault::Revoked))));
+        }
+        frame
+    }
+
     fn end_with(&mut self, error: &'static str) {
         self.ended = true;
         self.record.error = Some(error);

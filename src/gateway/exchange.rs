@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::answer::{Answer, Content};
 use super::connection::Connection;
+use super::standing::{Standing, Tunnelled};
 use super::{Worker, authority, client_address, cors, own};
-use crate::authn;
+use crate::authn::{self, Fault};
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed, Published, metadata_url};
 use crate::principal::{ClientCertificate, Principal};
@@ -56,6 +57,7 @@ pub(super) struct Exchange {
     explanation: Option<String>,
     /// What the answer says to pages of other origins.
     grant: Option<Grant>,
+    standing: Standing,
     number: u64,
     pulse: Arc<Pulse>,
     busy: Rc<Busy>,
@@ -95,6 +97,7 @@ impl Exchange {
             last: number >= snapshot.config.limits.requests_per_connection,
             explanation: None,
             grant: None,
+            standing: Standing::begin(snapshot.issuers.register()),
             worker: Rc::clone(worker),
             connection: Arc::clone(connection),
             snapshot,
@@ -294,9 +297,29 @@ impl Exchange {
             trace_continued: self.trace_continued,
             valid_until: self.record.principal.as_ref().map(|principal| principal.valid_until()),
             drain: self.worker.drain.clone(),
+            standing: self.tunnelled(purpose),
             purpose,
             in_use: Some(Rc::clone(&self.busy) as Rc<dyn Any>),
         })
+    }
+
+    /// What ends a tunnel before its token expires.
+    fn tunnelled(&self, purpose: Purpose) -> Option<Rc<dyn upstream::Standing>> {
+        let principal = self.record.principal.as_ref().filter(|_| purpose == Purpose::WebSocket)?;
+        let register = Arc::clone(self.snapshot.issuers.register());
+        Some(Rc::new(Tunnelled { register, principal: Arc::clone(principal) }))
+    }
+
+    /// Whether a token that held when the request began still does: clients and issuers may take their time.
+    ///
+    /// # Errors
+    /// It has expired or was revoked.
+    pub(super) fn check_still_valid(&self, principal: &Principal) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        if principal.valid_until() < now {
+            return Err(Fault::Expired);
+        }
+        self.snapshot.issuers.register().check(principal, now)
     }
 
     /// Begins the record of the exchange with the upstream.
@@ -360,15 +383,16 @@ impl Exchange {
                 response.status(),
                 StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS
             );
-        let Self { record, busy, snapshot, .. } = self;
+        let Self { record, busy, snapshot, standing, .. } = self;
         response.map(|content| Answer {
             content,
             record,
             bodiless,
             ended: false,
             turn: stall::turn(),
+            standing,
             _busy: busy,
-            _snapshot: snapshot,
+            snapshot,
         })
     }
 

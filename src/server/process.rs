@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::tls::Terminator;
-use super::{Running, StartError};
+use super::{Running, StartError, revoking};
 use crate::admin;
+use crate::admin::revocations::{Made, Order, Page, Refusal, Revocation, Window, rfc3339};
 use crate::assertion;
 use crate::clock::Timestamp;
 use crate::config::{AdminAddress, ClientCertificates, Config, Protocol};
@@ -183,12 +185,34 @@ impl admin::Gateway for Face {
         metrics.token_memory.bytes.set(memory.bytes);
     }
 
-    fn reload(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         Box::pin(async {
             let reloaded = reload(&self.snapshots).await;
             reloaded.map(|_| ()).map_err(|problems| problems.render())
         })
     }
+
+    fn revocations(&self, window: Window) -> Pin<Box<dyn Future<Output = Page> + Send + '_>> {
+        let snapshot = self.snapshots.current();
+        let listed = tokio::task::spawn_blocking(move || revoking::list(&snapshot, window));
+        Box::pin(async { listed.await.unwrap_or_default() })
+    }
+
+    fn revoke(&self, order: Order) -> Pin<Box<dyn Future<Output = Result<Made, Refusal>> + Send + '_>> {
+        let snapshot = self.snapshots.current();
+        let revoked = tokio::task::spawn_blocking(move || revoking::revoke(&snapshot, &order));
+        Box::pin(async { revoked.await.unwrap_or_else(|_| Err(panicked())) })
+    }
+
+    fn take_back(&self, id: String) -> Pin<Box<dyn Future<Output = Result<Revocation, Refusal>> + Send + '_>> {
+        let snapshot = self.snapshots.current();
+        let taken = tokio::task::spawn_blocking(move || revoking::take_back(&snapshot, &id));
+        Box::pin(async { taken.await.unwrap_or_else(|_| Err(panicked())) })
+    }
+}
+
+fn panicked() -> Refusal {
+    Refusal::Unsaved("it ended in a panic: whether it is in force is not known".to_owned())
 }
 
 /// Who signs assertions, with which keys.
@@ -290,11 +314,4 @@ fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, Proce
         Some(terminator) => Ok(Some(terminator.config())),
         None => Err(ProcessError::Configuration(problems)),
     }
-}
-
-fn rfc3339(moment: Timestamp) -> String {
-    time::OffsetDateTime::from_unix_timestamp(moment.0)
-        .ok()
-        .and_then(|moment| moment.format(&time::format_description::well_known::Rfc3339).ok())
-        .unwrap_or_default()
 }

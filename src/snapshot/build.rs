@@ -48,6 +48,13 @@ pub(super) fn build(
     if problems.has_errors() {
         return Err(problems);
     }
+    if let Some(directory) = &config.state_directory
+        && let Err(error) = issuers.register().revocations().keep_in(directory)
+    {
+        // Without them, what was revoked would be let through.
+        problems.general(format!("revocations: {error}")).help("`state.directory` says where they are kept");
+        return Err(problems);
+    }
     if previous.is_some()
         && let Err(error) = telemetry.reconfigure(&config)
     {

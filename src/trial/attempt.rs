@@ -162,6 +162,7 @@ impl Attempt<'_> {
             trace_continued: false,
             valid_until: None,
             drain: CancellationToken::new(),
+            standing: None,
             purpose: Purpose::Exchange,
             in_use: None,
         };

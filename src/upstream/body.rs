@@ -308,7 +308,7 @@ impl ResponseBody {
     }
 
     /// Closes the connection to the upstream; nothing more is read from it.
-    fn abort(&mut self, fault: ResponseFault) -> ResponseFault {
+    pub fn abort(&mut self, fault: ResponseFault) -> ResponseFault {
         self.lease = None;
         self.inner = None;
         fault

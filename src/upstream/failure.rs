@@ -140,4 +140,7 @@ pub enum ResponseFault {
     /// The token that allowed the request has expired (`limits.stream_follows_token`).
     #[error("the token expired while the response was streaming")]
     Expired,
+    /// The token that allowed the request has been revoked.
+    #[error("the token was revoked while the response was streaming")]
+    Revoked,
 }

@@ -1,5 +1,5 @@
-//! WebSocket tunnels: the opening handshake with the upstream, then bytes both ways until one side ends, the token does, or
-//! the drain begins.
+//! WebSocket tunnels: the opening handshake with the upstream, then bytes both ways until one side ends, the token does or
+//! is revoked, or the drain begins.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -22,11 +22,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Facts;
 use super::body::ResponseBody;
 use super::failure::{Failure, ProtocolFault};
 use super::request_headers::list;
 use super::response_headers;
+use super::{Facts, Standing};
 
 /// Bytes that a tunnel holds in one direction.
 const CHUNK: usize = 16 * 1024;
@@ -56,6 +56,7 @@ pub(super) struct Opening {
     http2: bool,
     key: HeaderValue,
     drain: CancellationToken,
+    standing: Option<Rc<dyn Standing>>,
     in_use: Option<Rc<dyn Any>>,
 }
 
@@ -73,7 +74,8 @@ impl Opening {
             head.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
         }
         let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
-        Ok(Self { client, http2, key, drain: facts.drain.clone(), in_use: facts.in_use.clone() })
+        let (drain, standing, in_use) = (facts.drain.clone(), facts.standing.clone(), facts.in_use.clone());
+        Ok(Self { client, http2, key, drain, standing, in_use })
     }
 
     /// Whether an answer without a tunnel can be passed on. Over HTTP/2 a success would mean that there is one.
@@ -99,7 +101,7 @@ impl Opening {
             head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        let end = End { at: ends_at, drain: self.drain };
+        let end = End { at: ends_at, drain: self.drain, standing: self.standing };
         let (client, in_use) = (self.client, self.in_use);
         OPEN.with(|open| {
             open.spawn_local(async move {
@@ -137,6 +139,7 @@ pub(super) fn proof_of(key: &HeaderValue) -> String {
 struct End {
     at: Option<Instant>,
     drain: CancellationToken,
+    standing: Option<Rc<dyn Standing>>,
 }
 
 impl End {
@@ -148,8 +151,15 @@ impl End {
                 None => std::future::pending().await,
             }
         };
+        let revoked = async {
+            match &self.standing {
+                Some(standing) => standing.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = expired => 1008,
+            () = revoked => 1008,
             () = self.drain.cancelled() => 1001,
         }
     }

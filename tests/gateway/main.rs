@@ -38,6 +38,8 @@ mod refusals;
 #[cfg(test)]
 mod replaying;
 #[cfg(test)]
+mod revocation;
+#[cfg(test)]
 mod smuggling;
 #[cfg(test)]
 mod step_up;

@@ -23,7 +23,7 @@ fn frame(text: &str) -> Vec<u8> {
 }
 
 /// Shakes hands and sends back what it gets.
-fn echoing() -> Behaviour {
+pub(crate) fn echoing() -> Behaviour {
     Arc::new(|request, stream| {
         let Some(key) = request.field("sec-websocket-key") else {
             return upstream::answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno");

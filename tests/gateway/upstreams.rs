@@ -156,7 +156,7 @@ fn ending(gateway: &Gateway) -> String {
     gateway.token(&json!({"sub": ALICE, "exp": now - 29}))
 }
 
-const WEBSOCKET: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+pub(crate) const WEBSOCKET: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
 #[test]

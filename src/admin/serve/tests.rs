@@ -1,10 +1,12 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::super::revocations::{Made, Order, Page, Refusal, Revocation, What, Window};
 use super::super::{AssertionState, IssuerState, PublicKeys, State};
 use super::*;
 use crate::telemetry::Metrics;
@@ -14,6 +16,18 @@ use crate::telemetry::Metrics;
 struct Sketch {
     state: State,
     reloads: AtomicUsize,
+    orders: Mutex<Vec<Order>>,
+}
+
+fn revocation() -> Revocation {
+    Revocation {
+        id: "0123".to_owned(),
+        issuer: "shoen".into(),
+        kind: "subject",
+        value: "alice".to_owned(),
+        revoked: "2026-11-22T10:00:00Z".to_owned(),
+        until: None,
+    }
 }
 
 impl Gateway for Sketch {
@@ -32,6 +46,27 @@ impl Gateway for Sketch {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
         let even = self.reloads.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
         Box::pin(async move { if even { Ok(()) } else { Err("torwart.yaml:1:1: error: no".to_owned()) } })
+    }
+
+    fn revocations(&self, window: Window) -> Pin<Box<dyn Future<Output = Page> + Send + '_>> {
+        let revocations = vec![revocation(); window.most.min(2)];
+        Box::pin(async { Page { revocations, total: 2, next: None, kept: true } })
+    }
+
+    fn revoke(&self, order: Order) -> Pin<Box<dyn Future<Output = Result<Made, Refusal>> + Send + '_>> {
+        let answer = match &*order.issuer {
+            "full" => Err(Refusal::Unsaved("the disk is full".to_owned())),
+            "new" => Ok(true),
+            "known" => Ok(false),
+            other => Err(Refusal::Wrong(format!("there is no issuer `{other}`"))),
+        };
+        self.orders.lock().unwrap().push(order);
+        let made = |is_new| Made { revocation: revocation(), is_new, in_force: true, kept: false };
+        Box::pin(async move { answer.map(made) })
+    }
+
+    fn take_back(&self, id: String) -> Pin<Box<dyn Future<Output = Result<Revocation, Refusal>> + Send + '_>> {
+        Box::pin(async move { if id == revocation().id { Ok(revocation()) } else { Err(Refusal::Unknown) } })
     }
 }
 
@@ -55,7 +90,7 @@ async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) ->
     };
     let listener = Listener::bind(&address, None).await.unwrap();
     let address = listener.address().unwrap();
-    let gateway = Arc::new(Sketch { state, reloads: AtomicUsize::new(0) });
+    let gateway = Arc::new(Sketch { state, ..Sketch::default() });
     let rules = Rules { token_file: file.map(|_| token_file), ..rules };
     let end = CancellationToken::new();
     let shared: Arc<dyn Gateway> = Arc::clone(&gateway) as _;
@@ -291,6 +326,63 @@ async fn other_methods_and_paths_are_told_so() {
     assert_eq!(status(&running.ask("HEAD /livez", &[]).await), 200);
 }
 
+/// A change with this body.
+fn change<'a>(length: &'a str, body: &'a str) -> [&'a str; 3] {
+    [JSON, length, body]
+}
+
+async fn post(running: &Running, body: &str) -> String {
+    let length = format!("Content-Length: {}\r\n", body.len());
+    running.ask("POST /api/v1/revocations", &change(&length, body)).await
+}
+
+#[tokio::test]
+async fn revocations_are_made_listed_and_taken_back() {
+    let running = start("unix", None, Rules::default(), State::default()).await;
+    let made = post(&running, r#"{"issuer": "new", "subject": "alice"}"#).await;
+    assert_eq!(status(&made), 201, "{made}");
+    assert_eq!((&body(&made)["id"], &body(&made)["kept"]), (&"0123".into(), &false.into()));
+    assert_eq!(status(&post(&running, r#"{"issuer": "known", "jti": "t"}"#).await), 200);
+    let orders = running.gateway.orders.lock().unwrap().clone();
+    assert_eq!(orders.len(), 2);
+    assert_eq!(orders[0].what, What::Subject("alice".to_owned()));
+    let listed = body(&running.ask("GET /api/v1/revocations", &[]).await);
+    assert_eq!((&listed["total"], &listed["revocations"][1]["value"]), (&2.into(), &"alice".into()));
+    let page = body(&running.ask("GET /api/v1/revocations?limit=1", &[]).await);
+    assert_eq!(page["revocations"].as_array().unwrap().len(), 1);
+    assert_eq!(status(&running.ask("DELETE /api/v1/revocations/0123", &[JSON]).await), 200);
+}
+
+#[tokio::test]
+async fn what_cannot_be_revoked_is_told_why() {
+    let running = start("unix", None, Rules::default(), State::default()).await;
+    let wrong = post(&running, r#"{"issuer": "other", "jti": "t"}"#).await;
+    assert_eq!((status(&wrong), &body(&wrong)["detail"]), (400, &"there is no issuer `other`".into()));
+    assert_eq!(status(&post(&running, r#"{"issuer": "new"}"#).await), 400);
+    assert_eq!(status(&post(&running, "").await), 400);
+    let full = post(&running, r#"{"issuer": "full", "jti": "t"}"#).await;
+    assert_eq!((status(&full), &body(&full)["detail"]), (500, &"the disk is full".into()));
+    assert_eq!(status(&running.ask("GET /api/v1/revocations?limit=x", &[]).await), 400);
+    assert_eq!(status(&running.ask("DELETE /api/v1/revocations/other", &[JSON]).await), 404);
+    assert_eq!(status(&running.ask("DELETE /api/v1/revocations", &[JSON]).await), 405);
+    assert_eq!(status(&running.ask("GET /api/v1/revocations/0123", &[]).await), 405);
+}
+
+#[tokio::test]
+async fn who_may_not_change_anything_revokes_nothing() {
+    let running = plain().await;
+    assert_eq!(status(&post(&running, r#"{"issuer": "new", "subject": "alice"}"#).await), 403);
+    assert_eq!(status(&running.ask("DELETE /api/v1/revocations/0123", &[JSON]).await), 403);
+    let guarded = start("127.0.0.1:0", Some("token"), Rules::default(), State::default()).await;
+    assert_eq!(status(&post(&guarded, r#"{"issuer": "new", "subject": "alice"}"#).await), 401);
+    assert_eq!(status(&guarded.ask("GET /api/v1/revocations", &[]).await), 401);
+    let text = start("unix", None, Rules::default(), State::default()).await;
+    assert_eq!(status(&text.ask("DELETE /api/v1/revocations/0123", &[]).await), 415);
+    for gateway in [running.gateway, guarded.gateway, text.gateway] {
+        assert!(gateway.orders.lock().unwrap().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
     let running = start("unix", None, Rules::default(), State::default()).await;
@@ -325,7 +417,7 @@ async fn a_running_gateway_can_be_asked_with_what_its_configuration_says() {
     for (running, token_file) in [(&tcp, Some(tcp.directory.path().join("token"))), (&unix, None)] {
         let admin = crate::config::Admin { address: running.address.clone(), token_file, tls: None };
         let asked = tokio::task::spawn_blocking(move || {
-            let ask = |method, path| super::super::ask(&admin, &method, path).unwrap();
+            let ask = |method, path| super::super::ask(&admin, &method, path, None).unwrap();
             [
                 ask(http::Method::GET, "/livez").0,
                 ask(http::Method::GET, "/readyz").0,
@@ -342,7 +434,7 @@ async fn nobody_listening_is_an_error_that_says_where() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let admin = crate::config::Admin { address: AdminAddress::Unix(path.clone()), token_file: None, tls: None };
-    let asked = tokio::task::spawn_blocking(move || super::super::ask(&admin, &http::Method::GET, "/livez"));
+    let asked = tokio::task::spawn_blocking(move || super::super::ask(&admin, &http::Method::GET, "/livez", None));
     let error = asked.await.unwrap().unwrap_err().to_string();
     assert!(error.contains(&format!("`unix:{}`", path.display())), "{error}");
 }

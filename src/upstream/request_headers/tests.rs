@@ -50,6 +50,7 @@ fn facts(trusted: bool) -> Facts {
         trace_continued: false,
         valid_until: None,
         drain: CancellationToken::new(),
+        standing: None,
         purpose: Purpose::Exchange,
         in_use: None,
     }

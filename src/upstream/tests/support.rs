@@ -222,6 +222,7 @@ fn facts(permitted: &Permitted, request: &Request<Incoming>, peer: SocketAddr) -
         trace_continued: false,
         valid_until: permitted.valid_until,
         drain: permitted.drain.clone(),
+        standing: None,
         purpose: if asks_for_websocket(request) { Purpose::WebSocket } else { Purpose::Exchange },
         in_use: None,
     }

@@ -63,7 +63,7 @@ pub(crate) struct Gateway {
     running: Option<Running>,
     addresses: Vec<SocketAddr>,
     telemetry: Arc<Telemetry>,
-    _control: Control,
+    control: Control,
 }
 
 impl World {
@@ -179,7 +179,7 @@ impl World {
             directory,
             snapshots,
             telemetry,
-            _control: control,
+            control,
         }
     }
 
@@ -250,6 +250,19 @@ impl Gateway {
         self.telemetry.finish();
         let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a record")).collect()
+    }
+
+    /// Ends the gateway and starts another one over the same files.
+    pub(crate) fn restart(&mut self) -> Result<(), String> {
+        self.running().shutdown();
+        let path = self.directory.path().join("torwart.yaml");
+        let reader: Reader = Box::new(move || read(&path));
+        let loaded = Snapshots::load(reader, Arc::clone(&self.telemetry), &self.control);
+        self.snapshots = loaded.map_err(|problems| problems.render())?.0;
+        let running = server::start(&self.snapshots).expect("listeners");
+        self.addresses = running.addresses().to_vec();
+        self.running = Some(running);
+        Ok(())
     }
 
     /// Takes the running server, to end it.
