@@ -1,7 +1,7 @@
 //! Files that outlive the process: read whole, written whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -14,6 +14,14 @@ pub const PRIVATE: u32 = 0o600;
 /// # Errors
 /// Whatever the file system says; nothing has changed then.
 pub fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    write_with(file, mode, &mut |writer| writer.write_all(bytes))
+}
+
+/// The same for what would rather not be in memory as a whole.
+///
+/// # Errors
+/// Whatever the file system or `put` says; nothing has changed then.
+pub fn write_with(file: &Path, mode: u32, put: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let directory = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::create_dir_all(directory)?;
     let mut name = file.file_name().unwrap_or_default().to_owned();
@@ -24,7 +32,11 @@ pub fn write(file: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .create_new(true)
         .mode(mode)
         .open(&beside)
-        .and_then(|mut writer| writer.write_all(bytes).and_then(|()| writer.sync_all()))
+        .and_then(|beside| {
+            let mut writer = BufWriter::new(beside);
+            put(&mut writer)?;
+            writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        })
         .and_then(|()| fs::rename(&beside, file));
     if written.is_err() {
         // What cannot be written can perhaps not be removed either; the first reason is the one to tell.

@@ -1,5 +1,6 @@
 //! Deciding allocates nothing where a simple route allows (house.md, "Policy is pure and total"; performance.md).
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -164,8 +165,7 @@ fn a_million_revocations_are_loaded_into_less_than_200_megabytes() {
         let kind = if number % 2 == 0 { "subject" } else { "jti" };
         // As long as a UUID.
         let value = format!("{number:08x}-9d1e-4e0b-8a77-0c6f1be0a111");
-        text.push_str(&format!(r#"{{"issuer":"https://auth.example.com","kind":"{kind}","value":"{value}","at":1}}"#));
-        text.push('\n');
+        let _ = writeln!(text, r#"{{"issuer":"https://auth.example.com","kind":"{kind}","value":"{value}","at":1}}"#);
     }
     std::fs::write(directory.path().join("revocations.log"), text).unwrap_or_else(|error| unreachable!("{error}"));
     let revocations = Revocations::new();

@@ -56,7 +56,7 @@ impl Running {
         let running = Self(child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         let begun = Instant::now();
         while code(&torwart(directory, &["health", "--live"])) != 0 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it does not start");
+            assert!(begun.elapsed() < Duration::from_mins(1), "it does not start");
         }
         running
     }

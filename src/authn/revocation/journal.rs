@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::state::{self, PRIVATE};
+
 /// The first line. Another one is another format, or none.
 const HEADER: &[u8] = b"{\"torwart\":\"revocations\",\"version\":1}\n";
 
@@ -280,7 +282,7 @@ fn failed(path: &Path, source: io::Error) -> JournalError {
 /// Waits until no other process reads or writes. Held until it is dropped.
 fn lock(directory: &Path) -> Result<File, JournalError> {
     let path = directory.join("revocations.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE).open(&path);
     let file = file.map_err(|source| failed(&path, source))?;
     file.lock().map_err(|source| failed(&path, source))?;
     Ok(file)
@@ -291,7 +293,7 @@ fn open(path: &Path) -> Result<File, JournalError> {
     let file = OpenOptions::new().read(true).append(true).open(path).map_err(|source| failed(path, source))?;
     let mode = file.metadata().map_err(|source| failed(path, source))?.permissions().mode();
     if mode & 0o077 != 0 {
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(|source| failed(path, source))?;
+        file.set_permissions(Permissions::from_mode(PRIVATE)).map_err(|source| failed(path, source))?;
     }
     Ok(file)
 }
@@ -299,18 +301,9 @@ fn open(path: &Path) -> Result<File, JournalError> {
 /// What writes the lines of a whole file.
 pub(super) type Lines<'l> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'l;
 
-/// Writes a whole file: beside, then renamed over whatever is there, then the directory is on the disk as well.
+/// Writes the whole file, or leaves it as it was.
 fn write_whole(directory: &Path, lines: &mut Lines<'_>) -> Result<(), JournalError> {
-    let (path, beside) = (file_of(directory), directory.join("revocations.tmp"));
-    let mut write = || {
-        let _ = fs::remove_file(&beside);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        let mut writer = io::BufWriter::with_capacity(256 * 1024, file);
-        writer.write_all(HEADER)?;
-        lines(&mut writer)?;
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        fs::rename(&beside, &path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(|source| failed(&path, source))
+    let path = file_of(directory);
+    let mut put = |writer: &mut dyn Write| writer.write_all(HEADER).and_then(|()| lines(writer));
+    state::write_with(&path, PRIVATE, &mut put).map_err(|source| failed(&path, source))
 }

@@ -318,7 +318,7 @@ fn a_stale_file_is_written_anew_and_others_notice() {
         assert_eq!(register.revocations().len(), 2);
         assert!(refuses(register, &principal(&json!({}))) && refuses(register, &principal(&json!({"sub": "carol"}))));
     }
-    assert!(!directory.path().join("revocations.tmp").exists());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "the file and its lock");
 }
 
 #[test]
