@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::answer::{Answer, Content};
 use super::connection::Connection;
-use super::standing::{Standing, Tunnelled};
+use super::standing::Standing;
 use super::{Worker, authority, client_address, cors, own};
-use crate::authn::{self, Fault};
+use crate::authn;
 use crate::clock::Timestamp;
 use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Placed, Published, metadata_url};
 use crate::principal::{ClientCertificate, Principal};
@@ -301,25 +301,6 @@ impl Exchange {
             purpose,
             in_use: Some(Rc::clone(&self.busy) as Rc<dyn Any>),
         })
-    }
-
-    /// What ends a tunnel before its token expires.
-    fn tunnelled(&self, purpose: Purpose) -> Option<Rc<dyn upstream::Standing>> {
-        let principal = self.record.principal.as_ref().filter(|_| purpose == Purpose::WebSocket)?;
-        let register = Arc::clone(self.snapshot.issuers.register());
-        Some(Rc::new(Tunnelled { register, principal: Arc::clone(principal) }))
-    }
-
-    /// Whether a token that held when the request began still does: clients and issuers may take their time.
-    ///
-    /// # Errors
-    /// It has expired or was revoked.
-    pub(super) fn check_still_valid(&self, principal: &Principal) -> Result<(), Fault> {
-        let now = Timestamp::now();
-        if principal.valid_until() < now {
-            return Err(Fault::Expired);
-        }
-        self.snapshot.issuers.register().check(principal, now)
     }
 
     /// Begins the record of the exchange with the upstream.

@@ -2,13 +2,16 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::exchange::Exchange;
+use crate::authn::Fault;
 use crate::authn::revocation::Register;
 use crate::clock::Timestamp;
 use crate::principal::Principal;
-use crate::upstream;
+use crate::upstream::{self, Purpose};
 
 /// What an answer knows of its token's standing.
 #[derive(Default)]
@@ -52,11 +55,32 @@ impl Standing {
     }
 }
 
+impl Exchange {
+    /// What ends a tunnel before its token expires.
+    pub(super) fn tunnelled(&self, purpose: Purpose) -> Option<Rc<dyn upstream::Standing>> {
+        let principal = self.record.principal.as_ref().filter(|_| purpose == Purpose::WebSocket)?;
+        let register = Arc::clone(self.snapshot.issuers.register());
+        Some(Rc::new(Tunnelled { register, principal: Arc::clone(principal) }))
+    }
+
+    /// Whether a token that held when the request began still does: clients and issuers may take their time.
+    ///
+    /// # Errors
+    /// It has expired or was revoked.
+    pub(super) fn check_still_valid(&self, principal: &Principal) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        if principal.valid_until() < now {
+            return Err(Fault::Expired);
+        }
+        self.snapshot.issuers.register().check(principal, now)
+    }
+}
+
 /// The same for a tunnel, which outlives the configuration it was opened under.
 #[derive(Debug)]
-pub(super) struct Tunnelled {
-    pub(super) register: Arc<Register>,
-    pub(super) principal: Arc<Principal>,
+struct Tunnelled {
+    register: Arc<Register>,
+    principal: Arc<Principal>,
 }
 
 impl upstream::Standing for Tunnelled {
