@@ -225,8 +225,8 @@ fn told(part: Part, effect: &Effect) -> String {
         Part::Authorization => effect.authorization.to_owned(),
         Part::Timeout => effect.timeout.map_or_else(|| "the upstream's".to_owned(), |timeout| format!("{timeout:?}")),
         Part::MaxBody => effect.max_body.map_or_else(|| "the default".to_owned(), |bytes| bytes.to_string()),
-        Part::Limit => effect.limit.clone().unwrap_or_else(|| "none".to_owned()),
-        Part::Cors => effect.cors.clone().unwrap_or_else(|| "none".to_owned()),
+        Part::Limit => effect.limit.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
+        Part::Cors => effect.cors.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
     }
 }
 

@@ -14,6 +14,7 @@ mod lint;
 mod model;
 pub mod mutants;
 mod owned;
+mod pages;
 mod same;
 mod scene;
 mod search;
@@ -28,6 +29,7 @@ use crate::document::Mapping;
 pub use diff::{Change, Difference, Tokens, Told, Which, Witness, compare};
 pub use half::Side;
 pub use lint::inspect;
+pub use pages::Pages;
 pub use scene::{MOMENT, Scene, Wanted};
 pub use verdict::{Effect, Part, Refusal, Verdict};
 

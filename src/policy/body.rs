@@ -24,7 +24,7 @@ const RECORDED: usize = 1000;
 const RECORDED_BYTES: usize = 64 * 1024;
 
 /// What a route reads of bodies.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(in crate::policy) struct BodyRules {
     kind: Kind,
     /// Headers that say what a body is, and must not be spelt otherwise beside one.
@@ -33,7 +33,7 @@ pub(in crate::policy) struct BodyRules {
     method_override: MethodOverride,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Kind {
     /// Values in JSON.
     Json(Box<[Pointer]>),

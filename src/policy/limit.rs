@@ -79,6 +79,13 @@ impl Limit {
     pub fn per(&self) -> Per {
         self.per
     }
+
+    /// The limit whatever its policy and route are called: those of two policies that count alike are equal.
+    #[must_use]
+    pub fn nameless(&self) -> Self {
+        let Self { policy: _, route, rate, burst, per } = self;
+        Self::new("", route.as_ref().map(|_| ""), *rate, *burst, *per)
+    }
 }
 
 impl fmt::Display for Limit {

@@ -1,13 +1,16 @@
 //! Whether two routes say the same, apart from names and from where they stand: what is the same needs no comparison.
 
 use crate::policy::condition::{Condition, Test};
+use crate::policy::cors::CrossOrigin;
 use crate::policy::forward::{Effects, Setting};
+use crate::policy::limit::Limit;
 use crate::policy::route::Route;
 use crate::policy::routing::{RouteEntry, Router};
 use crate::policy::table::Table;
 use crate::principal::IssuerSet;
 
 use super::half::Side;
+use super::pages::Pages;
 use super::uses::Stand;
 
 /// The two sides, for what is only a number on either.
@@ -37,7 +40,7 @@ impl<'s> Sides<'s> {
             && one.query == other.query
             && one.bound_query == other.bound_query
             && one.bound_headers == other.bound_headers
-            && format!("{:?}", one.body) == format!("{:?}", other.body)
+            && one.body == other.body
             && conditions(&one.conditions, &other.conditions)
             && self.effects(one, other)
     }
@@ -50,8 +53,9 @@ impl<'s> Sides<'s> {
             && old.document.strips_method_override() == new.document.strips_method_override()
             && self.old.policies.identity == self.new.policies.identity
             && old.narrowings().eq(new.narrowings())
-            && old.limit().map(ToString::to_string) == new.limit().map(ToString::to_string)
-            && cross_origin(old) == cross_origin(new)
+            && old.limit().map(Limit::nameless) == new.limit().map(Limit::nameless)
+            && Pages::of(old) == Pages::of(new)
+            && preflights(old, new)
             && effects(&old.effects, &new.effects)
     }
 
@@ -75,9 +79,12 @@ impl<'s> Sides<'s> {
     }
 }
 
-/// What a route says about pages of other origins.
-pub(super) fn cross_origin(route: &Route) -> Option<String> {
-    route.cors.as_ref().map(ToString::to_string)
+/// Whether preflights that both pass on are passed on alike.
+fn preflights(old: &Route, new: &Route) -> bool {
+    match (&old.cors, &new.cors) {
+        (Some(CrossOrigin::Upstream(one)), Some(CrossOrigin::Upstream(other))) => effects(one, other),
+        _ => true,
+    }
 }
 
 /// Whether two lists of conditions ask the same, in whatever order.

@@ -7,7 +7,7 @@ use super::diff::{Answered, Change, Comparison, Which, Witness, change};
 use super::encode::Answer;
 use super::half::Half;
 use super::model::{Found, Model};
-use super::same::cross_origin;
+use super::pages::Pages;
 use super::solver::Switch;
 use super::uses::Stand;
 
@@ -51,8 +51,10 @@ impl Search<'_, '_, '_, '_> {
         self.decisions([old, !new], &answered.new);
         self.decisions([!old, new], &answered.old);
         let shown = self.sent.is_some() && self.effects(&[old, new]);
-        let cors = |stand: &Option<Stand<'_>>| stand.as_ref().and_then(|stand| cross_origin(stand.route));
-        if !shown && cors(&self.stands.0) != cors(&self.stands.1) && self.stands.0.is_some() && self.stands.1.is_some()
+        let cors = |stand: &Option<Stand<'_>>| stand.as_ref().map(|stand| Pages::of(stand.route));
+        if let (Some(old), Some(new)) = (cors(&self.stands.0), cors(&self.stands.1))
+            && !shown
+            && old != new
         {
             self.gaps.push("refusals say something else about pages of other origins (`cors`)".to_owned());
         }

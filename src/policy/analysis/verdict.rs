@@ -7,9 +7,10 @@ use http::HeaderValue;
 use crate::clock::Timestamp;
 use crate::diagnostic::Place;
 use crate::policy::decision::{AuthorizationHeader, Denial, Permit};
-use crate::policy::{Decision, Reason};
+use crate::policy::{Decision, Limit, Reason};
 
 use super::half::Side;
+use super::pages::Pages;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,10 +64,10 @@ pub struct Effect {
     pub timeout: Option<Duration>,
     /// Longest body, if the route says so.
     pub max_body: Option<u64>,
-    /// How many requests may pass, if that is limited.
-    pub limit: Option<String>,
+    /// How many requests may pass, if that is limited; without names.
+    pub limit: Option<Limit>,
     /// Which pages may read the answer, if that is said.
-    pub cors: Option<String>,
+    pub cors: Option<Pages>,
 }
 
 /// A part of what reaches the upstream, in which two effects differ.
@@ -192,8 +193,8 @@ impl Effect {
             strips_method_override: permit.strips_method_override(),
             timeout: permit.timeout(),
             max_body: permit.max_body(),
-            limit: permit.limit().map(ToString::to_string),
-            cors: permit.route.as_ref().and_then(|route| route.cors.as_ref()).map(ToString::to_string),
+            limit: permit.limit().map(Limit::nameless),
+            cors: permit.route.as_ref().and_then(|route| Pages::of(route)),
         }
     }
 
