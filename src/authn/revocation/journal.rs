@@ -1,7 +1,7 @@
 //! The file that revocations survive a restart in: one line for each, and one for each that was taken back.
 //!
 //! Several processes may use one directory, as two do while one takes over from the other. Whoever writes holds the
-//! lock file, reads first what others have written, and appends; [`Journal::catch_up`] reads it without writing. A file
+//! lock file, reads first what others have written, and appends; catching up reads it without writing. A file
 //! that has grown stale is written anew beside and renamed, which the others notice by its inode.
 
 use std::borrow::Cow;
