@@ -1,7 +1,7 @@
 //! Deciding and loading, without sockets and tokens: `cargo bench --bench policy`. Figures are in docs/performance.md.
 //!
-//! `TORWART_DECISIONS=1000 cargo bench --bench policy` decides that often for each size and measures nothing: what
-//! callgrind is given, because instruction counts repeat on a busy machine.
+//! `TORWART_DECISIONS=1000 cargo bench --bench policy` decides that often for each size and kind and measures nothing: what
+//! callgrind is given, because instruction counts repeat on a busy machine. `TORWART_ROUTES=10` does so for one size.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot go on fails")]
 
@@ -28,48 +28,69 @@ const ORGANIZATION: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
 const ROUTES_A_DOCUMENT: usize = 100;
 
 /// Kinds of routes, which take turns.
-const KINDS: usize = 5;
+const KINDS: usize = NAMES.len();
+
+/// Their benchmarks.
+const NAMES: [&str; 5] = [
+    "a_capture_that_is_the_subject",
+    "a_parameter_that_is_an_organisation",
+    "alternatives",
+    "a_rest_and_a_claim",
+    "a_public_route",
+];
+
+/// Routes in one table.
+const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
 fn main() {
     let Ok(times) = std::env::var("TORWART_DECISIONS") else { return divan::main() };
     let times: usize = times.parse().unwrap();
-    for size in [10, 1_000, 10_000] {
+    let only: Option<usize> = std::env::var("TORWART_ROUTES").ok().map(|routes| routes.parse().unwrap());
+    for size in SIZES.into_iter().filter(|size| only.is_none_or(|only| only == *size)) {
         let table = Table::of(size);
-        for kind in 0..KINDS {
+        for (kind, name) in NAMES.into_iter().enumerate() {
             let question = table.question(kind);
             for _ in 0..times {
                 decide_once(&table.policies, &question);
             }
+            tell(name, size);
         }
     }
 }
 
+/// Says what was decided just before. A function of its own, so that callgrind can write down what it has counted.
+#[inline(never)]
+#[expect(clippy::print_stdout, reason = "the names belong to callgrind's counts, which come in the same order")]
+fn tell(name: &str, size: usize) {
+    println!("{name} {size}");
+}
+
 /// The way of a request from its target to a permit: match, second readings, bound and typed values, conditions.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = SIZES)]
 fn a_capture_that_is_the_subject(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 0);
 }
 
 /// A bound query parameter that has to be one of the principal's organisations.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = SIZES)]
 fn a_parameter_that_is_an_organisation(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 1);
 }
 
 /// Alternatives, a negation and a bound header.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = SIZES)]
 fn alternatives(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 2);
 }
 
 /// A capture inside a literal, the rest of a path, and a claim.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = SIZES)]
 fn a_rest_and_a_claim(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 3);
 }
 
 /// A public route.
-#[divan::bench(args = [10, 1_000, 10_000])]
+#[divan::bench(args = SIZES)]
 fn a_public_route(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 4);
 }
