@@ -231,7 +231,8 @@ impl Router {
         sent: Option<&'t str>,
         check: impl FnOnce(&First<'r, '_>) -> Result<u32, Misreading>,
     ) -> Lookup<'r, 't> {
-        let Some((endpoint, found)) = reader.seek(view, spelling, self.always) else { return Lookup::NotFound };
+        let Some(found) = reader.seek(view, spelling, self.always) else { return Lookup::NotFound };
+        let endpoint = found.endpoint;
         let terminal = endpoint.terminals.iter().find(|terminal| reader.serves(terminal.entry));
         let Some((terminal, entry)) = terminal.and_then(|terminal| Some((terminal, self.entries.get(terminal.entry)?)))
         else {
@@ -241,8 +242,8 @@ impl Router {
                 route: route.id,
             });
         };
-        let first = First { endpoint, terminal, view, spelling, readings: self.always, found };
-        let spans = (0..entry.pattern.captures().len()).map(|number| terminal.span(number, &first.found));
+        let first = First { found, terminal, view, spelling, readings: self.always };
+        let spans = (0..entry.pattern.captures().len()).map(|number| terminal.span(number, &first.found.spans));
         let captures = match sent {
             // What was sent and is looked up as it is holds no escape that would be shown otherwise.
             Some(sent) => Captures { text: Cow::Borrowed(sent), spans: spans.collect(), wavering: 0 },

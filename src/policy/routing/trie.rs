@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::methods::MethodSet;
 use super::pattern::{Shape, shape};
 use crate::policy::texts::ByText;
+use crate::target::fold::{fold_text, is_folded};
 
 /// A path as a look-up sees it: decoded text and where its segments begin.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +58,23 @@ pub(super) fn piece(text: &str, (start, end): Span) -> &str {
 /// What captures matched, in the order in which they stand in the path.
 pub(super) type Spans = SmallVec<[Span; 4]>;
 
+/// What a look-up finds.
+#[derive(Debug)]
+pub(super) struct Found<'r> {
+    pub(super) endpoint: &'r Endpoint,
+    pub(super) spans: Spans,
+    /// The tree of the same patterns folded finds the same, as there is nothing to fold in the path, nor in any text beside
+    /// its way that would match it then.
+    pub(super) folds_alike: bool,
+}
+
+/// What a look-up notes on its way.
+struct Walk<'v> {
+    view: View<'v>,
+    spans: Spans,
+    folds_alike: bool,
+}
+
 /// A route at the end of its shape.
 #[derive(Debug, Clone)]
 pub(super) struct Terminal {
@@ -90,6 +108,14 @@ pub(super) struct Node {
     capture: Option<Box<Node>>,
     rest: Option<Endpoint>,
     end: Option<Endpoint>,
+    unfolded: Option<Box<Unfolded>>,
+}
+
+/// The texts of a node's children that have letters to fold, folded.
+#[derive(Debug, Default)]
+struct Unfolded {
+    literals: ByText<()>,
+    prefixes: ByLength<()>,
 }
 
 /// Values under texts, looked up by every length that occurs, the longest first.
@@ -127,6 +153,13 @@ impl<T: Default> ByLength<T> {
     }
 }
 
+impl Unfolded {
+    /// Whether a text without letters to fold may match one of these texts when they are folded.
+    fn would_match(&self, segment: &str) -> bool {
+        self.literals.find(segment).is_some() || self.prefixes.prefixes_of(segment).next().is_some()
+    }
+}
+
 impl Node {
     /// Adds a route under the shape of these segments and gives the routes that were there.
     pub(super) fn insert(&mut self, segments: &[String], entry: usize) -> &mut Endpoint {
@@ -140,9 +173,16 @@ impl Node {
         let mut node = self;
         for segment in segments {
             node = match shape(segment) {
+                Shape::Literal(text) if !is_folded(text) => {
+                    node.unfolded.get_or_insert_default().literals.entry(&fold_text(text), || ());
+                    node.literals.entry(text, Node::default)
+                }
                 Shape::Literal(text) => node.literals.entry(text, Node::default),
                 Shape::Mixed { prefix, capture, suffix } => {
                     captures.push(capture);
+                    if !is_folded(prefix) || !is_folded(suffix) {
+                        node.unfolded.get_or_insert_default().prefixes.entry(&fold_text(prefix));
+                    }
                     node.prefixes.entry(prefix).entry(suffix)
                 }
                 Shape::Capture(capture) => {
@@ -159,26 +199,29 @@ impl Node {
     }
 
     /// The best shape for a path, and what its captures matched.
-    pub(super) fn find(&self, view: View<'_>) -> Option<(&Endpoint, Spans)> {
-        let mut captured = Spans::new();
-        let endpoint = self.walk(view, 0, &mut captured)?;
-        Some((endpoint, captured))
+    pub(super) fn find(&self, view: View<'_>) -> Option<Found<'_>> {
+        let mut walk = Walk { view, spans: Spans::new(), folds_alike: view.folded };
+        let endpoint = self.walk(0, &mut walk)?;
+        Some(Found { endpoint, spans: walk.spans, folds_alike: walk.folds_alike })
     }
 
-    fn walk(&self, view: View<'_>, index: usize, captured: &mut Spans) -> Option<&Endpoint> {
-        let Some(segment) = view.segment(index) else {
-            return self.end.as_ref().or_else(|| self.rest(view, index, captured));
+    fn walk(&self, index: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
+        let Some(segment) = walk.view.segment(index) else {
+            return self.end.as_ref().or_else(|| self.rest(index, walk));
         };
+        if let Some(unfolded) = &self.unfolded {
+            walk.folds_alike &= !unfolded.would_match(segment);
+        }
         let literal = self.literals.find(segment);
-        if let Some(endpoint) = literal.and_then(|node| node.walk(view, index + 1, captured)) {
+        if let Some(endpoint) = literal.and_then(|node| node.walk(index + 1, walk)) {
             return Some(endpoint);
         }
-        let start = view.rest(index).0;
+        let start = walk.view.rest(index).0;
         for (prefix, suffixes) in self.prefixes.prefixes_of(segment) {
             for (suffix, node) in suffixes.suffixes_of(segment) {
-                let found = (start + prefix, start + segment.len().saturating_sub(suffix));
-                if found.0 < found.1
-                    && let Some(endpoint) = node.after(view, index, found, captured)
+                let span = (start + prefix, start + segment.len().saturating_sub(suffix));
+                if span.0 < span.1
+                    && let Some(endpoint) = node.after(index, span, walk)
                 {
                     return Some(endpoint);
                 }
@@ -186,26 +229,26 @@ impl Node {
         }
         let whole = (start, start + segment.len());
         if !segment.is_empty()
-            && let Some(endpoint) = self.capture.as_ref().and_then(|node| node.after(view, index, whole, captured))
+            && let Some(endpoint) = self.capture.as_ref().and_then(|node| node.after(index, whole, walk))
         {
             return Some(endpoint);
         }
-        self.rest(view, index, captured)
+        self.rest(index, walk)
     }
 
     /// Goes on behind a segment in which a capture matched; forgets the capture when that leads nowhere.
-    fn after(&self, view: View<'_>, index: usize, found: Span, captured: &mut Spans) -> Option<&Endpoint> {
-        captured.push(found);
-        let endpoint = self.walk(view, index + 1, captured);
+    fn after(&self, index: usize, span: Span, walk: &mut Walk<'_>) -> Option<&Endpoint> {
+        walk.spans.push(span);
+        let endpoint = self.walk(index + 1, walk);
         if endpoint.is_none() {
-            captured.pop();
+            walk.spans.pop();
         }
         endpoint
     }
 
-    fn rest(&self, view: View<'_>, index: usize, captured: &mut Spans) -> Option<&Endpoint> {
+    fn rest(&self, index: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
         let endpoint = self.rest.as_ref()?;
-        captured.push(view.rest(index));
+        walk.spans.push(walk.view.rest(index));
         Some(endpoint)
     }
 

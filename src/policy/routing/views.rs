@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::reading::{ReadingSet, Step};
 use super::spelling::{SpellingId, Spellings};
-use super::trie::{Endpoint, Spans, Terminal, View, piece};
+use super::trie::{Endpoint, Found, Terminal, View, piece};
 use super::{Misreading, Problem, RouteEntry, bit};
 use crate::target::fold::{fold_text, is_folded};
 use crate::target::quirks::{Quirks, Reading, ReadingKind};
@@ -117,20 +117,19 @@ impl<'s> Versions<'s> {
 /// What matched first.
 #[derive(Debug)]
 pub(super) struct First<'r, 'v> {
-    pub(super) endpoint: &'r Endpoint,
-    /// The route at that endpoint that serves the method.
+    pub(super) found: Found<'r>,
+    /// The route at the endpoint that serves the method.
     pub(super) terminal: &'r Terminal,
     /// The path, and the spelling and the readings that it was looked up under.
     pub(super) view: View<'v>,
     pub(super) spelling: SpellingId,
     pub(super) readings: ReadingSet,
-    pub(super) found: Spans,
 }
 
 impl First<'_, '_> {
     /// The text of a capture; empty where the shape has lost it.
     pub(super) fn capture(&self, number: usize) -> &str {
-        piece(self.view.text, self.terminal.span(number, &self.found))
+        piece(self.view.text, self.terminal.span(number, &self.found.spans))
     }
 
     /// Whether looking this up would find the same again, because it is the same question.
@@ -155,12 +154,7 @@ impl<'r> Reader<'r, '_> {
 
     /// The best shape for a path after the readings of trailing slash and case that are in the set. What captures matched is
     /// given in the path's own letters.
-    pub(super) fn seek(
-        &self,
-        view: View<'_>,
-        spelling: SpellingId,
-        readings: ReadingSet,
-    ) -> Option<(&'r Endpoint, Spans)> {
+    pub(super) fn seek(&self, view: View<'_>, spelling: SpellingId, readings: ReadingSet) -> Option<Found<'r>> {
         let (view, spelling) = if readings.contains(ReadingKind::TrailingSlash) {
             (view.without_trailing_slash(), self.spellings.after(spelling, Step::TrailingSlash))
         } else {
@@ -180,9 +174,10 @@ impl<'r> Reader<'r, '_> {
         }
         let folded = fold_text(view.text);
         let starts: SmallVec<[usize; 16]> = starts(&folded).collect();
-        let (endpoint, found) = tree.find(View { text: &folded, starts: &starts, folded: true })?;
+        let found = tree.find(View { text: &folded, starts: &starts, folded: true })?;
         let unfold = |at| unfolded(view.text, &folded, at);
-        Some((endpoint, found.into_iter().map(|(start, end)| (unfold(start), unfold(end))).collect()))
+        let spans = found.spans.iter().map(|(start, end)| (unfold(*start), unfold(*end)));
+        Some(Found { spans: spans.collect(), ..found })
     }
 
     /// Checks every version of a path; gives the captures that waver.
@@ -207,37 +202,40 @@ impl<'r> Reader<'r, '_> {
         let Some(entry) = self.entries.get(first.terminal.entry) else { return Ok(0) };
         let slash = entry.quirks.reading(ReadingKind::TrailingSlash);
         let case = entry.quirks.reading(ReadingKind::Case);
+        let slash_matters =
+            view.has_trailing_slash() || self.spellings.after(spelling, Step::TrailingSlash) != spelling;
+        let case_matters = !view.folded || self.spellings.changing.contains(ReadingKind::Case);
         let mut wavering = 0;
-        for with_slash in choices(slash, || {
-            view.has_trailing_slash() || self.spellings.after(spelling, Step::TrailingSlash) != spelling
-        }) {
-            for with_case in choices(case, || !view.folded || self.spellings.changing.contains(ReadingKind::Case)) {
-                let readings = readings.with_all(with_slash.then_some(ReadingKind::TrailingSlash));
+        for with_slash in [false, true].into_iter().filter(|with| is_read(slash, *with, slash_matters)) {
+            let readings = readings.with_all(with_slash.then_some(ReadingKind::TrailingSlash));
+            let mut folds_alike = false;
+            for with_case in [false, true].into_iter().filter(|with| is_read(case, *with, case_matters)) {
+                if with_case && folds_alike {
+                    continue;
+                }
                 let readings = readings.with_all(with_case.then_some(ReadingKind::Case));
-                let compared = if first.answers(view, spelling, readings) {
-                    self.same(first.endpoint, first).map(|_| 0)
+                let misread = |problem| Misreading { readings, problem };
+                if first.answers(view, spelling, readings) {
+                    self.same(first.found.endpoint, first).map_err(misread)?;
+                    folds_alike = first.found.folds_alike;
                 } else {
-                    self.compare(view, self.seek(view, spelling, readings), first)
-                };
-                wavering |= compared.map_err(|problem| Misreading { readings, problem })?;
+                    let found = self.seek(view, spelling, readings).ok_or(misread(Problem::NoRoute))?;
+                    wavering |= self.compare(view, &found, first).map_err(misread)?;
+                    folds_alike = found.folds_alike;
+                }
             }
         }
         Ok(wavering)
     }
 
     /// Whether what was found is what matched first; gives the captures that differ.
-    fn compare(
-        &self,
-        view: View<'_>,
-        found: Option<(&Endpoint, Spans)>,
-        first: &First<'_, '_>,
-    ) -> Result<u32, Problem> {
-        let (endpoint, found) = found.ok_or(Problem::NoRoute)?;
-        let same = self.same(endpoint, first)?;
+    fn compare(&self, view: View<'_>, found: &Found<'_>, first: &First<'_, '_>) -> Result<u32, Problem> {
+        let same = self.same(found.endpoint, first)?;
+        let known = &first.terminal.captures;
         let mut wavering = 0;
-        for number in first.terminal.captures.iter().chain(&same.captures) {
+        for number in known.iter().chain(same.captures.iter().filter(|number| !known.contains(*number))) {
             let number = usize::from(*number);
-            if piece(view.text, same.span(number, &found)) != first.capture(number) {
+            if piece(view.text, same.span(number, &found.spans)) != first.capture(number) {
                 wavering |= bit(number);
             }
         }
@@ -259,11 +257,13 @@ impl<'r> Reader<'r, '_> {
     }
 }
 
-/// Without and with a reading, as far as the server may read so and it could matter.
-fn choices(reading: Reading, matters: impl FnOnce() -> bool) -> impl Iterator<Item = bool> {
-    let without = reading != Reading::Always;
-    let with = reading == Reading::Always || (reading == Reading::Unknown && matters());
-    [without.then_some(false), with.then_some(true)].into_iter().flatten()
+/// Whether a server may do without a reading, or with it where it could matter.
+fn is_read(reading: Reading, with: bool, matters: bool) -> bool {
+    match (reading, with) {
+        (Reading::Always, with) => with,
+        (Reading::Never, with) => !with,
+        (Reading::Unknown, with) => !with || matters,
+    }
 }
 
 /// The byte position in a text that corresponds to one in its folded form: folding keeps the number of characters.
