@@ -160,6 +160,11 @@ impl BodyNames {
 }
 
 impl BodyRules {
+    /// Whether types or conditions of the route ask about values in bodies.
+    pub(in crate::policy) fn are_asked_about(&self) -> bool {
+        !matches!(self.kind, Kind::Separate(_))
+    }
+
     /// What is read of bodies, in words.
     pub(in crate::policy) fn reads(&self) -> &'static str {
         match self.kind {

@@ -143,7 +143,7 @@ impl BoundQuery {
         for parameter in query::parameters(query) {
             let name = parameter.raw_name;
             // A server that splits at `;` ends the name there, too.
-            let head = name.split_once(';').map(|(head, _)| head);
+            let head = name.bytes().position(|byte| byte == b';').and_then(|end| name.get(..end));
             for (number, bound) in self.0.iter().enumerate() {
                 if head.is_some_and(|head| name_folds_to(head, &bound.folded)) {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
@@ -171,12 +171,8 @@ impl<'q> QueryValues<'q> {
     /// Adds a parameter's value; `None` when it is not UTF-8.
     fn push(&mut self, number: usize, parameter: &Parameter<'q>) -> Option<()> {
         let raw = parameter.raw_value.unwrap_or_default();
-        let value = match query::decode(raw) {
-            Cow::Borrowed(bytes) => Cow::Borrowed(std::str::from_utf8(bytes).ok()?),
-            Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
-        };
-        self.values.push((number, value));
-        if raw.contains(';') && !self.wavering.contains(&number) {
+        self.values.push((number, query::decode_text(raw)?));
+        if raw.bytes().any(|byte| byte == b';') && !self.wavering.contains(&number) {
             self.wavering.push(number);
         }
         Some(())

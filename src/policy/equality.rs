@@ -35,11 +35,10 @@ pub(in crate::policy) fn same_word(left: &str, right: &str, case: Case) -> bool 
 
 /// Whether the text has the form 8-4-4-4-12 hex digits.
 pub(in crate::policy) fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(at, byte)| match at {
-            8 | 13 | 18 | 23 => byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    let Ok(bytes) = <&[u8; 36]>::try_from(text.as_bytes()) else { return false };
+    let hyphens = [8, 13, 18, 23].iter().all(|at| bytes.get(*at) == Some(&b'-'));
+    let digits = bytes.iter().fold(0_u8, |digits, byte| digits.wrapping_add(byte.is_ascii_hexdigit().into()));
+    hyphens && digits == 32
 }
 
 /// Unicode simple case folding of one character.
@@ -68,6 +67,21 @@ mod tests {
         ));
         // No hyphens: no UUID.
         assert!(!equal("5f8c1a529d1e4e0b8a770c6f1be0a111", "5F8C1A529D1E4E0B8A770C6F1BE0A111", Case::Sensitive));
+    }
+
+    #[test]
+    fn a_uuid_has_hyphens_in_four_places_and_digits_in_all_others() {
+        let lower = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
+        assert!(is_uuid(lower) && is_uuid(&lower.to_uppercase()));
+        for at in 0..lower.len() {
+            for other in ["-", "0", "g", "/", ":", "@", "`", "\u{e4}", ""] {
+                let mut text = lower.to_owned();
+                text.replace_range(at..=at, other);
+                let hyphen = matches!(at, 8 | 13 | 18 | 23);
+                assert_eq!(is_uuid(&text), if hyphen { other == "-" } else { other == "0" }, "{text}");
+            }
+        }
+        assert!(!is_uuid("") && !is_uuid(&format!("{lower}0")));
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Question<'_> {
         let mut values = 0_usize;
         let mut answers = self.texts(template).inspect(|_| values += 1).map(|text| text.map_or(Truth::Unknown, &ask));
         let truth = match stance {
-            Stance::Plain => Truth::all(answers),
+            Stance::Plain => Truth::all(answers.by_ref()),
             Stance::Negated => answers.next().map_or(Truth::Unknown, |first| {
                 if answers.all(|answer| answer == first) { first } else { Truth::Unknown }
             }),
@@ -199,22 +199,48 @@ impl Question<'_> {
         &'a self,
         source: &'a ValueSource,
     ) -> impl Iterator<Item = Option<&'a str>> {
-        let (captured, query, header) = match source {
-            ValueSource::Host { .. } => (self.captures.host, None, None),
-            ValueSource::Capture { index, .. } => (self.captures.path.text(*index), None, None),
-            ValueSource::Query { index, .. } => (None, Some(*index), None),
-            ValueSource::Header { name, .. } => (None, None, Some(name)),
-            ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => (None, None, None),
-        };
-        let parameters = query.into_iter().flat_map(move |wanted| {
-            let named = self.query.iter().filter(move |parameter| parameter.index == wanted);
-            named.map(|parameter| parameter.text.as_deref())
-        });
-        let fields = header
-            .into_iter()
-            .flat_map(|name| self.headers.get_all(name))
-            .map(|value| std::str::from_utf8(value.as_bytes()).ok());
-        captured.into_iter().map(Some).chain(parameters).chain(fields).chain(self.body.texts(source))
+        match source {
+            ValueSource::Host { .. } => Texts::Captured(self.captures.host.into_iter()),
+            ValueSource::Capture { index, .. } => Texts::Captured(self.captures.path.text(*index).into_iter()),
+            ValueSource::Query { index, .. } => {
+                let named = self.query.iter().filter(move |parameter| parameter.index == *index);
+                Texts::Query(named.map(|parameter| parameter.text.as_deref()))
+            }
+            ValueSource::Header { name, .. } => {
+                let fields = self.headers.get_all(name).into_iter();
+                Texts::Header(fields.map(|value| std::str::from_utf8(value.as_bytes()).ok()))
+            }
+            ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => {
+                Texts::Body(self.body.texts(source))
+            }
+        }
+    }
+}
+
+/// The texts of one source: those of the part of the request where it stands.
+enum Texts<C, Q, H, B> {
+    Captured(C),
+    Query(Q),
+    Header(H),
+    Body(B),
+}
+
+impl<'a, C, Q, H, B> Iterator for Texts<C, Q, H, B>
+where
+    C: Iterator<Item = &'a str>,
+    Q: Iterator<Item = Option<&'a str>>,
+    H: Iterator<Item = Option<&'a str>>,
+    B: Iterator<Item = Option<&'a str>>,
+{
+    type Item = Option<&'a str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Captured(texts) => texts.next().map(Some),
+            Self::Query(texts) => texts.next(),
+            Self::Header(texts) => texts.next(),
+            Self::Body(texts) => texts.next(),
+        }
     }
 }
 

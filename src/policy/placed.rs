@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
-use crate::policy::body::{BodyValues, Expected};
+use crate::policy::body::{BodyRules, BodyValues, Expected};
 use crate::policy::compile::TypedValue;
 use crate::policy::condition::{Condition, Test};
 use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, Unread};
@@ -221,7 +221,9 @@ impl Placed<'_> {
             (Ok(Expected::Whole), Some(body)) => rules.read(&self.head, body).map_err(|error| denied(error.cause()))?,
         };
         let question = Question { body: &values, ..question };
-        self.hold(route, &question)?;
+        if rules.are_asked_about() {
+            self.hold(route, &question)?;
+        }
         self.settle(route, &question)
     }
 
@@ -236,14 +238,15 @@ impl Placed<'_> {
     /// Types and conditions: those that ask about the body once it was read, all others before.
     fn hold(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<(), Denial> {
         let before = matches!(question.body, BodyValues::Unread);
-        let due = |in_body: bool| route.body.is_none() || in_body != before;
+        let split = route.body.as_ref().is_some_and(BodyRules::are_asked_about);
+        let due = |in_body: bool| !split || in_body != before;
         if !route.typed.iter().filter(|typed| due(typed.source.is_in_body())).all(|typed| fits(typed, question)) {
             return Err(Denial::of_route(Cause::ValueType, route, None));
         }
         if before && !route.narrowings().all(|narrowing| narrowing.is_readable(question)) {
             return Err(Denial::of_route(Cause::ValueType, route, None));
         }
-        let mut conditions = route.conditions.iter().filter(|one| route.body.is_none() || due(one.asks_body()));
+        let mut conditions = route.conditions.iter().filter(|one| !split || due(one.asks_body()));
         match conditions.find(|one| !one.evaluate(question, Stance::Plain).holds()) {
             None => Ok(()),
             Some(failed) => Err(Denial::of_route(self.cause(failed, route, question), route, Some(failed))),

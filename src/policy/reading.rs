@@ -13,12 +13,15 @@ use crate::policy::evaluate::Parameter;
 use crate::policy::placed::{Parameters, Placed};
 use crate::policy::route::Route;
 use crate::policy::table::Outcome;
-use crate::target::query::{Separator, decode, parameters};
+use crate::target::query::{Separator, decode, decode_text, parameters};
 
 impl Placed<'_> {
     /// The parameters that a route reads, after a check that every server reads those that are bound as policy does.
     pub(in crate::policy) fn bound_values(&self, route: &Route) -> Result<Parameters<'_>, BoundError> {
         route.bound_headers.check(self.head.headers)?;
+        if route.query.is_empty() && route.bound_query.is_empty() {
+            return Ok(Parameters::new());
+        }
         let bound = route.bound_query.read(self.target.query())?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {
@@ -58,11 +61,7 @@ impl Placed<'_> {
                 .position(|read| read.name.as_bytes() == &*name && read.pointer.is_none() && wanted(read));
             if let Some(index) = read {
                 let raw = parameter.raw_value.unwrap_or_default();
-                let text = match decode(raw) {
-                    Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-                    Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-                };
-                found.push(Parameter { index, text, differs: raw.contains(';') });
+                found.push(Parameter { index, text: decode_text(raw), differs: raw.contains(';') });
             }
         }
         found

@@ -108,13 +108,16 @@ pub(super) fn read_plain(raw: &str) -> Option<(Starts, Marks)> {
     if seen & REWRITTEN != 0 || !raw.starts_with('/') || raw.ends_with('.') {
         return None;
     }
-    let starts: Starts = starts(raw).collect();
-    let before = |start: &usize| raw.as_bytes().get(start.checked_sub(2)?).copied();
-    // A run of slashes, or a segment that ends in a dot and may be nothing but dots.
-    if starts.iter().filter_map(before).any(|before| matches!(before, b'/' | b'.')) {
-        return None;
+    let mut begins = Starts::new();
+    for start in starts(raw) {
+        let before = start.checked_sub(2).and_then(|before| raw.as_bytes().get(before));
+        // A run of slashes, or a segment that ends in a dot and may be nothing but dots.
+        if matches!(before, Some(b'/' | b'.')) {
+            return None;
+        }
+        begins.push(start);
     }
-    Some((starts, Marks { special: seen & PARAMETERS != 0, unfolded: seen & UNFOLDED != 0 }))
+    Some((begins, Marks { special: seen & PARAMETERS != 0, unfolded: seen & UNFOLDED != 0 }))
 }
 
 /// The canonical text of a raw path.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::fold::folds_to;
 use super::query::{self, name_folds_to};
@@ -26,18 +26,25 @@ pub enum Override<'a> {
 /// Reads what a server might take for the method instead of `method`: three headers under folding, and every query
 /// parameter, after `&` or `;`, whose name folds to `_method`.
 pub fn overriding<'a>(method: &str, headers: &'a HeaderMap, query: Option<&'a str>) -> Override<'a> {
-    let from_headers = headers
-        .iter()
-        .filter(|(name, _)| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded)))
-        .map(|(_, value)| value.to_str().ok().map(Cow::Borrowed));
-    let from_query = query.filter(|query| may_override(query)).into_iter().flat_map(overriding_values);
     let mut found: Option<Cow<'a, str>> = None;
-    for value in from_headers.chain(from_query) {
-        match (value, &found) {
-            (None, _) => return Override::Conflicting,
-            (Some(value), Some(before)) if *before != value => return Override::Conflicting,
-            (Some(value), _) => found = Some(value),
+    let mut agree = |value: Option<Cow<'a, str>>| match (value, &found) {
+        (None, _) => false,
+        (Some(value), Some(before)) => *before == value,
+        (Some(value), None) => {
+            found = Some(value);
+            true
         }
+    };
+    let overrides = |name: &HeaderName| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded));
+    for (_, value) in headers.iter().filter(|(name, _)| overrides(name)) {
+        if !agree(value.to_str().ok().map(Cow::Borrowed)) {
+            return Override::Conflicting;
+        }
+    }
+    if let Some(query) = query.filter(|query| may_override(query))
+        && !overriding_values(query).all(agree)
+    {
+        return Override::Conflicting;
     }
     match found {
         None => Override::Absent,
@@ -61,7 +68,7 @@ fn overriding_values(query: &str) -> impl Iterator<Item = Option<Cow<'_, str>>> 
         let whole_value = whole.contains(';').then_some(whole).into_iter();
         whole.split(';').chain(whole_value).filter_map(|piece| {
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-            (is_overriding(name)).then(|| text(query::decode(value)))
+            (is_overriding(name)).then(|| query::decode_text(value))
         })
     })
 }
@@ -69,13 +76,6 @@ fn overriding_values(query: &str) -> impl Iterator<Item = Option<Cow<'_, str>>> 
 /// No name shorter than `_method` folds to it, which spares most names the work.
 fn is_overriding(raw_name: &str) -> bool {
     raw_name.len() >= "_method".len() && name_folds_to(raw_name, "_method")
-}
-
-fn text(bytes: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
-    match bytes {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
-        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
-    }
 }
 
 /// Whether the method is one that is always 405: `CONNECT` (WebSocket's extended CONNECT is told apart before), `TRACE`,
@@ -86,7 +86,7 @@ pub fn is_never_served(method: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderValue;
 
     use super::*;
 

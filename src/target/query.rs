@@ -46,16 +46,14 @@ pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
     let begins = memchr::memchr2_iter(b'&', b';', query.as_bytes()).map(separator);
     std::iter::once((0, Separator::Ampersand)).chain(begins).map(|(begin, separator)| {
         let rest = query.get(begin..).unwrap_or_default();
-        let end = match separator {
-            Separator::Ampersand => memchr::memchr(b'&', rest.as_bytes()),
-            Separator::Semicolon => memchr::memchr2(b'&', b';', rest.as_bytes()),
-        };
+        let ends = |byte: u8| byte == b'&' || (byte == b';' && separator == Separator::Semicolon);
+        let end = rest.bytes().position(ends);
         parameter(end.and_then(|end| rest.get(..end)).unwrap_or(rest), separator)
     })
 }
 
 fn parameter(piece: &str, separator: Separator) -> Parameter<'_> {
-    let split = memchr::memchr(b'=', piece.as_bytes()).and_then(|at| piece.split_at_checked(at));
+    let split = piece.bytes().position(|byte| byte == b'=').and_then(|at| piece.split_at_checked(at));
     match split {
         Some((raw_name, value)) => Parameter { raw_name, raw_value: value.get(1..), separator },
         None => Parameter { raw_name: piece, raw_value: None, separator },
@@ -109,6 +107,14 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(decoded)
+}
+
+/// The same as text; `None` when it is not UTF-8.
+pub fn decode_text(text: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(text));
+    }
+    String::from_utf8(decode(text).into_owned()).ok().map(Cow::Owned)
 }
 
 /// `fold(name)` of policy.md: the name under which some server may read a parameter that is spelt so. Percent-decoded with
@@ -197,5 +203,8 @@ mod tests {
     #[test]
     fn decoding_takes_plus_for_space_and_leaves_what_is_no_escape() {
         assert_eq!(decode("a+b%2B%zz%e4").as_ref(), b"a b+%zz\xe4");
+        assert_eq!(decode_text("a+b%2B%zz%c3%a4").as_deref(), Some("a b+%zz\u{e4}"));
+        assert_eq!(decode_text("a\u{e4}"), Some(Cow::Borrowed("a\u{e4}")));
+        assert_eq!(decode_text("%e4"), None);
     }
 }
