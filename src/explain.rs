@@ -1,6 +1,7 @@
 //! Why a request is decided as it is, what reaches the upstream, and the smallest change that would be allowed: what
 //! `torwart explain` and the admin surface show.
 
+mod body;
 mod change;
 mod past;
 mod search;

@@ -273,6 +273,92 @@ fn a_pasted_token_counts_with_a_note_that_its_signature_was_not_checked() {
     assert!(stdout(&output).contains("change   scope contracts:read\n"), "{}", stdout(&output));
 }
 
+const BODIES: &str = r#"version: 1
+policy: bodies
+hosts: [api.example.com]
+upstream: crm
+routes:
+  - {path: /batch, methods: [POST], require: {scope: crm, organization: "{body./items/*/org}", request: {body./force: absent}}}
+  - {path: /typed, methods: [POST], params: {body./id: int}, require: {subject: "{body./owner}"}}
+  - {path: /form, methods: [POST], require: {organization: "{form.org_uid}"}}
+  - {path: /search, methods: [GET], require: {organization: "{query.filter#/org}"}}
+  - {path: /service, methods: [POST], require: {request: {soap.operation: [GetOrder, ListOrders]}}}
+"#;
+
+#[test]
+fn the_smallest_change_may_be_one_of_the_body() {
+    let personas = "version: 1\npersonas:\n  alice: {issuer: shoen, sub: alice, client_id: app, scope: crm, org_uids: [acme]}\ntests: []\n";
+    let world = directory(&[
+        ("torwart.yaml", CONFIGURATION),
+        ("policies/bodies.yaml", BODIES),
+        ("policies/bodies.test.yaml", personas),
+    ]);
+    let json = "Content-Type: application/json";
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let soap = |operation: &str| {
+        format!(
+            "<s:Envelope xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><{operation}/></s:Body></s:Envelope>"
+        )
+    };
+    let cases = [
+        // A value, of one element and of all.
+        (
+            "POST /batch",
+            json,
+            r#"{"items":[{"org":"acme"},{"org":"other"}]}"#,
+            "/items/*/org in the body is acme",
+            r#"{"items":[{"org":"acme"},{"org":"acme"}]}"#,
+        ),
+        ("POST /batch", json, r#"{"items":[]}"#, "/items/*/org in the body is acme", r#"{"items":[{"org":"acme"}]}"#),
+        ("POST /batch", json, "", "/items/*/org in the body is acme", r#"{"items":[{"org":"acme"}]}"#),
+        (
+            "POST /batch",
+            json,
+            r#"{"force":1,"items":[{"org":"acme"}]}"#,
+            "no /force in the body",
+            r#"{"items":[{"org":"acme"}]}"#,
+        ),
+        ("POST /typed", json, r#"{"id":"x","owner":"alice"}"#, "/id in the body is 1", r#"{"id":"1","owner":"alice"}"#),
+        // What the body is.
+        ("POST /batch", "X-A: b", r#"{"items":[{"org":"acme"}]}"#, "header content-type: application/json", ""),
+        (
+            "POST /form",
+            "Content-Type: text/plain",
+            "org_uid=acme",
+            "header content-type: application/x-www-form-urlencoded",
+            "",
+        ),
+        // Forms.
+        ("POST /form", form, "x=1&org_uid=other", "form parameter org_uid is acme", "x=1&org_uid=acme"),
+        (
+            "POST /form",
+            form,
+            "org_uid=acme&Org.Uid=other",
+            "form parameter org_uid, spelt exactly so, once",
+            "org_uid=acme",
+        ),
+        ("POST /form", form, "", "form parameter org_uid is acme", "org_uid=acme"),
+        // JSON in a parameter.
+        ("GET /search?filter=%7B%22a%22:1%7D", "X-A: b", "", "/org in query parameter filter is acme", ""),
+        // Operations.
+        ("POST /service", "Content-Type: text/xml", &soap("DeleteOrder"), "SOAP operation GetOrder", &soap("GetOrder")),
+    ];
+    for (asked, header, body, change, shown) in cases {
+        let (method, target) = asked.split_once(' ').unwrap();
+        let url = format!("https://api.example.com{target}");
+        let arguments = ["explain", method, &url, "--as", "alice", "-H", header, "--data", body];
+        let output = torwart(world.path(), &arguments);
+        let text = stdout(&output);
+        assert!(text.contains(&format!("change   {change}\n")), "{asked} {body}\n{text}{}", stderr(&output));
+        let with = text.lines().find_map(|line| line.trim_start().strip_prefix("with the body ")).unwrap_or_default();
+        assert_eq!(with, shown, "{text}");
+    }
+    let url = "https://api.example.com/batch";
+    let broken = ["explain", "POST", url, "--as", "alice", "-H", json, "--data", "{"];
+    let text = stdout(&torwart(world.path(), &broken));
+    assert!(text.contains("change   none found that is allowed"), "what is malformed is its author's to mend\n{text}");
+}
+
 #[test]
 fn what_cannot_be_asked_is_exit_2() {
     let world = peopled();

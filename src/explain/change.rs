@@ -7,6 +7,7 @@ use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
+use super::body;
 use crate::clock::Timestamp;
 use crate::policy::{Change, PlaceError};
 use crate::principal::{Claims, Flow, IssuerId, Principal};
@@ -110,6 +111,23 @@ impl Changed {
                 };
             }
             Change::Query(name, value) => set_parameter(&mut request.target, name, value.as_deref()),
+            Change::QueryJson(name, pointer, value) => {
+                let before = body::parameter(&request.target, name).unwrap_or_default();
+                let text = body::json(before.as_bytes(), pointer, value.as_deref())?;
+                set_parameter(&mut request.target, name, Some(&text));
+            }
+            Change::Form(name, value) => {
+                // A form is written like a query.
+                let before = std::str::from_utf8(&request.body).ok()?;
+                let mut form = if before.is_empty() { String::new() } else { format!("?{before}") };
+                set_parameter(&mut form, name, value.as_deref());
+                body::set(request, form.strip_prefix('?').unwrap_or_default().to_owned(), body::FORM);
+            }
+            Change::Body(pointer, value) => {
+                let text = body::json(&request.body, pointer, value.as_deref())?;
+                body::set(request, text, body::JSON);
+            }
+            Change::Operation(operation) => body::set(request, body::soap(operation), body::XML),
             Change::DecodableQuery => keep(&mut request.target, |piece| check_escapes(piece).is_ok()),
             Change::Header(name, value) => set_header(&mut request.headers, name, value.as_deref())?,
             Change::Address(address) => request.address = Some(*address),
@@ -172,6 +190,10 @@ fn of_principal(principal: &mut Principal, change: &Change, now: Timestamp) {
         | Change::Path(_)
         | Change::Capture(..)
         | Change::Query(..)
+        | Change::QueryJson(..)
+        | Change::Form(..)
+        | Change::Body(..)
+        | Change::Operation(_)
         | Change::DecodableQuery
         | Change::Header(..)
         | Change::Token(_)
@@ -290,6 +312,10 @@ fn slot(change: &Change) -> String {
         Change::Permission(word, _) => format!("permission {word}"),
         Change::Organization(word, _) => format!("organization {word}"),
         Change::Query(name, _) => format!("query {name}"),
+        Change::QueryJson(name, pointer, _) => format!("query {name}#{pointer}"),
+        Change::Form(name, _) => format!("form {name}"),
+        Change::Body(pointer, _) => format!("body {pointer}"),
+        Change::Operation(_) => "operation".to_owned(),
         Change::Header(name, _) => format!("header {name}"),
         Change::Claim(path, _) => format!("claim {path}"),
         Change::Capture(name, ..) => format!("capture {name}"),
@@ -322,6 +348,14 @@ fn in_words(change: &Change, loaded: &Loaded) -> String {
         Change::Query(name, Some(value)) => format!("query parameter {name} is {value}"),
         Change::Query(name, None) => format!("no query parameter {name}, in no spelling"),
         Change::DecodableQuery => "no query parameter that cannot be decoded".to_owned(),
+        Change::QueryJson(name, pointer, Some(value)) => format!("{pointer} in query parameter {name} is {value}"),
+        Change::QueryJson(name, pointer, None) => format!("no {pointer} in query parameter {name}"),
+        Change::Form(name, Some(value)) if value.is_empty() => format!("form parameter {name}, spelt exactly so, once"),
+        Change::Form(name, Some(value)) => format!("form parameter {name} is {value}"),
+        Change::Form(name, None) => format!("no form parameter {name}, in no spelling"),
+        Change::Body(pointer, Some(value)) => format!("{pointer} in the body is {value}"),
+        Change::Body(pointer, None) => format!("no {pointer} in the body"),
+        Change::Operation(operation) => format!("SOAP operation {operation}"),
         Change::Header(name, Some(value)) if value.is_empty() => format!("header {name}, spelt exactly so"),
         Change::Header(name, Some(value)) => format!("header {name}: {value}"),
         Change::Header(name, None) => format!("no header {name}, in no spelling"),

@@ -15,6 +15,8 @@ const DEPTH: usize = 6;
 const MOST: usize = 3000;
 /// Ways of the same size that are told at most.
 const TOLD: usize = 4;
+/// Letters of a body beyond which nobody reads it here.
+const SHOWN: usize = 400;
 
 /// What the search came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +34,13 @@ pub struct Found {
     pub changes: Vec<String>,
     /// Method and URL of the request that is allowed.
     pub request: String,
+    /// Its body, where that is another one.
+    pub body: Option<String>,
 }
 
-pub(super) fn search(loaded: &Loaded, request: &Request, bearer: &Bearer) -> Way {
+pub(super) fn search(loaded: &Loaded, asked: &Request, bearer: &Bearer) -> Way {
     let mut way = Way { found: Vec::new(), tried: 0 };
-    let start = Changed::nothing(request.clone(), bearer.clone());
+    let start = Changed::nothing(asked.clone(), bearer.clone());
     let mut seen = HashSet::from([start.key()]);
     let mut queue = VecDeque::from([start]);
     while let Some(changed) = queue.pop_front() {
@@ -50,7 +54,8 @@ pub(super) fn search(loaded: &Loaded, request: &Request, bearer: &Bearer) -> Way
         if size > 0 && matches!(attempt.outcome, Outcome::Allowed(_)) {
             let request = &changed.request;
             let url = format!("{} {}{}", request.method, super::origin(request), request.target);
-            way.found.push(Found { changes: changed.in_words(loaded), request: url });
+            let body = (request.body != asked.body).then(|| String::from_utf8_lossy(&request.body).into_owned());
+            way.found.push(Found { changes: changed.in_words(loaded), request: url, body });
             continue;
         }
         if size >= DEPTH || !way.found.is_empty() {
@@ -83,12 +88,18 @@ impl Way {
             }
         }
         let _ = writeln!(text, "         which is allowed: {}", first.request);
+        if let Some(body) = first.body.as_ref().filter(|body| body.chars().count() <= SHOWN) {
+            let _ = writeln!(text, "         with the body {body}");
+        }
         text
     }
 
     /// For programs.
     pub fn to_json(&self) -> Value {
-        let found = self.found.iter().map(|found| json!({"changes": found.changes, "request": found.request}));
+        let found = self
+            .found
+            .iter()
+            .map(|found| json!({"changes": found.changes, "request": found.request, "body": found.body}));
         json!({"found": found.collect::<Vec<_>>(), "tried": self.tried, "most_changes": DEPTH})
     }
 }

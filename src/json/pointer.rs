@@ -65,6 +65,14 @@ impl Pointer {
     pub fn as_str(&self) -> &str {
         &self.written
     }
+
+    /// The keys and positions to descend; nothing for every element.
+    pub fn keys(&self) -> impl Iterator<Item = Option<&str>> {
+        self.steps.iter().map(|step| match step {
+            Step::Key { exact, .. } => Some(&**exact),
+            Step::Each => None,
+        })
+    }
 }
 
 impl AsRef<Pointer> for Pointer {

@@ -177,6 +177,15 @@ impl BodyRules {
         }
     }
 
+    /// A type that the bodies may have which are read.
+    pub(in crate::policy) fn media_type(&self) -> &'static str {
+        match self.kind {
+            Kind::Json(_) => "application/json",
+            Kind::Soap => "text/xml",
+            Kind::Form(_) | Kind::Separate(_) => "application/x-www-form-urlencoded",
+        }
+    }
+
     /// Two parameters that servers may read as one, if there are any.
     pub(in crate::policy) fn indistinguishable(&self) -> Option<(&str, &str)> {
         match &self.kind {
@@ -292,7 +301,8 @@ fn overrides(method: &str, form: &str) -> bool {
     !matches!(overriding(method, &HeaderMap::new(), Some(form)), Override::Absent | Override::Same)
 }
 
-fn soap_action() -> HeaderName {
+/// What says beside a SOAP 1.1 message which operation it is for.
+pub(in crate::policy) fn soap_action() -> HeaderName {
     HeaderName::from_static("soapaction")
 }
 

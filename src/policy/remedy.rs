@@ -6,14 +6,15 @@ mod path;
 
 use std::net::IpAddr;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 use serde_json::Value;
 
+use crate::json::Pointer;
 use crate::policy::Caller;
-use crate::policy::body::BodyValues;
+use crate::policy::body::{BodyError, BodyRules, BodyValues, soap_action};
 use crate::policy::bound::BoundError;
 use crate::policy::compile::TypedValue;
-use crate::policy::condition::CertificateName;
+use crate::policy::condition::{CertificateName, Condition};
 use crate::policy::evaluate::{Question, Stance};
 use crate::policy::placed::Placed;
 use crate::policy::route::Route;
@@ -36,10 +37,18 @@ pub enum Change {
     Capture(Box<str>, String, String),
     /// The only parameter that servers may read as this one has this value; `None`: there is none.
     Query(Box<str>, Option<String>),
+    /// The value at this place of the JSON in this parameter is this text; `None`: there is none.
+    QueryJson(Box<str>, Pointer, Option<String>),
     /// Parameters that cannot be decoded are not sent.
     DecodableQuery,
     /// The only header that servers may read as this one has this value; `None`: there is none.
     Header(HeaderName, Option<String>),
+    /// The only parameter of the form that servers may read as this one has this value; `None`: there is none.
+    Form(Box<str>, Option<String>),
+    /// The value at this place of the JSON body is this text; `None`: there is none.
+    Body(Pointer, Option<String>),
+    /// The body is a SOAP message with this operation.
+    Operation(String),
     /// A token of this issuer.
     Token(IssuerId),
     /// The token's scopes have, or have not, this one.
@@ -70,9 +79,9 @@ pub enum Change {
 
 impl Placed<'_> {
     /// Changes of which every one gets a refused request past what failed first, as far as that can be seen from it.
-    pub fn remedies(&self, caller: &Caller<'_>) -> Vec<Change> {
+    pub fn remedies(&self, caller: &Caller<'_>, body: &[u8]) -> Vec<Change> {
         match &self.outcome {
-            Outcome::Route(route, captures) => self.of_route(route, captures, caller),
+            Outcome::Route(route, captures) => self.of_route(route, captures, caller, body),
             Outcome::NotFound { misfit: Some(route), .. } => self.of_misfit(route, caller),
             Outcome::Ambiguous { .. } | Outcome::NotFound { misfit: None, .. } => self.paths(),
             Outcome::MethodNotAllowed { allow, .. } => {
@@ -82,7 +91,7 @@ impl Placed<'_> {
         }
     }
 
-    fn of_route(&self, route: &Route, captures: &Captures<'_>, caller: &Caller<'_>) -> Vec<Change> {
+    fn of_route(&self, route: &Route, captures: &Captures<'_>, caller: &Caller<'_>, body: &[u8]) -> Vec<Change> {
         let accepted = |id| route.issuers.contains(id);
         if route.needs_token && !caller.principal.is_some_and(|principal| accepted(principal.issuer.id)) {
             return route.issuers.iter().map(Change::Token).collect();
@@ -92,25 +101,22 @@ impl Placed<'_> {
             Ok(query) => query,
             Err(error) => return of_binding(&error),
         };
-        let body = &BodyValues::Unread;
+        let unread = &BodyValues::Unread;
         let supposed = Truth::Unknown;
-        let question = Question { captures, query: &query, headers: self.head.headers, body, caller, supposed };
-        let misfit = route.typed.iter().find(|typed| !fits(typed, &question));
-        if let Some(typed) = misfit {
-            return example(&typed.kind)
-                .and_then(|text| set(&typed.source, text, route, captures))
-                .into_iter()
-                .collect();
+        let question = Question { captures, query: &query, headers: self.head.headers, body: unread, caller, supposed };
+        // Reading happens last, after every condition that needs no body.
+        let without_body = |one: &Condition| route.body.is_none() || !one.asks_body();
+        if let Some(found) = of_question(route, &question, without_body) {
+            return found;
         }
-        // What a body would have to say is its author's to know.
-        let conditions = route.conditions.iter().filter(|one| route.body.is_none() || !one.asks_body());
-        let failed = conditions.into_iter().find(|one| !one.evaluate(&question, Stance::Plain).holds());
-        failed.map_or_else(Vec::new, |failed| {
-            let mut remedies =
-                condition::Remedies { route, question: &question, stance: Stance::Plain, found: Vec::new() };
-            remedies.achieve(failed, true);
-            remedies.found
-        })
+        let Some(rules) = &route.body else { return Vec::new() };
+        match self.body_values(route, Some(body)) {
+            Ok(read) => {
+                let question = Question { body: &read, ..question };
+                of_question(route, &question, |_| true).unwrap_or_default()
+            }
+            Err(error) => of_body(rules, &error),
+        }
     }
 
     /// Captures that do not have their types get an example, or the principal's own value.
@@ -120,15 +126,28 @@ impl Placed<'_> {
     }
 }
 
+/// Changes for what failed first: a type, or one of the conditions that are due. `None`: nothing did.
+fn of_question(route: &Route, question: &Question<'_>, due: impl Fn(&Condition) -> bool) -> Option<Vec<Change>> {
+    if let Some(typed) = route.typed.iter().find(|typed| !fits(typed, question)) {
+        let change = example(&typed.kind).and_then(|text| set(&typed.source, text, route, question.captures));
+        return Some(change.into_iter().collect());
+    }
+    let mut conditions = route.conditions.iter().filter(|one| due(one));
+    let failed = conditions.find(|one| !one.evaluate(question, Stance::Plain).holds())?;
+    let mut remedies = condition::Remedies { route, question, stance: Stance::Plain, found: Vec::new() };
+    remedies.achieve(failed, true);
+    Some(remedies.found)
+}
+
 fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
     match typed.source {
-        // Captures were asked when the route was found, bodies are when they are read.
-        ValueSource::Host { .. }
-        | ValueSource::Capture { .. }
+        // Captures were asked when the route was found; of a body that is not read there are no values.
+        ValueSource::Host { .. } | ValueSource::Capture { .. } => true,
+        ValueSource::Query { .. }
+        | ValueSource::Header { .. }
         | ValueSource::Form { .. }
         | ValueSource::Body { .. }
-        | ValueSource::Operation => true,
-        ValueSource::Query { .. } | ValueSource::Header { .. } => {
+        | ValueSource::Operation => {
             question.whole_texts(&typed.source).all(|text| text.is_some_and(|text| typed.kind.fits(text)))
         }
     }
@@ -147,16 +166,37 @@ fn of_binding(error: &BoundError) -> Vec<Change> {
     }
 }
 
+/// What would make a body readable. What is malformed is its author's to mend.
+fn of_body(rules: &BodyRules, error: &BodyError) -> Vec<Change> {
+    let typed = || Change::Header(header::CONTENT_TYPE, Some(rules.media_type().to_owned()));
+    match error {
+        BodyError::Bound(error @ (BoundError::MisspeltHeader(_) | BoundError::HopByHop(_))) => of_binding(error),
+        BodyError::Bound(BoundError::Elsewhere(name)) => vec![Change::Form(name.clone(), None)],
+        BodyError::Bound(
+            BoundError::MisspeltParameter(name) | BoundError::AfterSemicolon(name) | BoundError::NotText(name),
+        ) => vec![Change::Form(name.clone(), Some(String::new())), Change::Form(name.clone(), None)],
+        BodyError::NoType | BodyError::OtherType(_) | BodyError::Multipart | BodyError::NotUtf8 => vec![typed()],
+        BodyError::Encoded => vec![Change::Header(header::CONTENT_ENCODING, None)],
+        BodyError::MethodOverride => vec![Change::Form("_method".into(), None)],
+        BodyError::OtherAction(_) => vec![Change::Header(soap_action(), None), typed()],
+        BodyError::Bound(BoundError::Escape(_) | BoundError::Json(..)) | BodyError::Json(_) | BodyError::Soap(_) => {
+            Vec::new()
+        }
+    }
+}
+
 /// The change that gives a value of the request this text.
 fn set(source: &ValueSource, text: String, route: &Route, captures: &Captures<'_>) -> Option<Change> {
     match source {
-        // JSON inside of a parameter is its author's to write.
-        ValueSource::Query { name, .. } if name.contains('#') => None,
-        ValueSource::Query { name, .. } => Some(Change::Query(name.clone(), Some(text))),
+        ValueSource::Query { name, .. } => match name.split_once('#') {
+            None => Some(Change::Query(name.clone(), Some(text))),
+            Some((name, pointer)) => Some(Change::QueryJson(name.into(), Pointer::parse(pointer).ok()?, Some(text))),
+        },
         ValueSource::Header { name, .. } if !source.is_credential() => Some(Change::Header(name.clone(), Some(text))),
-        ValueSource::Header { .. } | ValueSource::Form { .. } | ValueSource::Body { .. } | ValueSource::Operation => {
-            None
-        }
+        ValueSource::Header { .. } => None,
+        ValueSource::Form { name, .. } => Some(Change::Form(name.clone(), Some(text))),
+        ValueSource::Body { pointer, .. } => Some(Change::Body(pointer.clone(), Some(text))),
+        ValueSource::Operation => Some(Change::Operation(text)),
         ValueSource::Capture { index, name } => {
             let path = path::with_capture(route, captures, *index, &text)?;
             Some(Change::Capture(name.clone(), text, path))

@@ -210,7 +210,9 @@ impl Attempt<'_> {
         let Ok(head) = self.head() else { return Vec::new() };
         let Ok(placed) = self.placed(&head) else { return Vec::new() };
         let principal = self.authenticated(&placed, &head).ok().flatten();
-        placed.remedies(&self.caller(principal.as_deref()))
+        // A body that is too long is not looked into.
+        let body = if self.is_readable() { &*self.request.body } else { &[] };
+        placed.remedies(&self.caller(principal.as_deref()), body)
     }
 
     /// Why it is decided as it is, condition by condition; `None` where nothing was to be decided.

@@ -249,6 +249,9 @@ impl Remedies<'_> {
                 let change = match set(&template.source, String::new(), self.route, self.question.captures) {
                     Some(Change::Query(name, _)) => Some(Change::Query(name, None)),
                     Some(Change::Header(name, _)) => Some(Change::Header(name, None)),
+                    Some(Change::QueryJson(name, pointer, _)) => Some(Change::QueryJson(name, pointer, None)),
+                    Some(Change::Form(name, _)) => Some(Change::Form(name, None)),
+                    Some(Change::Body(pointer, _)) => Some(Change::Body(pointer, None)),
                     _ => None,
                 };
                 self.found.extend(change);
