@@ -110,6 +110,7 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
     drop(placed);
     exchange.check_length(&permit, body.length())?;
+    let body = inspect::confirm_empty(body, &snapshot.config.limits, &exchange.worker.inspected).await?;
     exchange.reserve()?;
 
     // 8: forward, stream.

@@ -181,6 +181,29 @@ fn no_framing_of_http_2_hides_a_request() {
     assert_accounted_for(gateway);
 }
 
+#[test]
+fn what_is_announced_as_empty_is_forwarded_when_it_has_ended_empty() {
+    let gateway = world();
+    let config = Arc::new(gateway.authority.client(&["h2"], None));
+    let mut connection = Http2::over(Client::tls(gateway.secure(), config, "api.test").expect("a handshake"));
+    let post = [
+        (":method", b"POST".as_slice()),
+        (":scheme", b"https"),
+        (":authority", b"api.test"),
+        (":path", b"/open/a"),
+        ("content-length", b"0"),
+    ];
+    let stream = connection.begin(&post);
+    // Meanwhile others are served.
+    let other = [&post[1..3], &[(":method", b"GET"), (":path", b"/open/b")]].concat();
+    assert_eq!(connection.ask(&other).status, Some(200));
+    assert_eq!(gateway.upstream.requests().len(), 1, "it has not ended");
+    connection.data(stream, b"", true);
+    assert_eq!(connection.outcome(stream).status, Some(200));
+    let arrived = gateway.upstream.requests();
+    assert_eq!((arrived.len(), arrived[1].target(), arrived[1].body.as_slice()), (2, "/open/a", b"".as_slice()));
+}
+
 fn borrowed(fields: &Fields) -> Vec<(&str, &[u8])> {
     fields.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
 }
