@@ -13,6 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use rustls::ServerConfig;
 use serde::Serialize;
 
 use self::revocations::{Made, Order, Page, Refusal, Revocation, Window};
@@ -29,6 +30,9 @@ pub trait Gateway: Send + Sync + 'static {
 
     /// Brings counters that other rooms keep for themselves up to date, before `/metrics` is answered.
     fn measure(&self, metrics: &Metrics);
+
+    /// Who is let in at the moment, and how. Asked for every connection and every request.
+    fn terms(&self) -> Terms;
 
     /// The public keys that verify signed assertions, if the gateway signs any.
     fn assertion_keys(&self) -> Option<PublicKeys>;
@@ -55,15 +59,28 @@ pub trait Gateway: Send + Sync + 'static {
     fn take_back(&self, id: String) -> Pin<Box<dyn Future<Output = Result<Revocation, Refusal>> + Send + '_>>;
 }
 
+/// Who is let in, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Terms {
+    /// TLS, where the listener has it. A connection that was made under another one is closed at its next request.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// What requests have to keep.
+    pub rules: Rules,
+}
+
 /// The gateway's state.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct State {
+    /// The process that answers: beside it another one may serve the same addresses.
+    pub pid: u32,
     /// Whether a configuration is in force and its listeners accept connections.
     pub serving: bool,
     /// Whether the process is about to end.
     pub draining: bool,
     /// Digest of the loaded configuration and policies, in hexadecimal.
     pub revision: String,
+    /// How many configurations were in force in this process, this one included.
+    pub generation: u64,
     /// When it was loaded, RFC 3339.
     pub loaded: String,
     /// What was wrong with the last configuration that could not be loaded, if none was loaded since.

@@ -3,16 +3,19 @@
 
 mod build;
 mod control;
+mod sources;
 mod watch;
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 
 pub use self::build::surroundings;
 pub use self::control::Control;
+use self::sources::Sources;
 pub use self::watch::Watch;
 use crate::assertion::Signer;
 use crate::authn::Issuers;
@@ -36,8 +39,19 @@ pub struct Material {
     pub policies: Vec<Arc<Source>>,
 }
 
-/// Reads the configuration and its policies anew. `None` when they cannot be used; what is wrong comes beside it.
-pub type Reader = Box<dyn Fn() -> (Option<Material>, Diagnostics) + Send + Sync>;
+/// What came of reading the configuration and its policies.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// `None` when they cannot be used.
+    pub material: Option<Material>,
+    /// What is wrong with them.
+    pub problems: Diagnostics,
+    /// What else was read, or looked for in vain: above all, the files of a configuration that cannot be used.
+    pub named: Vec<PathBuf>,
+}
+
+/// Reads the configuration and its policies anew.
+pub type Reader = Box<dyn Fn() -> Reading + Send + Sync>;
 
 /// Everything in force at one moment.
 #[derive(Debug)]
@@ -58,16 +72,19 @@ pub struct Snapshot {
     pub signer: Option<Arc<Signer>>,
     /// TLS of every listener, in the order of the configuration; `None` where it has none.
     pub terminators: Vec<Option<Terminator>>,
+    /// TLS of the admin listener, if it has any.
+    pub admin: Option<Terminator>,
     /// The counters of every route.
     pub routes: Routes,
     /// Name and counters of every upstream, in the order of the configuration.
     pub upstream_metrics: Vec<(Arc<str>, Arc<UpstreamMetrics>)>,
     /// Digest of what it was loaded from.
     pub revision: Revision,
+    /// How many configurations were in force in this process, this one included. A renewed certificate makes another
+    /// generation of the same revision.
+    pub generation: u64,
     /// When it came into force.
     pub loaded: Timestamp,
-    /// Every file and directory it was read from.
-    pub files: Vec<PathBuf>,
 }
 
 /// The snapshot in force, and how the next one is made.
@@ -76,8 +93,12 @@ pub struct Snapshots {
     reader: Reader,
     telemetry: Arc<Telemetry>,
     control: tokio::runtime::Handle,
-    /// Held while a reload builds, so that two never race; the value is what went wrong last.
+    /// Held while a reload builds, so that two never race.
+    building: Mutex<()>,
+    /// What went wrong last, if nothing has gone right since.
     last_error: Mutex<Option<String>>,
+    /// What the last attempt has read, whether anything came of it or not.
+    sources: Mutex<Sources>,
 }
 
 impl Snapshots {
@@ -90,18 +111,21 @@ impl Snapshots {
         telemetry: Arc<Telemetry>,
         control: &Control,
     ) -> Result<(Arc<Self>, Diagnostics), Diagnostics> {
-        let (snapshot, warnings) = build::build(&reader, None, &telemetry)?;
+        let (sources, parts) = build::read(&reader, None, &Sources::default());
+        let (snapshot, warnings) = build::assemble(parts?, None, &telemetry)?;
         control.handle().spawn(snapshot.issuers.run());
         if let Some(signer) = &snapshot.signer {
             control.handle().spawn(signer.run());
         }
-        telemetry.metrics().reloaded(Ok(()), Timestamp::now());
+        telemetry.metrics().reloaded(Ok(snapshot.generation), Timestamp::now());
         let snapshots = Self {
             current: ArcSwap::from_pointee(snapshot),
             reader,
             telemetry,
             control: control.handle().clone(),
+            building: Mutex::new(()),
             last_error: Mutex::new(None),
+            sources: Mutex::new(sources),
         };
         Ok((Arc::new(snapshots), warnings))
     }
@@ -122,34 +146,60 @@ impl Snapshots {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn reload(&self) -> Result<Diagnostics, Diagnostics> {
-        let mut last_error = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        let _building = lock(&self.building);
         let before = self.current();
-        let built = build::build(&self.reader, Some(&before), &self.telemetry);
-        self.telemetry.metrics().reloaded(built.as_ref().map(|_| ()).map_err(|_| ()), Timestamp::now());
+        // A panic must not look like a reload that nobody asked for: it is told as any other fault.
+        let built = catch_unwind(AssertUnwindSafe(|| self.build(&before))).unwrap_or_else(|_| {
+            let mut problems = Diagnostics::new();
+            problems.general("loading the configuration ended in a panic");
+            Err(problems)
+        });
+        let counted = built.as_ref().map(|(snapshot, _)| snapshot.generation).map_err(|_| ());
+        self.telemetry.metrics().reloaded(counted, Timestamp::now());
         match built {
             Ok((snapshot, warnings)) => {
-                self.control.spawn(snapshot.issuers.run());
-                let known = |signer: &&Arc<Signer>| before.signer.as_ref().is_some_and(|old| Arc::ptr_eq(old, signer));
-                if let Some(signer) = snapshot.signer.as_ref().filter(|signer| !known(signer)) {
-                    self.control.spawn(signer.run());
+                self.enforce(snapshot, &before);
+                if !warnings.is_empty() {
+                    tracing::warn!(problems = %warnings.render(), "the new configuration has warnings");
                 }
-                tracing::info!(revision = %Hex(&snapshot.revision.0), "a new configuration is in force");
-                self.current.store(Arc::new(snapshot));
-                *last_error = None;
+                *lock(&self.last_error) = None;
                 Ok(warnings)
             }
             Err(problems) => {
                 let text = problems.render();
                 tracing::error!(problems = %text, "the configuration was not loaded, the old one stays in force");
-                *last_error = Some(text);
+                *lock(&self.last_error) = Some(text);
                 Err(problems)
             }
         }
     }
 
+    fn build(&self, before: &Snapshot) -> Result<(Snapshot, Diagnostics), Diagnostics> {
+        let known = self.sources();
+        let (sources, parts) = build::read(&self.reader, Some(before), &known);
+        *lock(&self.sources) = sources;
+        build::assemble(parts?, Some(before), &self.telemetry)
+    }
+
+    fn enforce(&self, snapshot: Snapshot, before: &Snapshot) {
+        self.control.spawn(snapshot.issuers.run());
+        let known = |signer: &&Arc<Signer>| before.signer.as_ref().is_some_and(|old| Arc::ptr_eq(old, signer));
+        if let Some(signer) = snapshot.signer.as_ref().filter(|signer| !known(signer)) {
+            self.control.spawn(signer.run());
+        }
+        let (revision, generation) = (Hex(&snapshot.revision.0).to_string(), snapshot.generation);
+        self.current.store(Arc::new(snapshot));
+        tracing::info!(revision, generation, "a new configuration is in force");
+    }
+
     /// What was wrong with the last configuration that could not be loaded, if none was loaded since.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.last_error).clone()
+    }
+
+    /// What the last attempt has read.
+    fn sources(&self) -> Sources {
+        lock(&self.sources).clone()
     }
 
     /// Reloads whenever a file that the configuration reads has changed, until the snapshots are dropped.
@@ -159,6 +209,11 @@ impl Snapshots {
     pub fn watch(self: &Arc<Self>) -> Result<Watch, notify::Error> {
         watch::start(self)
     }
+}
+
+/// Locks even if another holder panicked: each of these is replaced whole or not at all.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Snapshots {

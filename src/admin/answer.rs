@@ -13,7 +13,7 @@ use http_body_util::Full;
 use serde::Serialize;
 use serde_json::json;
 
-use super::access::{Origin, Refused, Rules};
+use super::access::Refused;
 use super::revocations::{Order, Refusal, Window};
 use super::{Gateway, State};
 use crate::telemetry::Telemetry;
@@ -29,14 +29,10 @@ pub(super) type Answer = Response<Full<Bytes>>;
 pub(super) struct Site {
     pub(super) gateway: Arc<dyn Gateway>,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) rules: Rules,
 }
 
-/// The answer to a request that came in on `origin`.
-pub(super) async fn answer(site: &Site, request: &Parts, body: &[u8], origin: Origin) -> Answer {
-    if let Err(refused) = site.rules.check(request, origin) {
-        return refusal(refused);
-    }
+/// The answer to a request that may be answered.
+pub(super) async fn answer(site: &Site, request: &Parts, body: &[u8]) -> Answer {
     let get = request.method == Method::GET || request.method == Method::HEAD;
     let post = request.method == Method::POST;
     match request.uri.path() {
@@ -115,7 +111,11 @@ fn key_set(site: &Site, headers: &HeaderMap) -> Answer {
 
 async fn reload(gateway: &dyn Gateway) -> Answer {
     match gateway.reload().await {
-        Ok(()) => json(StatusCode::OK, &json!({"reloaded": true, "revision": gateway.state().revision})),
+        Ok(()) => {
+            let state = gateway.state();
+            let told = json!({"reloaded": true, "revision": state.revision, "generation": state.generation});
+            json(StatusCode::OK, &told)
+        }
         Err(error) => json(StatusCode::UNPROCESSABLE_ENTITY, &json!({"reloaded": false, "error": error})),
     }
 }

@@ -1,6 +1,5 @@
 //! Accepting connections for the admin surface.
 
-use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -23,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use super::access::{Origin, Rules};
-use super::answer::{Answer, Site, answer, problem};
+use super::answer::{Answer, Site, answer, problem, refusal};
 use crate::config::AdminAddress;
 use crate::telemetry::Telemetry;
 
@@ -38,7 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    tls: Option<Arc<ServerConfig>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +51,7 @@ impl Listener {
     ///
     /// # Errors
     /// The operating system's; a file that is in the way of a Unix socket is `AlreadyExists`.
-    pub async fn bind(address: &AdminAddress, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
+    pub async fn bind(address: &AdminAddress) -> io::Result<Self> {
         let socket = match address {
             AdminAddress::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
             AdminAddress::Unix(path) => {
@@ -63,7 +61,7 @@ impl Listener {
                 Socket::Unix(listener, path.clone())
             }
         };
-        Ok(Self { socket, tls })
+        Ok(Self { socket })
     }
 
     /// The address bound, with the port that the system chose for port 0.
@@ -88,14 +86,8 @@ impl Drop for Listener {
 }
 
 /// Answers until `end` is cancelled. Meant for the control runtime, never for a worker.
-pub async fn serve(
-    listener: Listener,
-    rules: Rules,
-    gateway: Arc<dyn Gateway>,
-    telemetry: Arc<Telemetry>,
-    end: CancellationToken,
-) {
-    let site = Arc::new(Site { gateway, telemetry, rules });
+pub async fn serve(listener: Listener, gateway: Arc<dyn Gateway>, telemetry: Arc<Telemetry>, end: CancellationToken) {
+    let site = Arc::new(Site { gateway, telemetry });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -105,7 +97,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, origin)) => {
-                let connection = connection(stream, listener.tls.clone(), Arc::clone(&site), origin);
+                let connection = connection(stream, Arc::clone(&site), origin);
                 let end = end.clone();
                 tokio::spawn(async move {
                     tokio::select! {
@@ -139,19 +131,32 @@ async fn accept(listener: &Listener) -> io::Result<(Box<dyn Stream>, Origin)> {
     }
 }
 
-async fn connection(stream: Box<dyn Stream>, tls: Option<Arc<ServerConfig>>, site: Arc<Site>, origin: Origin) {
-    let Some(tls) = tls else { return requests(stream, site, origin).await };
-    match timeout(PATIENCE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => requests(stream, site, origin).await,
+async fn connection(stream: Box<dyn Stream>, site: Arc<Site>, origin: Origin) {
+    let Some(tls) = site.gateway.terms().tls else { return requests(stream, site, (origin, None)).await };
+    match timeout(PATIENCE, TlsAcceptor::from(Arc::clone(&tls)).accept(stream)).await {
+        Ok(Ok(stream)) => requests(stream, site, (origin, Some(tls))).await,
         Ok(Err(error)) => tracing::debug!(%error, "tls handshake with an admin client failed"),
         Err(_) => tracing::debug!("tls handshake with an admin client took too long"),
     }
 }
 
-async fn requests(stream: impl Stream, site: Arc<Site>, origin: Origin) {
+/// The connection was made under other terms than those in force: what it has shown may not be enough any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was made before the configuration changed")]
+struct Outdated;
+
+async fn requests(stream: impl Stream, site: Arc<Site>, (origin, tls): (Origin, Option<Arc<ServerConfig>>)) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let site = Arc::clone(&site);
-        async move { Ok::<_, Infallible>(respond(&site, request, origin).await) }
+        let (site, tls) = (Arc::clone(&site), tls.clone());
+        async move {
+            let terms = site.gateway.terms();
+            let same = match (&tls, &terms.tls) {
+                (None, None) => true,
+                (Some(made), Some(asked)) => Arc::ptr_eq(made, asked),
+                _ => false,
+            };
+            if same { Ok(respond(&site, &terms.rules, request, origin).await) } else { Err(Outdated) }
+        }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(16 * 1024);
@@ -161,10 +166,13 @@ async fn requests(stream: impl Stream, site: Arc<Site>, origin: Origin) {
 }
 
 /// Reads the body and answers.
-async fn respond(site: &Site, request: Request<Incoming>, origin: Origin) -> Answer {
+async fn respond(site: &Site, rules: &Rules, request: Request<Incoming>, origin: Origin) -> Answer {
     let (head, body) = request.into_parts();
+    if let Err(refused) = rules.check(&head, origin) {
+        return refusal(refused);
+    }
     match timeout(PATIENCE, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(body)) => answer(site, &head, &body.to_bytes(), origin).await,
+        Ok(Ok(body)) => answer(site, &head, &body.to_bytes()).await,
         Ok(Err(_)) => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken"),
         Err(_) => problem(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
     }

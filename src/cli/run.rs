@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{Common, Exit, NO_CONFIGURATION, ProcessEnvironment};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
-use crate::diagnostic::Diagnostics;
 use crate::server::process::{Process, ProcessError};
-use crate::snapshot::{Material, Reader};
+use crate::snapshot::{Material, Reader, Reading};
 use crate::telemetry::{Telemetry, log};
 
 /// Arguments of `torwart run`.
@@ -80,17 +79,18 @@ fn reader(path: PathBuf) -> Reader {
     Box::new(move || read(&path))
 }
 
-fn read(path: &Path) -> (Option<Material>, Diagnostics) {
+fn read(path: &Path) -> Reading {
     let (config, mut problems) = config::load(path, &ProcessEnvironment);
-    let Some(config) = config else { return (None, problems) };
+    let Some(config) = config else { return Reading { material: None, problems, named: vec![path.to_owned()] } };
     // Says where the file is named that is missing or cannot be used; loading it would only say which.
     problems.append(config::inspect(&config, Timestamp::now()));
+    let named = config.files.iter().map(|used| used.path.clone()).chain([path.to_owned()]).collect();
     if problems.has_errors() {
-        return (None, problems);
+        return Reading { material: None, problems, named };
     }
-    let named = config.files.iter().find(|used| used.kind == FileKind::Policies).map(|used| &used.place);
-    let policies = config::documents(&config.policies, Documents::Policies, named, &mut problems);
-    (Some(Material { config, policies }), problems)
+    let at = config.files.iter().find(|used| used.kind == FileKind::Policies).map(|used| &used.place);
+    let policies = config::documents(&config.policies, Documents::Policies, at, &mut problems);
+    Reading { material: Some(Material { config, policies }), problems, named }
 }
 
 /// As many open files as the operating system lets this process have: every connection is one, usually two.

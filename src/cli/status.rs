@@ -42,6 +42,7 @@ fn text(status: &Value) -> String {
         format!("version     {}", word("version")),
         format!("ready       {}", if status.get("ready") == Some(&Value::Bool(true)) { "yes" } else { "no" }),
         format!("revision    {}", word("revision")),
+        format!("generation  {}", status.get("generation").and_then(Value::as_u64).unwrap_or_default()),
         format!("loaded      {}", word("loaded")),
     ];
     let reasons = list("reasons");
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn everything_that_matters_is_a_line() {
         let status = serde_json::json!({
-            "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "loaded": "2026-11-21T22:00:00.000Z",
+            "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "generation": 3, "loaded": "2026-11-21T22:00:00.000Z",
             "listeners": ["[::]:8443"], "observing": ["crm"],
             "assertion": {"issuer": "https://gw", "error": "no disk", "keys": [
                 {"id": "k1", "role": "signing", "from": "2026-11-21T22:00:00Z", "age": 5},
@@ -102,7 +103,7 @@ mod tests {
                 {"name": "x", "keys": 0, "introspection": {"answers": 5, "failures": 1, "error": "down"}},
             ],
         });
-        let wanted = "version     0.1.0\nready       yes\nrevision    ab\nloaded      2026-11-21T22:00:00.000Z\n\
+        let wanted = "version     0.1.0\nready       yes\nrevision    ab\ngeneration  3\nloaded      2026-11-21T22:00:00.000Z\n\
                       listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\n\
                       issuer      x: 0 keys; introspection: 5 answers, 1 failures, down\n\
                       assertion   https://gw, no disk\n            k1 signing since 5 s\n            k2 next in 9 s\n\

@@ -21,7 +21,7 @@ use crate::config::{
 use crate::diagnostic::{Diagnostics, Place, Source, Span};
 use crate::document::Environment;
 use crate::policy::Policies;
-use crate::snapshot::{Material, surroundings};
+use crate::snapshot::{Material, Reading, surroundings};
 
 /// What does not change while dev mode runs.
 #[derive(Debug, Clone)]
@@ -100,11 +100,12 @@ impl Scene {
     }
 
     /// Reads policies and tests, makes up the rest, and lets the provider know who is who if all of it is good.
-    pub fn read(&self) -> (Option<Material>, Diagnostics) {
+    pub fn read(&self) -> Reading {
         let mut problems = Diagnostics::new();
+        let named = vec![self.workspace.policies.clone()];
         let ground = match self.workspace.ground(environment()) {
             Ok(ground) => ground,
-            Err(problems) => return (None, problems),
+            Err(problems) => return Reading { material: None, problems, named },
         };
         let issuers = ground.issuers(&self.surround.origin, &self.workspace.key_set());
         let mut config = self.first_config();
@@ -114,7 +115,7 @@ impl Scene {
             Ok(authority) => config.listeners = vec![listener(self.surround.address, authority.host)],
             Err(error) => {
                 problems.general(error.to_string());
-                return (None, problems);
+                return Reading { material: None, problems, named };
             }
         }
         let local = add_localhost(&ground.documents, |documents| compiles(documents, &config));
@@ -125,7 +126,7 @@ impl Scene {
             let seen = Seen { sketch: ground.sketch, realms, notes };
             *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
         }
-        (Some(Material { config, policies: local.documents }), problems)
+        Reading { material: Some(Material { config, policies: local.documents }), problems, named }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::admin;
 use crate::admin::revocations::{Made, Order, Page, Refusal, Revocation, Window, rfc3339};
 use crate::assertion;
 use crate::clock::Timestamp;
-use crate::config::{AdminAddress, ClientCertificates, Config, Protocol};
+use crate::config::{AdminAddress, ClientCertificates};
 use crate::diagnostic::Diagnostics;
 use crate::snapshot::{Control, Hex, Reader, Snapshot, Snapshots};
 use crate::telemetry::{Metrics, Telemetry};
@@ -124,9 +124,11 @@ impl admin::Gateway for Face {
         let snapshot = self.snapshots.current();
         let now = Timestamp::now();
         admin::State {
+            pid: std::process::id(),
             serving: true,
             draining: self.draining.load(Ordering::Relaxed),
             revision: Hex(&snapshot.revision.0).to_string(),
+            generation: snapshot.generation,
             loaded: rfc3339(snapshot.loaded),
             reload_error: self.snapshots.last_error(),
             observing: snapshot.policies.observing().map(Arc::from).collect(),
@@ -148,6 +150,20 @@ impl admin::Gateway for Face {
                 .collect(),
             listeners: self.listeners.clone(),
             assertion: assertion_state(&snapshot, now),
+        }
+    }
+
+    fn terms(&self) -> admin::Terms {
+        let snapshot = self.snapshots.current();
+        let admin = &snapshot.config.admin;
+        let mode = admin.tls.as_ref().map(|tls| tls.client_certificates);
+        admin::Terms {
+            tls: snapshot.admin.as_ref().map(Terminator::config),
+            rules: admin::Rules {
+                token_file: admin.token_file.clone(),
+                dev: snapshot.config.dev,
+                certificates: mode == Some(ClientCertificates::Required),
+            },
         }
     }
 
@@ -276,23 +292,11 @@ impl Signals {
 }
 
 fn serve_admin(face: &Arc<Face>, control: &Control, end: CancellationToken) -> Result<AdminAddress, ProcessError> {
-    let snapshot = face.snapshots.current();
-    let config = &snapshot.config;
-    let tls = admin_tls(config)?;
-    let rules = admin::Rules {
-        token_file: config.admin.token_file.clone(),
-        dev: config.dev,
-        certificates: config
-            .admin
-            .tls
-            .as_ref()
-            .is_some_and(|tls| tls.client_certificates == ClientCertificates::Required),
-    };
-    let address = config.admin.address.clone();
+    let address = face.snapshots.current().config.admin.address.clone();
     let (told, bound) = std::sync::mpsc::channel();
     let (face, telemetry) = (Arc::clone(face), Arc::clone(face.snapshots.telemetry()));
     control.handle().spawn(async move {
-        let listener = match admin::Listener::bind(&address, tls).await {
+        let listener = match admin::Listener::bind(&address).await {
             Ok(listener) => listener,
             Err(error) => {
                 let _ = told.send(Err(error));
@@ -301,17 +305,8 @@ fn serve_admin(face: &Arc<Face>, control: &Control, end: CancellationToken) -> R
         };
         // The receiver waits for this.
         let _ = told.send(listener.address());
-        admin::serve(listener, rules, face, telemetry, end).await;
+        admin::serve(listener, face, telemetry, end).await;
     });
     let bound = bound.recv_timeout(Duration::from_secs(5)).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     bound.map_err(ProcessError::Admin)
-}
-
-fn admin_tls(config: &Config) -> Result<Option<Arc<rustls::ServerConfig>>, ProcessError> {
-    let Some(tls) = &config.admin.tls else { return Ok(None) };
-    let mut problems = Diagnostics::new();
-    match Terminator::load(tls, &[Protocol::Http1], &mut problems) {
-        Some(terminator) => Ok(Some(terminator.config())),
-        None => Err(ProcessError::Configuration(problems)),
-    }
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
-use super::{Material, Reader, Snapshot};
+use super::sources::Sources;
+use super::{Material, Reader, Reading, Snapshot};
 use crate::assertion::{self, Signer};
 use crate::authn::Issuers;
 use crate::clock::Timestamp;
-use crate::config::{Config, FlowRule, IdentityEncoding, Issuer};
+use crate::config::{Config, FlowRule, IdentityEncoding, Issuer, Protocol};
 use crate::diagnostic::{Diagnostics, Source};
 use crate::policy::{Ability, Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use crate::principal::IssuerId;
@@ -20,22 +21,62 @@ use crate::server::tls::Terminator;
 use crate::telemetry::{Mode, Revision, Telemetry};
 use crate::upstream::Upstreams;
 
-/// Reads and builds; warnings come beside the snapshot.
-pub(super) fn build(
+/// How often files are read anew because they were changed while they were read.
+const ATTEMPTS: usize = 5;
+
+/// Everything that a snapshot is made of, checked, and nothing of it in force.
+pub(super) struct Parts {
+    config: Config,
+    documents: Vec<Arc<Source>>,
+    policies: Policies,
+    terminators: Vec<Option<Terminator>>,
+    admin: Option<Terminator>,
+    issuers: Issuers,
+    upstreams: Upstreams,
+    signer: Option<Arc<Signer>>,
+    warnings: Diagnostics,
+}
+
+/// Reads and checks everything, as it was at one moment: if any of it is replaced meanwhile, all of it is read anew. What it was
+/// read from comes beside it, also when it cannot be used.
+pub(super) fn read(
     reader: &Reader,
     previous: Option<&Snapshot>,
-    telemetry: &Arc<Telemetry>,
-) -> Result<(Snapshot, Diagnostics), Diagnostics> {
-    let (material, mut problems) = reader();
-    let Some(Material { config, policies: sources }) = material else { return Err(problems) };
+    known: &Sources,
+) -> (Sources, Result<Parts, Diagnostics>) {
+    let mut before = Sources::look(reader().named.into_iter().chain(known.named().cloned()));
+    for _ in 0..ATTEMPTS {
+        let (named, parts) = attempt(reader, previous);
+        let after = Sources::look(match &parts {
+            Ok(_) => named,
+            // What the one in force was read from still matters: to go back to it is a change as well.
+            Err(_) => named.into_iter().chain(known.named().cloned()).collect(),
+        });
+        if before.hold(&after) {
+            return (after, parts);
+        }
+        before = after;
+    }
+    let mut problems = Diagnostics::new();
+    problems.general("the files of the configuration are being changed while they are read").help("try again");
+    (before, Err(problems))
+}
+
+/// One pass over all files; the files beside what came of them.
+fn attempt(reader: &Reader, previous: Option<&Snapshot>) -> (Vec<PathBuf>, Result<Parts, Diagnostics>) {
+    let Reading { material, mut problems, named } = reader();
+    let Some(Material { config, policies: documents }) = material else { return (named, Err(problems)) };
     problems.append(config.obstacles());
     check_proxy_protocol(&config, &mut problems);
     if let Some(previous) = previous {
-        check_listeners(&config, &previous.config, &mut problems);
+        check_unchangeable(&config, &previous.config, &mut problems);
     }
-    let files = RefCell::new(files(&config, &sources));
-    let policies = policies(&config, &sources, &files, &mut problems);
+    let named = named.into_iter().chain(files(&config, &documents)).collect();
+    let files = RefCell::new(named);
+    let policies = policies(&config, &documents, &files, &mut problems);
+    let files = files.into_inner();
     let terminators = terminators(&config, &mut problems);
+    let admin = config.admin.tls.as_ref().and_then(|tls| Terminator::load(tls, &[Protocol::Http1], &mut problems));
     let issuers = collect(Issuers::load(&config, previous.map(|snapshot| &snapshot.issuers)), &mut problems);
     let (upstreams, found) = Upstreams::load(&config);
     problems.append(found);
@@ -43,11 +84,24 @@ pub(super) fn build(
     let signer = signer(&config, previous, &mut problems);
     problems.sort();
     let (Some(policies), Some(issuers), Some(upstreams)) = (policies, issuers, upstreams) else {
-        return Err(problems);
+        return (files, Err(problems));
     };
     if problems.has_errors() {
-        return Err(problems);
+        return (files, Err(problems));
     }
+    let warnings = problems;
+    let parts = Parts { config, documents, policies, terminators, admin, issuers, upstreams, signer, warnings };
+    (files, Ok(parts))
+}
+
+/// Makes the snapshot; what outlives snapshots is told of it. Warnings come beside.
+pub(super) fn assemble(
+    parts: Parts,
+    previous: Option<&Snapshot>,
+    telemetry: &Arc<Telemetry>,
+) -> Result<(Snapshot, Diagnostics), Diagnostics> {
+    let Parts { config, documents, policies, terminators, admin, issuers, upstreams, signer, warnings } = parts;
+    let mut problems = warnings;
     if let Some(directory) = &config.state_directory
         && let Err(error) = issuers.register().revocations().keep_in(directory)
     {
@@ -71,16 +125,17 @@ pub(super) fn build(
             (route.policy(), route.name(), mode)
         })),
         counters: Counters::load(policies.routes(), previous.map(|snapshot| &snapshot.counters)),
-        revision: revision(&config, &sources),
+        revision: revision(&config, &documents),
+        generation: previous.map_or(1, |snapshot| snapshot.generation.saturating_add(1)),
         loaded: Timestamp::now(),
         metadata: policies.resources().iter().map(|resource| Metadata::of(resource, &config.issuers)).collect(),
-        files: files.into_inner(),
         config,
         policies,
         issuers,
         upstreams: upstreams.signing_with(signer.clone()),
         signer,
         terminators,
+        admin,
     };
     Ok((snapshot, problems))
 }
@@ -94,11 +149,17 @@ fn check_proxy_protocol(config: &Config, problems: &mut Diagnostics) {
     }
 }
 
-/// Sockets are bound once: their addresses cannot follow a reload (config.md, "Reload").
-fn check_listeners(config: &Config, before: &Config, problems: &mut Diagnostics) {
+/// Sockets are bound and threads started once: they cannot follow a reload (config.md, "Reload").
+fn check_unchangeable(config: &Config, before: &Config, problems: &mut Diagnostics) {
     let addresses = |config: &Config| config.listeners.iter().map(|listener| listener.address).collect::<Vec<_>>();
     if addresses(config) != addresses(before) {
         problems.general("the addresses of `listeners` have changed").help("restart to listen on other addresses");
+    }
+    if config.admin.address != before.admin.address {
+        problems.general("the address of `admin` has changed").help("restart to listen on another address");
+    }
+    if config.workers != before.workers {
+        problems.warn("`workers` has changed").help("restart to have another number of them");
     }
 }
 

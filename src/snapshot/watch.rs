@@ -1,19 +1,22 @@
 //! Reload when files change. Directories are watched, not files: editors replace files, and Kubernetes swaps a link.
 //! Events only say that it is time to look; whether anything has changed is told by contents.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::{Snapshot, Snapshots};
+use super::Snapshots;
+use super::sources::Sources;
 
 /// Silence after the last event before anything is read: files are written in pieces, several at a time.
 const SETTLE: Duration = Duration::from_millis(150);
+/// The longest wait for that silence: somebody who writes without end does not keep a change from being seen.
+const IMPATIENCE: Duration = Duration::from_secs(2);
 /// How often contents are compared although no event came: watches can die silently.
 const POLL: Duration = Duration::from_secs(30);
 
@@ -38,87 +41,76 @@ pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<Watch, notify::Error> 
             events.notify_one();
         }
     })?;
-    let mut watched = Watched { watcher: eyes, directories: BTreeSet::new() };
-    watched.follow(&snapshots.current());
-    let seen = contents(&snapshots.current());
-    let task = snapshots.control.spawn(run(Arc::downgrade(snapshots), changed, watched, seen));
+    let mut watched = Watched { watcher: eyes, directories: BTreeMap::new() };
+    watched.follow(&snapshots.sources());
+    // What was changed before the first watch was in place.
+    changed.notify_one();
+    let task = snapshots.control.spawn(run(Arc::downgrade(snapshots), changed, watched));
     Ok(Watch { task: task.abort_handle() })
 }
 
-async fn run(snapshots: Weak<Snapshots>, changed: Arc<Notify>, mut watched: Watched, mut seen: Vec<u8>) {
+async fn run(snapshots: Weak<Snapshots>, changed: Arc<Notify>, mut watched: Watched) {
     loop {
         // A time-out and an event lead to the same look.
         let _ = tokio::time::timeout(POLL, changed.notified()).await;
-        while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {}
+        let settled = async { while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {} };
+        let _ = tokio::time::timeout(IMPATIENCE, settled).await;
         let Some(snapshots) = snapshots.upgrade() else { return };
-        // Once more as long as anything changes while it is read, or the reload names other files than the one before.
-        loop {
-            let found = contents(&snapshots.current());
-            if found == seen {
-                break;
-            }
-            seen = found;
-            let reloading = Arc::clone(&snapshots);
-            // What is wrong has been logged and kept by `reload`.
-            let _ = tokio::task::spawn_blocking(move || reloading.reload().is_ok()).await;
-            watched.follow(&snapshots.current());
-        }
+        // It reads files, so it has a thread of its own.
+        let looked = tokio::task::spawn_blocking(move || {
+            watched.look(&snapshots);
+            watched
+        });
+        watched = match looked.await {
+            Ok(watched) => watched,
+            Err(_) => return tracing::error!("watching files ended in a panic: reload with SIGHUP"),
+        };
     }
 }
 
 /// The directories under watch.
 struct Watched {
     watcher: RecommendedWatcher,
-    directories: BTreeSet<PathBuf>,
+    /// Device and number of each: another directory of the same name has to be watched anew.
+    directories: BTreeMap<PathBuf, (u64, u64)>,
 }
 
 impl Watched {
-    /// Watches every directory that holds a file of the snapshot; those of older ones stay watched.
-    fn follow(&mut self, snapshot: &Snapshot) {
-        for path in &snapshot.files {
-            let directory = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new(".")) };
-            if self.directories.contains(directory) {
+    /// Reloads if anything has changed.
+    fn look(&mut self, snapshots: &Arc<Snapshots>) {
+        let sources = snapshots.sources();
+        // First the watch, then the look: what changes in between is an event.
+        self.follow(&sources);
+        if sources.again() != sources {
+            // What is wrong has been logged and kept by `reload`.
+            let _ = snapshots.reload();
+            self.follow(&snapshots.sources());
+        }
+    }
+
+    /// Watches every directory in which a change of the sources shows, and no other.
+    fn follow(&mut self, sources: &Sources) {
+        let mut wanted = BTreeMap::new();
+        for place in sources.places() {
+            if let Ok(found) = place.metadata() {
+                wanted.insert(place, (found.dev(), found.ino()));
+            }
+        }
+        let gone = self.directories.extract_if(.., |place, id| wanted.get(place) != Some(id)).collect::<Vec<_>>();
+        for (place, _) in gone {
+            // The system has forgotten a directory that was removed before anybody asked it to.
+            let _ = self.watcher.unwatch(&place);
+        }
+        for (place, id) in wanted {
+            if self.directories.contains_key(&place) {
                 continue;
             }
-            let mode = if path.is_dir() { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-            match self.watcher.watch(directory, mode) {
+            match self.watcher.watch(&place, RecursiveMode::NonRecursive) {
                 Ok(()) => {
-                    self.directories.insert(directory.to_owned());
+                    self.directories.insert(place, id);
                 }
-                Err(error) => tracing::warn!(directory = %directory.display(), %error, "cannot watch for changes"),
+                Err(error) => tracing::warn!(directory = %place.display(), %error, "cannot watch for changes"),
             }
-        }
-    }
-}
-
-/// A digest of everything that the snapshot was read from, new files in its directories among it.
-fn contents(snapshot: &Snapshot) -> Vec<u8> {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut paths: BTreeSet<PathBuf> = snapshot.files.iter().cloned().collect();
-    for directory in snapshot.files.iter().filter(|path| path.is_dir()) {
-        list(directory, 16, &mut paths);
-    }
-    for path in paths.iter().filter(|path| !path.is_dir()) {
-        context.update(path.as_os_str().as_encoded_bytes());
-        match std::fs::read(path) {
-            Ok(bytes) => {
-                context.update(&bytes.len().to_be_bytes());
-                context.update(&bytes);
-            }
-            Err(_) => context.update(b"absent"),
-        }
-    }
-    context.finish().as_ref().to_vec()
-}
-
-fn list(directory: &Path, depth: usize, paths: &mut BTreeSet<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten().filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")) {
-        let path = entry.path();
-        if path.is_dir() && depth > 0 {
-            list(&path, depth - 1, paths);
-        } else {
-            paths.insert(path);
         }
     }
 }

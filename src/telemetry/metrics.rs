@@ -13,7 +13,7 @@ mod route;
 mod tally;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::encode::CONTENT_TYPE;
@@ -49,6 +49,7 @@ pub struct Metrics {
     reloads: Tally,
     last_reload_failed: AtomicBool,
     last_reload: AtomicI64,
+    generation: AtomicU64,
 }
 
 impl Metrics {
@@ -92,11 +93,13 @@ impl Metrics {
     }
 
     /// Counts an attempt to load the configuration, the first one included.
-    pub fn reloaded(&self, outcome: Result<(), ()>, now: Timestamp) {
+    /// What is in force from then on has this generation.
+    pub fn reloaded(&self, outcome: Result<u64, ()>, now: Timestamp) {
         self.reloads.count(if outcome.is_ok() { "ok" } else { "error" });
         self.last_reload_failed.store(outcome.is_err(), Ordering::Relaxed);
-        if outcome.is_ok() {
+        if let Ok(generation) = outcome {
             self.last_reload.store(now.0, Ordering::Relaxed);
+            self.generation.store(generation, Ordering::Relaxed);
         }
     }
 

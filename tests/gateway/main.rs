@@ -36,6 +36,8 @@ mod metadata;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod replaying;
 #[cfg(test)]
 mod revocation;

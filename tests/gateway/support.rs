@@ -4,6 +4,7 @@ pub(crate) mod authority;
 pub(crate) mod client;
 pub(crate) mod http2;
 pub(crate) mod message;
+pub(crate) mod process;
 pub(crate) mod tokens;
 pub(crate) mod upstream;
 pub(crate) mod world;

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::super::revocations::{Made, Order, Page, Refusal, Revocation, What, Window};
-use super::super::{AssertionState, IssuerState, PublicKeys, State};
+use super::super::{AssertionState, IssuerState, PublicKeys, Rules, State, Terms};
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -17,6 +17,7 @@ struct Sketch {
     state: State,
     reloads: AtomicUsize,
     orders: Mutex<Vec<Order>>,
+    terms: Mutex<Terms>,
 }
 
 fn revocation() -> Revocation {
@@ -37,6 +38,10 @@ impl Gateway for Sketch {
 
     fn measure(&self, metrics: &Metrics) {
         metrics.token_memory.hits.reach(7);
+    }
+
+    fn terms(&self) -> Terms {
+        self.terms.lock().unwrap().clone()
     }
 
     fn assertion_keys(&self) -> Option<PublicKeys> {
@@ -88,13 +93,14 @@ async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) ->
         "unix" => AdminAddress::Unix(directory.path().join("admin.sock")),
         tcp => AdminAddress::Tcp(tcp.parse().unwrap()),
     };
-    let listener = Listener::bind(&address, None).await.unwrap();
+    let listener = Listener::bind(&address).await.unwrap();
     let address = listener.address().unwrap();
-    let gateway = Arc::new(Sketch { state, ..Sketch::default() });
     let rules = Rules { token_file: file.map(|_| token_file), ..rules };
+    let terms = Mutex::new(Terms { tls: None, rules });
+    let gateway = Arc::new(Sketch { state, terms, ..Sketch::default() });
     let end = CancellationToken::new();
     let shared: Arc<dyn Gateway> = Arc::clone(&gateway) as _;
-    tokio::spawn(serve(listener, rules, shared, Telemetry::silent(), end.clone()));
+    tokio::spawn(serve(listener, shared, Telemetry::silent(), end.clone()));
     Running { address, gateway, directory, _end: end.drop_guard() }
 }
 
@@ -400,13 +406,13 @@ async fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
     let address = AdminAddress::Unix(path.clone());
     // The standard library leaves the file behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let living = Listener::bind(&address, None).await.unwrap();
+    let living = Listener::bind(&address).await.unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-    assert_eq!(Listener::bind(&address, None).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(Listener::bind(&address).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
     drop(living);
     assert!(!path.exists());
     std::fs::write(&path, "precious").unwrap();
-    assert_eq!(Listener::bind(&address, None).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(Listener::bind(&address).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -437,4 +443,35 @@ async fn nobody_listening_is_an_error_that_says_where() {
     let asked = tokio::task::spawn_blocking(move || super::super::ask(&admin, &http::Method::GET, "/livez", None));
     let error = asked.await.unwrap().unwrap_err().to_string();
     assert!(error.contains(&format!("`unix:{}`", path.display())), "{error}");
+}
+
+#[tokio::test]
+async fn who_is_let_in_is_asked_anew_for_every_request() {
+    let running = plain().await;
+    assert_eq!(status(&running.ask("GET /api/v1/status", &[]).await), 200);
+    let AdminAddress::Tcp(address) = running.address else { panic!("a Unix socket") };
+    let mut open = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /livez HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    open.write_all(request.as_bytes()).await.unwrap();
+    let mut first = [0; 15];
+    open.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+
+    let token = running.directory.path().join("later");
+    std::fs::write(&token, "secret").unwrap();
+    running.gateway.terms.lock().unwrap().rules.token_file = Some(token);
+    assert_eq!(status(&running.ask("GET /api/v1/status", &[]).await), 401);
+    assert_eq!(status(&running.ask("GET /api/v1/status", &["Authorization: Bearer secret"]).await), 200);
+
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let tls = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    running.gateway.terms.lock().unwrap().tls = Some(Arc::new(tls));
+    open.write_all(request.as_bytes()).await.unwrap();
+    let mut rest = String::new();
+    let _ = open.read_to_string(&mut rest).await;
+    assert!(!rest.contains("HTTP/1.1 2") && rest.ends_with('}'), "the connection was made without TLS: {rest}");
+    assert!(!running.raw(&request).await.starts_with("HTTP"), "and without it there is no answer any more");
 }

@@ -224,6 +224,9 @@ fn program(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     )?;
     let moment = [(Vec::new(), Value::Gauge(float(metrics.last_reload.load(Ordering::Relaxed))))];
     out.gauge("torwart_config_last_reload_timestamp_seconds", "When the configuration in force was loaded", moment)?;
+    let generation = i64::try_from(metrics.generation.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+    let generation = [(Vec::new(), Value::Gauge(float(generation)))];
+    out.gauge("torwart_config_generation", "How many configurations were in force in this process", generation)?;
     let reloads = metrics.reloads.iter().map(|(result, n)| (vec![("result", result.to_owned())], Value::Counter(n)));
     out.counter("torwart_config_reloads", "Attempts to load the configuration", reloads)?;
     out.counter("torwart_audit_records", "Audit records by what became of them", sink(&metrics.audit))?;

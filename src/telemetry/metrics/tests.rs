@@ -74,7 +74,7 @@ fn everything_the_specification_names_is_there_and_parses() {
     let listener = metrics.listener("[::]:8443");
     let open = Level::enter(&listener);
     listener.handshakes.count("ok");
-    metrics.reloaded(Ok(()), Timestamp(1_700_000_000));
+    metrics.reloaded(Ok(1), Timestamp(1_700_000_000));
     let samples = parse(&metrics.text());
     let value =
         |name: &str| samples.get(name).map_or_else(|| panic!("{name} is missing: {samples:#?}"), String::as_str);
@@ -176,14 +176,16 @@ fn counters_survive_a_reload_and_vanished_routes_do_not() {
 #[test]
 fn a_failed_reload_shows_until_one_succeeds() {
     let metrics = Arc::new(Metrics::default());
-    metrics.reloaded(Ok(()), Timestamp(5));
+    metrics.reloaded(Ok(1), Timestamp(5));
     metrics.reloaded(Err(()), Timestamp(6));
     let samples = parse(&metrics.text());
     assert_eq!(samples["torwart_config_last_reload_success"], "0.0");
     assert_eq!(samples["torwart_config_last_reload_timestamp_seconds"], "5.0");
-    metrics.reloaded(Ok(()), Timestamp(7));
+    assert_eq!(samples["torwart_config_generation"], "1.0");
+    metrics.reloaded(Ok(2), Timestamp(7));
     let samples = parse(&metrics.text());
     assert_eq!(samples["torwart_config_last_reload_success"], "1.0");
+    assert_eq!(samples["torwart_config_generation"], "2.0");
     assert_eq!(samples[r#"torwart_config_reloads_total{result="error"}"#], "1");
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use torwart::config::{self, Documents};
 use torwart::server::{self, Running};
-use torwart::snapshot::{Control, Material, Reader, Snapshots};
+use torwart::snapshot::{Control, Material, Reader, Reading, Snapshots};
 use torwart::telemetry::Telemetry;
 
 use super::authority::Authority;
@@ -292,11 +292,12 @@ impl Drop for Gateway {
     }
 }
 
-fn read(path: &Path) -> (Option<Material>, torwart::diagnostic::Diagnostics) {
+fn read(path: &Path) -> Reading {
     let (config, mut problems) = config::load(path, &|_: &str| None);
-    let Some(config) = config else { return (None, problems) };
+    let named = vec![path.to_owned()];
+    let Some(config) = config else { return Reading { material: None, problems, named } };
     let policies = config::documents(&config.policies, Documents::Policies, None, &mut problems);
-    (Some(Material { config, policies }), problems)
+    Reading { material: Some(Material { config, policies }), problems, named }
 }
 
 fn write(directory: &Path, name: &str, text: &str) {
