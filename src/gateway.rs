@@ -108,9 +108,9 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     // 6: what only the issuer can tell, whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
     let authenticated = complete(exchange, &placed, &head.headers, authenticated).await;
     let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
+    let body = confirm_empty(exchange, &placed, body).await?;
     drop(placed);
     exchange.check_length(&permit, body.length())?;
-    let body = inspect::confirm_empty(body, &snapshot.config.limits, &exchange.worker.inspected).await?;
     exchange.reserve()?;
 
     // 8: forward, stream.
@@ -244,6 +244,24 @@ async fn inspect(
             (decision, ClientBody::read(bytes.clone(), trailers), Some(bytes))
         }
         Inspected::Unread(why, body) => (placed.decide_unread(caller, why), body, None),
+    })
+}
+
+/// Waits for the end of a body that is announced to be empty, so that data which follows all the same ends the request
+/// before the upstream has seen it whole. The token must still hold then.
+async fn confirm_empty(exchange: &Exchange, placed: &Placed<'_>, body: ClientBody) -> Result<ClientBody, Refusal> {
+    let body = match body {
+        ClientBody::Incoming(incoming) if inspect::is_empty_so_far(&incoming) => incoming,
+        body => return Ok(body),
+    };
+    let limits = &exchange.snapshot.config.limits;
+    let inspected = inspect::read(body, limits, &exchange.worker.inspected).await?;
+    if let Some(principal) = exchange.record.principal.as_deref().filter(|_| !placed.observes()) {
+        exchange.check_still_valid(principal).map_err(|fault| Refusal::Token(fault.into()))?;
+    }
+    Ok(match inspected {
+        Inspected::Whole(bytes, trailers) => ClientBody::read(bytes, trailers),
+        Inspected::Unread(_, body) => body,
     })
 }
 

@@ -137,25 +137,9 @@ pub(super) async fn read(mut body: Incoming, limits: &Limits, budget: &Arc<Budge
     }
 }
 
-/// Reads a body that is announced to be empty and has not ended, so that data which follows all the same, against RFC 9113
-/// section 8.1.1, ends the request before the upstream has seen it whole. Every other body stays as it is.
-///
-/// # Errors
-/// The same as for [`read`].
-pub(super) async fn confirm_empty(
-    body: ClientBody,
-    limits: &Limits,
-    budget: &Arc<Budget>,
-) -> Result<ClientBody, Refusal> {
-    match body {
-        ClientBody::Incoming(body) if body.size_hint().exact() == Some(0) && !body.is_end_stream() => {
-            Ok(match read(body, limits, budget).await? {
-                Inspected::Whole(bytes, trailers) => ClientBody::read(bytes, trailers),
-                Inspected::Unread(_, body) => body,
-            })
-        }
-        body => Ok(body),
-    }
+/// Whether a body is announced to be empty and has not ended: data may follow all the same, against RFC 9113 section 8.1.1.
+pub(super) fn is_empty_so_far(body: &Incoming) -> bool {
+    body.size_hint().exact() == Some(0) && !body.is_end_stream()
 }
 
 #[cfg(test)]

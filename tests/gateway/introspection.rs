@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use torwart::authn::revocation::Order;
+use torwart::clock::Timestamp;
 
 use crate::issuer::{Answer, Server};
 use crate::support::World;
@@ -35,7 +37,7 @@ fn world(server: &Server, policy: &str) -> World {
 }
 
 fn active(scope: &str) -> Value {
-    let exp = torwart::clock::Timestamp::now().0 + 300;
+    let exp = Timestamp::now().0 + 300;
     json!({"active": true, "sub": "17", "client_id": "crm", "scope": scope, "aud": AUDIENCE, "iss": ISSUER, "exp": exp})
 }
 
@@ -181,6 +183,23 @@ fn a_reload_with_another_introspection_forgets_what_was_said() {
     gateway.snapshots.reload().expect("a good configuration");
     assert_eq!(status(&gateway, "/me", OPAQUE), 401);
     assert_eq!(server.asked("/introspect"), 2);
+}
+
+#[test]
+fn a_revoked_opaque_token_is_refused_whether_it_is_remembered_or_not() {
+    let server = Server::plain();
+    server.publish("/introspect", &active("me"));
+    let gateway = world(&server, POLICY).start();
+    for order in [Order::Subject("17"), Order::Client("crm"), Order::Token(OPAQUE)] {
+        assert_eq!(status(&gateway, "/me", OPAQUE), 200, "{order:?}");
+        let made = gateway.snapshots.current().issuers.revoke("shoen", order, None, Timestamp::now());
+        let made = made.unwrap_or_else(|error| panic!("{order:?}: {error}"));
+        assert_eq!(status(&gateway, "/me", OPAQUE), 401, "{order:?}");
+        let other = if matches!(order, Order::Token(_)) { 200 } else { 401 };
+        assert_eq!(status(&gateway, "/me", &format!("{OPAQUE}-{}", made.revocation.id)), other, "{order:?}");
+        let taken = gateway.snapshots.current().issuers.register().revocations().take_back(&made.revocation.id);
+        assert!(taken.expect("nothing is written").is_some());
+    }
 }
 
 #[test]
