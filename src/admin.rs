@@ -89,11 +89,51 @@ pub struct State {
     pub observing: Vec<Arc<str>>,
     /// The configured issuers.
     pub issuers: Vec<IssuerState>,
+    /// The configured upstreams.
+    pub upstreams: Vec<UpstreamState>,
     /// The addresses that accept connections.
     pub listeners: Vec<String>,
     /// Who signs assertions, if anybody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assertion: Option<AssertionState>,
+}
+
+/// One upstream.
+#[derive(Debug, Clone, Serialize)]
+pub struct UpstreamState {
+    /// Its name in `torwart.yaml`.
+    pub name: Arc<str>,
+    /// Connections that are open or being opened.
+    pub connections: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Every address of every endpoint, and every endpoint without one.
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// One address of an endpoint.
+#[derive(Debug, Clone, Serialize)]
+pub struct EndpointState {
+    /// As configured.
+    pub endpoint: Arc<str>,
+    /// `None` while its name cannot be resolved.
+    pub address: Option<Arc<str>>,
+    /// Whether it gets requests.
+    pub available: bool,
+    /// Requests under way.
+    pub requests: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// Health checks that passed.
+    pub checks_passed: u64,
+    /// Health checks that failed.
+    pub checks_failed: u64,
+    /// Seconds until it comes back, while it is ejected.
+    pub ejected_for: Option<u64>,
+    /// What is wrong, as far as it is known.
+    pub error: Option<String>,
 }
 
 /// A key set for everybody to fetch.
@@ -196,6 +236,8 @@ impl State {
             let error = issuer.introspection.as_ref()?.error.as_ref()?;
             Some(format!("issuer `{}` does not say what its tokens are: {error}", issuer.name))
         }));
+        let mute = self.upstreams.iter().filter(|upstream| !upstream.endpoints.iter().any(|one| one.available));
+        reasons.extend(mute.map(|upstream| format!("upstream `{}` has no endpoint that answers", upstream.name)));
         if let Some(error) = &self.reload_error {
             reasons.push(format!("the last configuration was not loaded: {error}"));
         }

@@ -17,7 +17,7 @@ use crate::principal::IssuerId;
 use crate::server::tls::Terminator;
 use crate::snapshot::surroundings;
 use crate::trial::sketched;
-use crate::upstream::Upstreams;
+use crate::upstream::{Reached, Upstreams};
 
 /// What was found, and how much of what was looked at.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ fn loaded(config: &Config, reach: Reach) -> Diagnostics {
     }
     problems.append(assertion::inspect(config));
     let issuers = Issuers::load(config, None).map_err(|found| problems.append(found)).ok();
-    let (upstreams, found) = Upstreams::load(config);
+    let (upstreams, found) = Upstreams::load(config, None);
     problems.append(found);
     if let (Reach::Online, Some(issuers), Some(upstreams)) = (reach, issuers, upstreams) {
         problems.append(reached(config, &issuers, &upstreams));
@@ -147,12 +147,26 @@ fn reached(config: &Config, issuers: &Issuers, upstreams: &Upstreams) -> Diagnos
             problems.general(format!("introspection at issuer `{name}`: {fault}"));
         }
     }
-    for (upstream, connection) in config.upstreams.iter().zip(connections) {
-        if let Err(fault) = connection {
-            problems.general(format!("upstream `{}`: {}", upstream.name, chain(&fault)));
-        }
+    for (upstream, reached) in config.upstreams.iter().zip(connections) {
+        unreached(&upstream.name, &reached, &mut problems);
     }
     problems
+}
+
+/// Endpoints that refuse: an error, unless another one of the same upstream does not.
+fn unreached(upstream: &str, reached: &[Reached], problems: &mut Diagnostics) {
+    let one_answers = reached.iter().any(|one| one.outcome.is_ok());
+    for Reached { endpoint, address, outcome } in reached {
+        let Err(fault) = outcome else { continue };
+        let resolved = address.as_ref().filter(|address| !endpoint.ends_with(&***address));
+        let at = resolved.map(|address| format!(" at `{address}`")).unwrap_or_default();
+        let text = format!("upstream `{upstream}`, endpoint `{endpoint}`{at}: {}", chain(fault));
+        if one_answers {
+            problems.warn(text)
+        } else {
+            problems.general(text)
+        };
+    }
 }
 
 /// An error with what it came from.

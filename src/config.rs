@@ -366,7 +366,7 @@ pub struct Userinfo {
 }
 
 /// One protected API.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// Name used in policies.
     pub name: Arc<str>,

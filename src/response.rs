@@ -229,6 +229,7 @@ impl Refusal {
                 Cause::Limited(exceeded) => Some(exceeded.retry_after),
                 _ => None,
             },
+            Self::Upstream(upstream::Failure::NoneHealthy(interval)) => Some(interval.as_secs().max(CAPACITY_RETRY)),
             Self::Unrecordable | Self::Upstream(upstream::Failure::Saturated(_)) => Some(CAPACITY_RETRY),
             _ => None,
         }

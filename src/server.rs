@@ -14,6 +14,7 @@ pub(crate) mod pulse;
 mod revoking;
 pub(crate) mod stall;
 pub mod tls;
+mod upstreams;
 mod wire;
 
 use std::io;

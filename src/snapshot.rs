@@ -114,6 +114,7 @@ impl Snapshots {
         let (sources, parts) = build::read(&reader, None, &Sources::default());
         let (snapshot, warnings) = build::assemble(parts?, None, &telemetry)?;
         control.handle().spawn(snapshot.issuers.run());
+        snapshot.upstreams.succeed(None, control.handle());
         if let Some(signer) = &snapshot.signer {
             control.handle().spawn(signer.run());
         }
@@ -188,7 +189,9 @@ impl Snapshots {
             self.control.spawn(signer.run());
         }
         let (revision, generation) = (Hex(&snapshot.revision.0).to_string(), snapshot.generation);
-        self.current.store(Arc::new(snapshot));
+        let snapshot = Arc::new(snapshot);
+        self.current.store(Arc::clone(&snapshot));
+        snapshot.upstreams.succeed(Some(&before.upstreams), &self.control);
         tracing::info!(revision, generation, "a new configuration is in force");
     }
 

@@ -1,19 +1,30 @@
 //! Everything towards the protected API: headers in and out, connections, bodies, tunnels.
 //!
 //! [`Upstreams::forward`] takes a [`Permit`] by value: there is no other way to send anything. Connections belong to
-//! the worker thread that opened them; the [`Upstreams`] that all workers share hold configuration only. Must be
-//! called within a `LocalSet` of a current-thread runtime: connections are driven by local tasks.
+//! the worker thread that opened them; the [`Upstreams`] that all workers share hold configuration, and what is known of
+//! each endpoint. Must be called within a `LocalSet` of a current-thread runtime: connections are driven by local tasks.
 
 mod body;
+mod budget;
+mod capacity;
 mod connect;
+mod endpoint;
 mod exchange;
 mod failure;
+mod health;
 mod load;
 mod location;
+mod member;
+mod members;
+mod moment;
+mod outlier;
 mod pool;
 mod rehearsal;
 mod request_headers;
+mod resolve;
 mod response_headers;
+mod state;
+mod tls;
 mod tunnel;
 
 use std::any::Any;
@@ -25,7 +36,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Response, Version};
-use tokio::sync::Semaphore;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,14 +48,17 @@ use crate::policy::Permit;
 
 use self::body::{BodyLimits, RequestBody};
 use self::exchange::Exchange;
-use self::load::{Configured, Host, Shared};
+use self::load::{Configured, Shared};
 use self::location::Mapping;
+use self::members::Seat;
 use self::request_headers::{Delivery, Effects, Framing, TrailerRules};
 use self::tunnel::Opening;
 
 pub use self::body::{ClientBody, ResponseBody};
+pub use self::exchange::Attempts;
 pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
 pub use self::rehearsal::rehearse;
+pub use self::state::{EndpointState, UpstreamState};
 pub use self::tunnel::tunnels_ended;
 
 /// Bytes that are buffered at most in one direction of one exchange (http.md, "Towards the upstream").
@@ -56,9 +70,20 @@ pub const MAX_INTERIM: usize = 10;
 /// All upstreams of one configuration.
 #[derive(Debug)]
 pub struct Upstreams {
-    list: Vec<Configured>,
+    list: Vec<Arc<Configured>>,
     shared: Shared,
     signer: Option<Arc<Signer>>,
+}
+
+/// What became of connecting to an endpoint.
+#[derive(Debug)]
+pub struct Reached {
+    /// As configured.
+    pub endpoint: Arc<str>,
+    /// One of its addresses; `None` where it has none.
+    pub address: Option<Arc<str>>,
+    /// Whether there was a connection.
+    pub outcome: Result<(), Failure>,
 }
 
 /// What the gateway knows about a request beside the request itself.
@@ -121,9 +146,10 @@ pub enum Purpose {
 
 impl Upstreams {
     /// Reads the upstreams of a configuration and the certificates they name; reports every problem. `None` when one
-    /// of them forbids the use.
-    pub fn load(config: &Config) -> (Option<Self>, Diagnostics) {
-        let (list, shared, problems) = load::load(config);
+    /// of them forbids the use. Those that are as they were in `previous` keep their connections and what is known of
+    /// their endpoints.
+    pub fn load(config: &Config, previous: Option<&Self>) -> (Option<Self>, Diagnostics) {
+        let (list, shared, problems) = load::load(config, previous.map_or(&[], |previous| &previous.list));
         let loaded = (!problems.has_errors()).then_some(Self { list, shared, signer: None });
         (loaded, problems)
     }
@@ -134,7 +160,25 @@ impl Upstreams {
         Self { signer, ..self }
     }
 
-    /// Forwards one request and answers with the head of the upstream's response; the body follows as it comes.
+    /// Starts what goes on in the background for those that `previous` did not have, and ends it for those that are
+    /// gone: names are resolved again and again, health is checked.
+    pub fn succeed(&self, previous: Option<&Self>, runtime: &Handle) {
+        let among = |list: &[Arc<Configured>], one: &Arc<Configured>| list.iter().any(|other| Arc::ptr_eq(other, one));
+        let before = previous.map_or(&[][..], |previous| &previous.list);
+        for ended in before.iter().filter(|one| !among(&self.list, one)) {
+            ended.stop.cancel();
+        }
+        for begun in self.list.iter().filter(|one| !among(before, one)) {
+            let own = || (Arc::clone(&begun.upstream), Arc::downgrade(&begun.members));
+            let ((upstream, members), stop) = (own(), begun.stop.clone());
+            runtime.spawn(stop.run_until_cancelled_owned(resolve::follow(upstream, members)));
+            let ((upstream, members), stop) = (own(), begun.stop.clone());
+            runtime.spawn(stop.run_until_cancelled_owned(health::watch(upstream, members)));
+        }
+    }
+
+    /// Forwards one request and answers with the head of the upstream's response; the body follows as it comes. Beside
+    /// it, who was asked.
     ///
     /// # Errors
     /// See [`Failure`]. Nothing of a failed answer may be shown to the client.
@@ -143,41 +187,51 @@ impl Upstreams {
         permit: Permit,
         request: Request<ClientBody>,
         facts: &Facts,
-    ) -> Result<Response<ResponseBody>, Failure> {
-        let assertion = self.assertion(&permit)?;
-        let effects = effects(&permit, assertion.as_ref());
-        let order = Order {
-            upstream: permit.upstream(),
-            target: permit.path_and_query(),
-            timeout: permit.timeout(),
-            max_body: permit.max_body(),
-            stripped: permit.stripped_prefix(),
-            added: permit.added_prefix(),
-        };
-        self.prepare(&order, &effects, request, facts)?.run().await
+    ) -> (Attempts, Result<Response<ResponseBody>, Failure>) {
+        let prepared = self.assertion(&permit).and_then(|assertion| {
+            let effects = effects(&permit, assertion.as_ref());
+            let order = Order {
+                upstream: permit.upstream(),
+                target: permit.path_and_query(),
+                timeout: permit.timeout(),
+                max_body: permit.max_body(),
+                stripped: permit.stripped_prefix(),
+                added: permit.added_prefix(),
+            };
+            self.prepare(&order, &effects, request, facts)
+        });
+        match prepared {
+            Ok(exchange) => exchange.run().await,
+            Err(failure) => (Attempts::default(), Err(failure)),
+        }
     }
 
-    /// Opens a connection to every upstream, TLS included, and closes it again. What came of each, in the order of the
-    /// configuration: for `torwart check --online`.
-    pub async fn reach(&self) -> Vec<Result<(), Failure>> {
+    /// Opens a connection to every address of every endpoint, TLS included, and closes it again. What came of each, by
+    /// upstream in the order of the configuration: for `torwart check --online`.
+    pub async fn reach(&self) -> Vec<Vec<Reached>> {
         let mut answers = Vec::new();
-        for Configured { upstream, .. } in &self.list {
-            let slot = upstream.capacity.slot(upstream).await;
-            answers.push(match slot {
-                Ok(slot) => connect::connect(upstream, slot).await.map(drop),
-                Err(failure) => Err(failure),
-            });
+        for configured in &self.list {
+            let Configured { upstream, members, .. } = &**configured;
+            members.resolve(upstream).await;
+            let mut reached = Vec::new();
+            for (position, endpoint) in upstream.endpoints.iter().enumerate() {
+                if let Some(error) = members.unanswered().of(position) {
+                    let failure = Failure::Unresolved(std::io::Error::other(error.to_owned()));
+                    reached.push(Reached {
+                        endpoint: Arc::clone(&endpoint.name),
+                        address: None,
+                        outcome: Err(failure),
+                    });
+                }
+            }
+            for Seat { member, .. } in &**members.seats() {
+                let outcome = connect::connect(upstream, member, None).await.map(drop);
+                let (endpoint, address) = (Arc::clone(&member.endpoint.name), Some(Arc::clone(&member.name)));
+                reached.push(Reached { endpoint, address, outcome });
+            }
+            answers.push(reached);
         }
         answers
-    }
-
-    /// How many connections each upstream has open or is opening, over all workers, in the order of the configuration.
-    pub fn connections(&self) -> impl Iterator<Item = usize> {
-        let capacities = self.list.iter().map(|configured| &configured.upstream.capacity);
-        capacities.map(|capacity| {
-            let slots = capacity.max.min(Semaphore::MAX_PERMITS);
-            slots.saturating_sub(capacity.slots.available_permits())
-        })
     }
 
     /// The signed assertion that the permit asks for.
@@ -205,12 +259,8 @@ impl Upstreams {
         let (mut head, body) = request.into_parts();
         let limits = BodyLimits { size: order.max_body.unwrap_or(self.shared.body.size), ..self.shared.body };
         let framing = if tunnel.is_some() { Framing::None } else { framing(&body, limits)? };
-        let host = match &upstream.host {
-            Host::Original => facts.authority.clone(),
-            Host::Fixed(name) => name.clone(),
-        };
         let delivery = Delivery {
-            host,
+            host: facts.authority.clone(),
             http2: upstream.http2,
             identity: &self.shared.identity,
             client_address_from: self.shared.client_address_from,
@@ -228,14 +278,15 @@ impl Upstreams {
         };
         let mut sent = Request::new(body);
         *sent.method_mut() = head.method;
-        *sent.uri_mut() = exchange::target(order.target, upstream, &delivery)?;
+        *sent.uri_mut() = order.target.clone().into();
         *sent.headers_mut() = head.headers;
         Ok(Exchange {
             configured,
             request: sent,
+            authority: facts.authority.clone(),
             progress,
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
-            mapping: order.mapping(upstream, &delivery.host, facts),
+            mapping: upstream.maps_back.then(|| order.mapping(facts)),
             opening,
             ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
         })
@@ -265,20 +316,18 @@ struct Order<'p> {
 }
 
 impl Order<'_> {
-    /// How the upstream's own addresses are mapped back, if they are.
-    fn mapping(&self, upstream: &load::Upstream, host: &HeaderValue, facts: &Facts) -> Option<Mapping> {
-        let endpoint = upstream.own_authority.as_ref()?;
-        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    /// How the upstream's own addresses are mapped back; what they are depends on who answers.
+    fn mapping(&self, facts: &Facts) -> Mapping {
         let prefix = |prefix: Option<&str>| prefix.unwrap_or_default().trim_end_matches('/').to_owned();
-        Some(Mapping {
-            scheme: if upstream.endpoint.tls.is_some() { "https" } else { "http" },
-            endpoint: endpoint.to_ascii_lowercase(),
-            host: text(host).to_ascii_lowercase(),
+        Mapping {
+            scheme: "",
+            endpoint: String::new(),
+            host: String::new(),
             client_scheme: facts.scheme.as_str(),
-            client_authority: text(&facts.authority),
+            client_authority: facts.authority.to_str().unwrap_or_default().to_owned(),
             stripped: prefix(self.stripped),
             added: prefix(self.added),
-        })
+        }
     }
 }
 

@@ -192,5 +192,8 @@ fn online_names_the_issuer_and_the_upstream_that_do_not_answer() {
     assert_eq!(code(&output), 1);
     let text = stdout(&output);
     assert!(text.contains("error: issuer `shoen`: "), "{text}");
-    assert!(text.contains("error: upstream `crm`: the upstream could not be reached: "), "{text}");
+    assert!(
+        text.contains("error: upstream `crm`, endpoint `http://127.0.0.1:1`: the upstream could not be reached: "),
+        "{text}"
+    );
 }

@@ -49,9 +49,32 @@ fn text(status: &Value) -> String {
     lines.extend(reasons.iter().filter_map(Value::as_str).map(|reason| format!("reason      {reason}")));
     lines.extend(list("listeners").iter().filter_map(Value::as_str).map(|address| format!("listener    {address}")));
     lines.extend(list("issuers").iter().map(issuer));
+    lines.extend(list("upstreams").iter().flat_map(upstream));
     lines.extend(status.get("assertion").into_iter().flat_map(assertion));
     lines.extend(list("observing").iter().filter_map(Value::as_str).map(|policy| format!("observing   {policy}")));
     lines.join("\n") + "\n"
+}
+
+/// One line for each address.
+fn upstream(upstream: &Value) -> Vec<String> {
+    let name = upstream.get("name").and_then(Value::as_str).unwrap_or_default();
+    let endpoints = upstream.get("endpoints").and_then(Value::as_array).into_iter().flatten();
+    let lines = endpoints.map(|endpoint| {
+        let text = |key: &str| endpoint.get(key).and_then(Value::as_str);
+        let number = |key: &str| endpoint.get(key).and_then(Value::as_u64);
+        let at = text("address").map(|address| format!(" at {address}")).unwrap_or_default();
+        let state = match number("ejected_for") {
+            Some(seconds) => format!("ejected for {seconds} s"),
+            None if endpoint.get("available") == Some(&Value::Bool(true)) => "available".to_owned(),
+            None => "not available".to_owned(),
+        };
+        let (requests, connections) =
+            (number("requests").unwrap_or_default(), number("connections").unwrap_or_default());
+        let error = text("error").map(|error| format!(", {error}")).unwrap_or_default();
+        let endpoint = text("endpoint").unwrap_or_default();
+        format!("upstream    {name}: {endpoint}{at} {state}, {requests} requests, {connections} connections{error}")
+    });
+    lines.collect()
 }
 
 fn assertion(assertion: &Value) -> Vec<String> {
@@ -94,6 +117,11 @@ mod tests {
         let status = serde_json::json!({
             "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "generation": 3, "loaded": "2026-11-21T22:00:00.000Z",
             "listeners": ["[::]:8443"], "observing": ["crm"],
+            "upstreams": [{"name": "crm", "connections": 3, "waiting": 0, "endpoints": [
+                {"endpoint": "http://crm:80", "address": "10.0.0.1:80", "available": true, "requests": 2, "connections": 3},
+                {"endpoint": "http://crm:80", "address": "10.0.0.2:80", "available": false, "ejected_for": 9},
+                {"endpoint": "http://old:80", "address": null, "available": false, "error": "no such name"},
+            ]}],
             "assertion": {"issuer": "https://gw", "error": "no disk", "keys": [
                 {"id": "k1", "role": "signing", "from": "2026-11-21T22:00:00Z", "age": 5},
                 {"id": "k2", "role": "next", "from": "2026-11-22T22:00:00Z", "age": -9},
@@ -106,6 +134,9 @@ mod tests {
         let wanted = "version     0.1.0\nready       yes\nrevision    ab\ngeneration  3\nloaded      2026-11-21T22:00:00.000Z\n\
                       listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\n\
                       issuer      x: 0 keys; introspection: 5 answers, 1 failures, down\n\
+                      upstream    crm: http://crm:80 at 10.0.0.1:80 available, 2 requests, 3 connections\n\
+                      upstream    crm: http://crm:80 at 10.0.0.2:80 ejected for 9 s, 0 requests, 0 connections\n\
+                      upstream    crm: http://old:80 not available, 0 requests, 0 connections, no such name\n\
                       assertion   https://gw, no disk\n            k1 signing since 5 s\n            k2 next in 9 s\n\
                       observing   crm\n";
         assert_eq!(text(&status), wanted);

@@ -36,10 +36,6 @@ fn upstream(reader: &mut Reader<'_>, name: &str, map: &Mapping) -> Upstream {
         upstream.response_timeout = timeouts.duration("response").unwrap_or(upstream.response_timeout);
         upstream.idle_timeout = timeouts.duration("idle").unwrap_or(upstream.idle_timeout);
     }
-    if let Some(node) = map.get("health") {
-        let message = "active health checks are not done yet: the upstream counts as healthy until a request fails";
-        reader.warning(node, message);
-    }
     upstream.health = map.map("health").and_then(|health| {
         let interval = health.duration("interval").unwrap_or(Duration::from_secs(10));
         Some(HealthCheck { path: health.text("path")?.to_owned(), interval })

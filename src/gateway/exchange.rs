@@ -311,6 +311,8 @@ impl Exchange {
             name: Arc::clone(name),
             metrics: Arc::clone(metrics),
             endpoint: None,
+            retries: 0,
+            over_budget: false,
             step,
             status: None,
             failure: None,
@@ -321,10 +323,12 @@ impl Exchange {
     pub(super) fn returned(
         &mut self,
         call: Option<UpstreamCall>,
-        answered: Result<Response<ResponseBody>, upstream::Failure>,
+        (attempts, answered): (upstream::Attempts, Result<Response<ResponseBody>, upstream::Failure>),
     ) -> Result<Response<Content>, Refusal> {
         let refusal = answered.map_err(Refusal::Upstream);
         self.record.upstream = call.map(|mut call| {
+            (call.endpoint, call.retries, call.over_budget) =
+                (attempts.endpoint, attempts.retries, attempts.over_budget);
             match &refusal {
                 Ok(response) => call.status = Some(response.status().as_u16()),
                 Err(refusal) => call.failure = Some(refusal.slug()),

@@ -189,6 +189,12 @@ fn upstream(failure: &upstream::Failure) -> Wording {
         | Failure::Closed(_) => {
             Wording::new(502, "bad-gateway", "Bad Gateway", "the server behind the gateway gave no usable answer")
         }
+        Failure::NoneHealthy(_) => Wording::new(
+            503,
+            "unavailable",
+            "Service Unavailable",
+            "the server behind the gateway is not able to answer at the moment",
+        ),
         Failure::Saturated(_) => {
             Wording::new(503, "overloaded", "Service Unavailable", "the server behind the gateway is busy")
         }

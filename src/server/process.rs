@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::tls::Terminator;
-use super::{Running, StartError, revoking};
+use super::{Running, StartError, revoking, upstreams};
 use crate::admin;
 use crate::admin::revocations::{Made, Order, Page, Refusal, Revocation, Window, rfc3339};
 use crate::assertion;
@@ -148,6 +148,7 @@ impl admin::Gateway for Face {
                     }),
                 })
                 .collect(),
+            upstreams: upstreams::states(&snapshot),
             listeners: self.listeners.clone(),
             assertion: assertion_state(&snapshot, now),
         }
@@ -191,9 +192,7 @@ impl admin::Gateway for Face {
                 counters.introspection_failures.reach(tally.failures);
             }
         }
-        for ((_, counters), open) in snapshot.upstream_metrics.iter().zip(snapshot.upstreams.connections()) {
-            counters.connections.set(open as u64);
-        }
+        upstreams::measure(&snapshot);
         let memory = snapshot.issuers.memory();
         metrics.token_memory.hits.reach(memory.hits);
         metrics.token_memory.misses.reach(memory.misses);

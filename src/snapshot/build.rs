@@ -78,7 +78,7 @@ fn attempt(reader: &Reader, previous: Option<&Snapshot>) -> (Vec<PathBuf>, Resul
     let terminators = terminators(&config, &mut problems);
     let admin = config.admin.tls.as_ref().and_then(|tls| Terminator::load(tls, &[Protocol::Http1], &mut problems));
     let issuers = collect(Issuers::load(&config, previous.map(|snapshot| &snapshot.issuers)), &mut problems);
-    let (upstreams, found) = Upstreams::load(&config);
+    let (upstreams, found) = Upstreams::load(&config, previous.map(|snapshot| &snapshot.upstreams));
     problems.append(found);
     problems.append(assertion::inspect(&config));
     let signer = signer(&config, previous, &mut problems);

@@ -97,6 +97,8 @@ struct UpstreamLine<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint: Option<&'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
     duration: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +141,7 @@ impl<'r> Line<'r> {
             upstream: record.upstream.as_ref().map(|call| UpstreamLine {
                 name: &call.name,
                 endpoint: call.endpoint.as_deref(),
+                retries: (call.retries > 0).then_some(call.retries),
                 status: call.status,
                 duration: seconds(call.step.duration),
                 failure: call.failure,
@@ -200,6 +203,8 @@ mod tests {
             name: "crm".into(),
             metrics: Arc::default(),
             endpoint: Some("127.0.0.1:9000".into()),
+            retries: 1,
+            over_budget: true,
             step,
             status: None,
             failure: Some("timeout"),
@@ -212,7 +217,7 @@ mod tests {
             "http.response.status_code": 403, "http.server.request.duration": 0.001_234,
             "http.request.body.size": 5, "http.response.body.size": 7,
             "policy": "crm", "http.route": "GET /customers/{customer}", "decision": "deny", "reason": "scope",
-            "upstream": {"name": "crm", "endpoint": "127.0.0.1:9000", "duration": 0.002, "failure": "timeout"},
+            "upstream": {"name": "crm", "endpoint": "127.0.0.1:9000", "retries": 1, "duration": 0.002, "failure": "timeout"},
             "request_id": "r-1", "trace_id": "01010101010101010101010101010101", "span_id": "0202020202020202",
         });
         assert_eq!(line, wanted);

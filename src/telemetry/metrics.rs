@@ -19,7 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) use self::encode::CONTENT_TYPE;
 pub use self::histogram::Histogram;
 pub use self::parts::{
-    Count, Entered, IssuerMetrics, Level, ListenerMetrics, SinkMetrics, TokenMemoryMetrics, UpstreamMetrics,
+    Count, EndpointFigures, Entered, IssuerMetrics, Level, ListenerMetrics, SinkMetrics, TokenMemoryMetrics,
+    UpstreamMetrics,
 };
 pub(super) use self::route::method_label;
 pub use self::route::{Counted, Mode, Route, Routes};
@@ -120,6 +121,10 @@ impl Metrics {
             call.metrics.durations.observe(&record.method, call.status, call.step.duration);
             if let Some(failure) = call.failure {
                 call.metrics.failures.count(failure);
+            }
+            (0..call.retries).for_each(|_| call.metrics.retries.count("sent"));
+            if call.over_budget {
+                call.metrics.retries.count("over-budget");
             }
         }
     }

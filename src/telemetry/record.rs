@@ -135,8 +135,12 @@ pub struct UpstreamCall {
     pub name: Arc<str>,
     /// Its counters.
     pub metrics: Arc<UpstreamMetrics>,
-    /// The endpoint asked.
+    /// The address of the endpoint that answered, or failed last.
     pub endpoint: Option<Arc<str>>,
+    /// How often the request was sent again.
+    pub retries: u32,
+    /// It would have been sent again, had the upstream's budget allowed it.
+    pub over_budget: bool,
     /// From sending the head to the end of the answer; a duration of zero lasts as long as the request.
     pub step: Step,
     /// The status it answered.

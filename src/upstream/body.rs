@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BUFFER;
 use super::failure::{RequestFault, ResponseFault};
+use super::member::Call;
 use super::pool::Lease;
 use super::request_headers::TrailerRules;
 use super::response_headers;
@@ -273,6 +274,8 @@ pub struct ResponseBody {
     inner: Option<Incoming>,
     /// The connection, until the response has been read to its end.
     lease: Option<Lease>,
+    /// What counts it as under way as long.
+    call: Option<Call>,
     ends_at: Option<Instant>,
     expiry: Option<Pin<Box<Sleep>>>,
 }
@@ -280,13 +283,13 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { inner: None, lease: None, ends_at: None, expiry: None }
+        Self { inner: None, lease: None, call: None, ends_at: None, expiry: None }
     }
 
     /// The body of a response that came over `lease`, which goes back to its pool at the body's end. `ends_at` is
     /// when the token stops being valid.
-    pub(super) fn new(inner: Incoming, lease: Lease, ends_at: Option<Instant>) -> Self {
-        let mut body = Self { inner: Some(inner), lease: Some(lease), ends_at, expiry: None };
+    pub(super) fn new(inner: Incoming, lease: Lease, call: Call, ends_at: Option<Instant>) -> Self {
+        let mut body = Self { inner: Some(inner), lease: Some(lease), call: Some(call), ends_at, expiry: None };
         body.settle();
         body
     }
@@ -297,6 +300,9 @@ impl ResponseBody {
             && let Some(lease) = self.lease.take()
         {
             lease.give_back();
+            if let Some(call) = self.call.take() {
+                call.succeeded();
+            }
         }
     }
 
@@ -309,7 +315,11 @@ impl ResponseBody {
 
     /// Closes the connection to the upstream; nothing more is read from it.
     pub fn abort(&mut self, fault: ResponseFault) -> ResponseFault {
+        if let (Some(call), ResponseFault::Upstream(_)) = (&self.call, &fault) {
+            call.failed();
+        }
         self.lease = None;
+        self.call = None;
         self.inner = None;
         fault
     }

@@ -1,6 +1,7 @@
-//! One connection to an endpoint: name, TCP or Unix socket, TLS.
+//! One connection to a member: TCP or Unix socket, TLS.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::failure::{Failure, ProtocolFault};
-use super::load::{Address, Endpoint, Tls, Upstream};
+use super::load::Upstream;
+use super::member::{Member, Open, Place};
+use super::tls::Tls;
 
 /// The shortest time that one of several addresses gets before the next is tried.
 const SHARE: Duration = Duration::from_millis(250);
@@ -25,8 +28,9 @@ const SHARE: Duration = Duration::from_millis(250);
 pub(super) struct Stream {
     transport: Transport,
     received: Arc<AtomicU64>,
-    /// Counts against `max_connections` for as long as the stream lives, whoever holds it.
-    _slot: OwnedSemaphorePermit,
+    /// Counts against `max_connections` for as long as the stream lives, whoever holds it. Health checks have none.
+    _slot: Option<OwnedSemaphorePermit>,
+    _open: Open,
 }
 
 #[derive(Debug)]
@@ -45,28 +49,32 @@ impl Stream {
 }
 
 /// Connects, TLS included, within `timeouts.connect`.
-pub(super) async fn connect(upstream: &Upstream, slot: OwnedSemaphorePermit) -> Result<Stream, Failure> {
+pub(super) async fn connect(
+    upstream: &Upstream,
+    member: &Arc<Member>,
+    slot: Option<OwnedSemaphorePermit>,
+) -> Result<Stream, Failure> {
     let within = upstream.connect_timeout;
-    let transport =
-        timeout(within, establish(&upstream.endpoint, within)).await.map_err(|_| Failure::ConnectTimeout(within))??;
+    let transport = timeout(within, establish(member, within)).await.map_err(|_| Failure::ConnectTimeout(within))??;
     if upstream.http2 && !transport.speaks_http2() {
         return Err(Failure::Protocol(ProtocolFault::NotHttp2));
     }
-    Ok(Stream { transport, received: Arc::default(), _slot: slot })
+    Ok(Stream { transport, received: Arc::default(), _slot: slot, _open: Open::new(member) })
 }
 
-async fn establish(endpoint: &Endpoint, within: Duration) -> Result<Transport, Failure> {
-    match &endpoint.address {
-        Address::Tcp(host, port) => {
-            let tcp = connect_tcp(host, *port, within).await?;
-            Ok(match &endpoint.tls {
+async fn establish(member: &Member, within: Duration) -> Result<Transport, Failure> {
+    let tls = member.endpoint.tls.as_ref();
+    match &member.place {
+        Place::Tcp(addresses) => {
+            let tcp = connect_tcp(addresses, within).await?;
+            Ok(match tls {
                 None => Transport::Tcp(tcp),
                 Some(tls) => Transport::TcpTls(Box::new(shake_hands(tls, tcp).await?)),
             })
         }
-        Address::Unix(path) => {
-            let unix = UnixStream::connect(path).await.map_err(Failure::Unreachable)?;
-            Ok(match &endpoint.tls {
+        Place::Unix(path) => {
+            let unix = UnixStream::connect(&**path).await.map_err(Failure::Unreachable)?;
+            Ok(match tls {
                 None => Transport::Unix(unix),
                 Some(tls) => Transport::UnixTls(Box::new(shake_hands(tls, unix).await?)),
             })
@@ -74,12 +82,8 @@ async fn establish(endpoint: &Endpoint, within: Duration) -> Result<Transport, F
     }
 }
 
-/// Tries the name's addresses in order; each but the last gets its share of the time.
-async fn connect_tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, Failure> {
-    let addresses: Vec<_> = match host.parse::<std::net::IpAddr>() {
-        Ok(address) => vec![(address, port).into()],
-        Err(_) => tokio::net::lookup_host((host, port)).await.map_err(Failure::Unresolved)?.collect(),
-    };
+/// Tries the addresses of one machine in order; each but the last gets its share of the time.
+async fn connect_tcp(addresses: &[SocketAddr], within: Duration) -> Result<TcpStream, Failure> {
     let share = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {

@@ -1,31 +1,45 @@
 //! One request, one answer: over a pooled or a fresh connection, in time, and repeated only where that is safe.
+//!
+//! Repeated is what nobody can have seen (no connection came about, or nothing was written), and, if it is idempotent and
+//! has no body, what was on its way when the connection closed without a byte of an answer; as far as the upstream's
+//! budget goes. That a pooled connection turns out to be closed before anything was written costs nothing: no server
+//! gets more to do by it.
 
 use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, Response, StatusCode, Uri, uri};
+use http::header::HOST;
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use smallvec::SmallVec;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::{Progress, RequestBody, ResponseBody};
+use super::endpoint::{Endpoint, Host};
 use super::failure::{Failure, ProtocolFault};
-use super::load::{Configured, Upstream};
+use super::load::Configured;
 use super::location::Mapping;
+use super::member::Call;
 use super::pool::{Freshness, Http1, Http1Lease, Lease, Pool, Wire};
-use super::request_headers::Delivery;
 use super::response_headers;
 use super::tunnel::Opening;
+
+/// How often one request is sent at most.
+const ATTEMPTS: usize = 3;
 
 /// Everything that is needed to get an answer.
 #[derive(Debug)]
 pub(super) struct Exchange<'u> {
     pub(super) configured: &'u Configured,
     pub(super) request: Request<RequestBody>,
+    /// What `host: original` sends.
+    pub(super) authority: HeaderValue,
     /// The view of the request body, if there is one.
     pub(super) progress: Option<Rc<Progress>>,
     /// Time to the response head.
@@ -38,16 +52,42 @@ pub(super) struct Exchange<'u> {
     pub(super) opening: Option<Opening>,
 }
 
-/// What is written as request target: origin form, or with the authority for HTTP/2.
-pub(super) fn target(path: &PathAndQuery, upstream: &Upstream, delivery: &Delivery<'_>) -> Result<Uri, Failure> {
-    let mut parts = uri::Parts::default();
-    parts.path_and_query = Some(path.clone());
-    if upstream.http2 {
-        let authority = Authority::try_from(delivery.host.as_bytes()).map_err(|_| Failure::Unwritable)?;
-        parts.authority = Some(authority);
-        parts.scheme = Some(if upstream.endpoint.tls.is_some() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-    }
-    Uri::from_parts(parts).map_err(|_| Failure::Unwritable)
+/// Who was asked, and how often.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attempts {
+    /// The address that answered, or failed last.
+    pub endpoint: Option<Arc<str>>,
+    /// Attempts beyond the first.
+    pub retries: u32,
+    /// There would have been another, had the upstream's budget allowed it.
+    pub over_budget: bool,
+}
+
+/// Who is asked next.
+#[derive(Debug)]
+struct Chosen {
+    call: Call,
+    pool: Rc<Pool>,
+    /// Nothing from the pool will do.
+    fresh: bool,
+}
+
+/// A failed attempt.
+struct Setback {
+    chosen: Chosen,
+    failure: Failure,
+    again: Again,
+}
+
+/// Where the request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Nowhere.
+    Never,
+    /// At another member, if there is one.
+    Elsewhere,
+    /// At another member, or else here over a connection of its own.
+    Anywhere,
 }
 
 /// The outcome of sending a request once.
@@ -64,40 +104,162 @@ enum Attempt {
     Flooded,
 }
 
-impl Exchange<'_> {
-    /// Sends the request and waits for the head of its answer.
-    pub(super) async fn run(self) -> Result<Response<ResponseBody>, Failure> {
-        let pool = Pool::of(self.configured);
-        if self.opening.is_some() {
-            return self.run_tunnel(&pool).await;
-        }
-        if self.configured.upstream.http2 { self.run_http2(&pool).await } else { self.run_http1(pool).await }
+impl Setback {
+    fn final_one(chosen: Chosen, failure: Failure) -> Self {
+        Self { chosen, failure, again: Again::Never }
     }
 
-    async fn run_http1(mut self, pool: Rc<Pool>) -> Result<Response<ResponseBody>, Failure> {
-        let repeatable = self.is_repeatable();
-        let mut idle = pool.take();
+    /// No connection came about. Where there was no slot for one, there is none elsewhere.
+    fn connecting(chosen: Chosen, failure: Failure) -> Self {
+        let again = if failure.is_the_endpoints() { Again::Elsewhere } else { Again::Never };
+        Self { chosen, failure, again }
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends the request and waits for the head of its answer.
+    pub(super) async fn run(mut self) -> (Attempts, Result<Response<ResponseBody>, Failure>) {
+        let mut attempts = Attempts::default();
+        let answered = self.answer(&mut attempts).await;
+        (attempts, answered)
+    }
+
+    async fn answer(&mut self, attempts: &mut Attempts) -> Result<Response<ResponseBody>, Failure> {
+        let Configured { upstream, members, .. } = self.configured;
+        upstream.budget.earn();
+        members.found(upstream).await?;
+        let mut chosen = self.choose(&[]).ok_or_else(|| upstream.nobody())?;
+        let mut tried: SmallVec<[u64; ATTEMPTS]> = SmallVec::new();
+        loop {
+            let member = Arc::clone(&chosen.call.member);
+            attempts.endpoint = Some(Arc::clone(&member.name));
+            tried.push(member.id);
+            self.aim(&member.endpoint)?;
+            let Setback { chosen: before, failure, again } = match self.attempt(chosen).await {
+                Ok(response) => return Ok(response),
+                Err(setback) => setback,
+            };
+            // Servers close connections that have been idle, and requests cross that on their way.
+            if failure.is_the_endpoints() && again != Again::Anywhere {
+                before.call.failed();
+            }
+            if tried.len() >= ATTEMPTS {
+                return Err(failure);
+            }
+            let next = match again {
+                Again::Never => None,
+                Again::Elsewhere => self.choose(&tried),
+                Again::Anywhere => self.choose(&tried).or(Some(Chosen { fresh: true, ..before })),
+            };
+            let Some(next) = next else { return Err(failure) };
+            if !upstream.budget.spend() {
+                attempts.over_budget = true;
+                return Err(failure);
+            }
+            attempts.retries += 1;
+            chosen = next;
+        }
+    }
+
+    /// Another than those tried; `None` where there is none.
+    fn choose(&self, tried: &[u64]) -> Option<Chosen> {
+        let Configured { upstream, members, .. } = self.configured;
+        let seats = members.seats();
+        let seat = members.choose(&seats, upstream.balance, tried)?;
+        let pool = Pool::of(upstream, seat);
+        Some(Chosen { call: Call::new(members, &seat.member), pool, fresh: false })
+    }
+
+    /// Writes what depends on the endpoint.
+    fn aim(&mut self, endpoint: &Endpoint) -> Result<(), Failure> {
+        let host = match &endpoint.host {
+            Host::Original => &self.authority,
+            Host::Fixed(name) => name,
+        };
+        if self.configured.upstream.http2 {
+            let mut parts = uri::Parts::default();
+            parts.path_and_query = self.request.uri().path_and_query().cloned();
+            parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Failure::Unwritable)?);
+            parts.scheme = Some(if endpoint.tls.is_some() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+            *self.request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Unwritable)?;
+        } else if let Host::Fixed(name) = &endpoint.host {
+            self.request.headers_mut().insert(HOST, name.clone());
+        }
+        if let Some(mapping) = &mut self.mapping {
+            mapping.scheme = endpoint.scheme();
+            mapping.endpoint = endpoint.authority.to_ascii_lowercase();
+            mapping.host = host.to_str().unwrap_or_default().to_ascii_lowercase();
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
+        if self.opening.is_some() {
+            self.run_tunnel(chosen).await
+        } else if self.configured.upstream.http2 {
+            self.run_http2(chosen).await
+        } else {
+            self.run_http1(chosen).await
+        }
+    }
+
+    async fn run_http1(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
+        let mut idle = if chosen.fresh { None } else { chosen.pool.take() };
         loop {
             let reused = idle.is_some();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => pool.open().await?,
+                None => match chosen.pool.open().await {
+                    Ok(connection) => connection,
+                    Err(failure) => return Err(Setback::connecting(chosen, failure)),
+                },
             };
-            let spare = (reused && repeatable).then(|| copy(&self.request));
+            let spare = self.spare(reused);
             let before = connection.wire.received();
             match self.send_http1(&mut connection).await {
-                Attempt::Answered(response) => return self.finish(response, pool, connection),
+                Attempt::Answered(response) => return self.finish(response, chosen, connection),
                 // The pool's connection closed under the request. A fresh one has no such excuse.
                 Attempt::Unsent(request, _) if reused => self.request = *request,
-                Attempt::Unsent(_, error) => return Err(self.lost(error)),
-                Attempt::Lost(error) => match spare {
-                    Some(spare) if connection.wire.received() == before => self.request = spare,
-                    _ => return Err(self.lost(error)),
-                },
-                Attempt::TimedOut => return Err(Failure::ResponseTimeout(self.timeout)),
-                Attempt::Flooded => return Err(Failure::Protocol(ProtocolFault::Interim)),
+                Attempt::Unsent(request, error) => {
+                    self.request = *request;
+                    return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
+                }
+                Attempt::Lost(error) => {
+                    let untouched = connection.wire.received() == before;
+                    return Err(self.lost_with(spare.filter(|_| untouched), chosen, error, reused));
+                }
+                Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
+                Attempt::Flooded => {
+                    return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
+                }
             }
         }
+    }
+
+    /// A copy of the request, if it may be needed: it can be repeated, and there is where to.
+    fn spare(&self, reused: bool) -> Option<Request<RequestBody>> {
+        let elsewhere = || self.configured.members.seats().len() > 1;
+        (self.is_repeatable() && (reused || elsewhere())).then(|| copy(&self.request))
+    }
+
+    /// The connection is gone, and the request with it. A server that has closed a fresh connection under it is not
+    /// asked again.
+    fn lost_with(
+        &mut self,
+        spare: Option<Request<RequestBody>>,
+        chosen: Chosen,
+        error: hyper::Error,
+        reused: bool,
+    ) -> Setback {
+        let failure = self.lost(error);
+        let again = match (spare, &failure) {
+            (Some(spare), Failure::Closed(_)) => {
+                self.request = spare;
+                if reused { Again::Anywhere } else { Again::Elsewhere }
+            }
+            _ => Again::Never,
+        };
+        Setback { chosen, failure, again }
     }
 
     /// Idempotent (RFC 9110 section 9.2.2) and without a body.
@@ -161,23 +323,31 @@ impl Exchange<'_> {
     }
 
     fn finish(
-        self,
+        &self,
         response: Response<Incoming>,
-        pool: Rc<Pool>,
+        chosen: Chosen,
         connection: Http1,
-    ) -> Result<Response<ResponseBody>, Failure> {
+    ) -> Result<Response<ResponseBody>, Setback> {
+        let pool = Rc::clone(&chosen.pool);
         let lease = Lease::Http1(Http1Lease { pool, connection, request: self.progress.clone() });
-        self.pass_on(response, lease)
+        self.pass_on(response, lease, chosen)
     }
 
     /// Checks the answer and makes it the client's.
-    fn pass_on(&self, response: Response<Incoming>, lease: Lease) -> Result<Response<ResponseBody>, Failure> {
+    fn pass_on(
+        &self,
+        response: Response<Incoming>,
+        lease: Lease,
+        chosen: Chosen,
+    ) -> Result<Response<ResponseBody>, Setback> {
         let (mut head, body) = response.into_parts();
-        response_headers::rewrite(&mut head).map_err(Failure::Protocol)?;
+        if let Err(fault) = response_headers::rewrite(&mut head) {
+            return Err(Setback::final_one(chosen, Failure::Protocol(fault)));
+        }
         if let Some(mapping) = &self.mapping {
             mapping.apply(&mut head.headers);
         }
-        Ok(Response::from_parts(head, ResponseBody::new(body, lease, self.ends_at)))
+        Ok(Response::from_parts(head, ResponseBody::new(body, lease, chosen.call, self.ends_at)))
     }
 
     /// Why there is no answer: what the client did to its own request comes before what the upstream did about it.
@@ -191,51 +361,71 @@ impl Exchange<'_> {
         Failure::Closed(error)
     }
 
-    async fn run_tunnel(mut self, pool: &Pool) -> Result<Response<ResponseBody>, Failure> {
-        let Some(opening) = self.opening.take() else { return Err(Failure::Unwritable) };
-        let mut connection = pool.open_upgradable().await?;
-        match self.send_http1(&mut connection).await {
-            Attempt::Answered(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                opening.accept(response, self.ends_at).await
-            }
-            Attempt::Answered(response) => {
-                opening.check_refusal(response.status())?;
-                self.pass_on(response, Lease::Once(connection))
-            }
-            Attempt::Unsent(_, error) | Attempt::Lost(error) => Err(self.lost(error)),
-            Attempt::TimedOut => Err(Failure::ResponseTimeout(self.timeout)),
-            Attempt::Flooded => Err(Failure::Protocol(ProtocolFault::Interim)),
-        }
+    /// A WebSocket is opened once: what the upstream may have seen of it is not sent again.
+    async fn run_tunnel(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
+        let mut connection = match chosen.pool.open_upgradable().await {
+            Ok(connection) => connection,
+            Err(failure) => return Err(Setback::connecting(chosen, failure)),
+        };
+        let failure = match self.send_http1(&mut connection).await {
+            Attempt::Answered(response) => return self.open_tunnel(response, connection, chosen).await,
+            Attempt::Unsent(_, error) | Attempt::Lost(error) => self.lost(error),
+            Attempt::TimedOut => Failure::ResponseTimeout(self.timeout),
+            Attempt::Flooded => Failure::Protocol(ProtocolFault::Interim),
+        };
+        Err(Setback::final_one(chosen, failure))
     }
 
-    async fn run_http2(mut self, pool: &Rc<Pool>) -> Result<Response<ResponseBody>, Failure> {
-        let repeatable = self.is_repeatable();
+    async fn open_tunnel(
+        &mut self,
+        response: Response<Incoming>,
+        connection: Http1,
+        chosen: Chosen,
+    ) -> Result<Response<ResponseBody>, Setback> {
+        let Some(opening) = self.opening.take() else { return Err(Setback::final_one(chosen, Failure::Unwritable)) };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return match opening.check_refusal(response.status()) {
+                Ok(()) => self.pass_on(response, Lease::Once(connection), chosen),
+                Err(failure) => Err(Setback::final_one(chosen, failure)),
+            };
+        }
+        let accepted = opening.accept(response, &chosen.call, self.ends_at).await;
+        accepted.map_err(|failure| Setback::final_one(chosen, failure))
+    }
+
+    async fn run_http2(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
         loop {
-            let (connection, freshness) = pool.shared().await?;
+            let (connection, freshness) = match chosen.pool.shared().await {
+                Ok(found) => found,
+                Err(failure) => return Err(Setback::connecting(chosen, failure)),
+            };
             let reused = freshness == Freshness::Used;
-            let spare = (reused && repeatable).then(|| copy(&self.request));
+            let spare = self.spare(reused);
             let request = std::mem::replace(&mut self.request, Request::new(RequestBody::none()));
             let answer = connection.sender.clone().try_send_request(request);
             match self.wait(answer, None).await {
-                Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection)),
+                Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection), chosen),
                 Attempt::Unsent(request, _) if reused => {
-                    pool.retire(&connection);
+                    chosen.pool.retire(&connection);
                     self.request = *request;
                 }
-                Attempt::Unsent(_, error) => return Err(self.lost(error)),
+                Attempt::Unsent(request, error) => {
+                    self.request = *request;
+                    return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
+                }
                 Attempt::Lost(error) => {
                     // The stream may hear of the end before the connection does.
                     yield_now().await;
-                    match spare {
-                        Some(spare) if connection.sender.is_closed() => {
-                            pool.retire(&connection);
-                            self.request = spare;
-                        }
-                        _ => return Err(self.lost(error)),
+                    let closed = connection.sender.is_closed();
+                    if closed {
+                        chosen.pool.retire(&connection);
                     }
+                    return Err(self.lost_with(spare.filter(|_| closed), chosen, error, reused));
                 }
-                Attempt::TimedOut => return Err(Failure::ResponseTimeout(self.timeout)),
-                Attempt::Flooded => return Err(Failure::Protocol(ProtocolFault::Interim)),
+                Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
+                Attempt::Flooded => {
+                    return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
+                }
             }
         }
     }

@@ -14,13 +14,16 @@ pub enum Failure {
     /// 502: the endpoint's name has no address.
     #[error("the upstream's name could not be resolved")]
     Unresolved(#[source] io::Error),
+    /// 503: no endpoint passes its health checks; they are done again after this time.
+    #[error("no endpoint of the upstream is healthy")]
+    NoneHealthy(Duration),
     /// 502: no TLS connection, or not one with the certificate or protocol that the configuration asks for.
     #[error("the upstream's TLS handshake failed")]
     Tls(#[source] io::Error),
     /// 504: connecting, TLS included, took longer than `timeouts.connect`.
     #[error("the upstream did not take the connection within {} ms", .0.as_millis())]
     ConnectTimeout(Duration),
-    /// 503: `max_connections` are open and none came free within `timeouts.connect`.
+    /// 503: `max_connections` are open and none came free within `timeouts.connect`, or too many wait for one already.
     #[error("all {0} connections to the upstream are in use")]
     Saturated(usize),
     /// 504: no response head within `timeouts.response` (or the route's `timeout`) after the request was sent.
@@ -63,6 +66,7 @@ impl Failure {
         match self {
             Self::Unreachable(_)
             | Self::Unresolved(_)
+            | Self::NoneHealthy(_)
             | Self::Tls(_)
             | Self::ConnectTimeout(_)
             | Self::Saturated(_)
@@ -71,6 +75,23 @@ impl Failure {
             | Self::Closed(_) => Fault::Upstream,
             Self::RequestTooLarge(_) | Self::RequestIdle(_) | Self::RequestBroken => Fault::Client,
             Self::Unwritable => Fault::Gateway,
+        }
+    }
+
+    /// Whether it tells against the endpoint that was asked: it could not be connected to, went away, or does not speak
+    /// HTTP. One that is slow may have been asked for something that takes its time.
+    pub(super) fn is_the_endpoints(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Tls(_) | Self::ConnectTimeout(_) | Self::Closed(_) => true,
+            Self::Protocol(fault) => !matches!(fault, ProtocolFault::NoTunnel),
+            Self::Unresolved(_)
+            | Self::NoneHealthy(_)
+            | Self::Saturated(_)
+            | Self::ResponseTimeout(_)
+            | Self::RequestTooLarge(_)
+            | Self::RequestIdle(_)
+            | Self::RequestBroken
+            | Self::Unwritable => false,
         }
     }
 }

@@ -1,20 +1,21 @@
-//! Upstreams out of the configuration: names resolved to types, certificates read, every problem told at once.
+//! Upstreams out of the configuration: names resolved to types, certificates read, every problem told at once. What a
+//! reload has not changed is taken over with its connections and with all that is known of its endpoints.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::HeaderValue;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::body::BodyLimits;
+use super::budget::Budget;
+use super::capacity::Capacity;
+use super::endpoint::Endpoint;
+use super::failure::Failure;
+use super::members::Members;
 use super::request_headers::IdentityNames;
-use crate::config::{self, ClientAddressHeader, Config, Protocol, UpstreamHost, UpstreamTls};
+use super::resolve::Lookup;
+use super::tls::Files;
+use crate::config::{self, Balance, ClientAddressHeader, Config, HealthCheck, Protocol};
 use crate::diagnostic::Diagnostics;
 use crate::target::fold::fold_header;
 
@@ -27,76 +28,54 @@ pub(super) struct Shared {
     pub(super) stream_follows_token: bool,
 }
 
-/// An upstream, and the mark of being in force: pools of what no configuration names any more are closed.
+/// An upstream with what serves it at the moment. Pools of members that no configuration names any more are closed.
 #[derive(Debug)]
 pub(super) struct Configured {
     pub(super) upstream: Arc<Upstream>,
-    pub(super) in_force: Arc<()>,
+    pub(super) members: Arc<Members>,
+    origin: Origin,
+    /// Ends what runs in the background for it.
+    pub(super) stop: CancellationToken,
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What an upstream was made of. Nothing else tells whether another one is the same.
+#[derive(Debug, PartialEq, Eq)]
+struct Origin {
+    config: config::Upstream,
+    files: Vec<u8>,
 }
 
 /// One protected API.
 #[derive(Debug)]
 pub(super) struct Upstream {
-    /// Tells the pools of one load from those of every other.
-    pub(super) id: u64,
-    pub(super) endpoint: Endpoint,
+    pub(super) name: Arc<str>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
+    pub(super) balance: Balance,
     pub(super) http2: bool,
-    pub(super) host: Host,
-    /// The endpoint's authority, where `rewrite_location` maps it back.
-    pub(super) own_authority: Option<String>,
+    /// `rewrite_location`.
+    pub(super) maps_back: bool,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
     pub(super) idle_timeout: Duration,
+    pub(super) health: Option<HealthCheck>,
     pub(super) capacity: Capacity,
+    pub(super) budget: Budget,
 }
 
-/// Connections that may be open at once, over all workers.
-#[derive(Debug)]
-pub(super) struct Capacity {
-    pub(super) max: usize,
-    pub(super) slots: Arc<Semaphore>,
-    /// Exchanges that wait for a slot.
-    pub(super) waiting: AtomicUsize,
-    /// Asks the workers to close an idle connection each.
-    pub(super) wanted: Notify,
-}
-
-/// Where an upstream listens.
-#[derive(Debug)]
-pub(super) struct Endpoint {
-    pub(super) address: Address,
-    pub(super) tls: Option<Tls>,
-}
-
-/// What is connected to.
-#[derive(Debug)]
-pub(super) enum Address {
-    /// Host name or address without brackets, and port.
-    Tcp(String, u16),
-    /// Path of a Unix socket.
-    Unix(String),
-}
-
-/// TLS towards an endpoint.
-#[derive(Debug)]
-pub(super) struct Tls {
-    pub(super) config: Arc<ClientConfig>,
-    pub(super) name: ServerName<'static>,
-}
-
-/// `host`.
-#[derive(Debug)]
-pub(super) enum Host {
-    /// What the client sent.
-    Original,
-    /// The endpoint's authority, or the name configured.
-    Fixed(HeaderValue),
-}
-
-/// Reads what the configuration says and names.
-pub(super) fn load(config: &Config) -> (Vec<Configured>, Shared, Diagnostics) {
+/// Reads what the configuration says and names. `previous`: what is in force.
+pub(super) fn load(config: &Config, previous: &[Arc<Configured>]) -> (Vec<Arc<Configured>>, Shared, Diagnostics) {
     let mut problems = Diagnostics::new();
-    let list = config.upstreams.iter().filter_map(|upstream| Upstream::load(upstream, &mut problems)).collect();
+    let list = config.upstreams.iter().filter_map(|upstream| {
+        let before = previous.iter().find(|before| before.upstream.name == upstream.name);
+        Configured::load(upstream, before, &mut problems)
+    });
+    let list = list.collect();
     let shared = Shared {
         identity: Arc::new(identity(&config.identity, &mut problems)),
         client_address_from: config.client_address_from,
@@ -114,143 +93,67 @@ pub(super) fn identity(config: &config::Identity, problems: &mut Diagnostics) ->
     IdentityNames { prefix, pass: config.pass.iter().map(|name| name.to_ascii_lowercase()).collect() }
 }
 
-impl Upstream {
-    /// One upstream; its problems are added to those found so far.
-    pub(super) fn load(config: &config::Upstream, problems: &mut Diagnostics) -> Option<Configured> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = &config.name;
-        if config.endpoints.len() > 1 {
-            problems.general(format!("upstream `{name}`: more than one endpoint is not supported yet"));
-        }
-        let Some(endpoint) = config.endpoints.first() else {
-            problems.general(format!("upstream `{name}` has no endpoint"));
-            return None;
+impl Configured {
+    /// One upstream: the one before if nothing has changed. Its problems are added to those found so far.
+    pub(super) fn load(
+        config: &config::Upstream,
+        before: Option<&Arc<Self>>,
+        problems: &mut Diagnostics,
+    ) -> Option<Arc<Self>> {
+        let files = match Files::read(&config.tls) {
+            Ok(files) => files,
+            Err(reason) => {
+                problems.general(format!("upstream `{}`: {reason}", config.name));
+                return None;
+            }
         };
-        let host = Host::of(config, endpoint, problems);
-        let own_authority = config.rewrite_location.then(|| authority(endpoint));
-        let endpoint = Endpoint::load(config, endpoint, problems);
-        let upstream = Self {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            endpoint: endpoint?,
+        let origin = Origin { config: config.clone(), files: files.digest() };
+        if let Some(before) = before.filter(|before| before.origin == origin) {
+            return Some(Arc::clone(before));
+        }
+        let upstream = Arc::new(Upstream::load(config, &files, problems)?);
+        let members = Arc::new(Members::new(&upstream.endpoints, Lookup::of_the_system()));
+        Some(Arc::new(Self { upstream, members, origin, stop: CancellationToken::new() }))
+    }
+}
+
+impl Upstream {
+    /// There are members, and none of them is healthy.
+    pub(super) fn nobody(&self) -> Failure {
+        Failure::NoneHealthy(self.health.as_ref().map_or(Duration::ZERO, |health| health.interval))
+    }
+
+    fn load(config: &config::Upstream, files: &Files, problems: &mut Diagnostics) -> Option<Self> {
+        let name = &config.name;
+        if config.endpoints.is_empty() {
+            problems.general(format!("upstream `{name}` has no endpoint"));
+        }
+        let tls = config.endpoints.iter().any(|endpoint| endpoint.tls);
+        let tls = match tls.then(|| files.client_config(&config.tls, config.protocol)).transpose() {
+            Ok(tls) => tls.map(Arc::new),
+            Err(reason) => {
+                problems.general(format!("upstream `{name}`: {reason}"));
+                None
+            }
+        };
+        let endpoints = config.endpoints.iter();
+        let endpoints =
+            endpoints.map(|endpoint| Endpoint::load(config, endpoint, tls.as_ref(), problems).map(Arc::new));
+        // Every endpoint is looked at before one that is wrong ends it.
+        let endpoints: Vec<_> = endpoints.collect();
+        let endpoints: Vec<_> = endpoints.into_iter().collect::<Option<_>>()?;
+        (!endpoints.is_empty()).then(|| Self {
+            name: Arc::clone(name),
+            endpoints,
+            balance: config.balance,
             http2: config.protocol == Protocol::H2,
-            host: host?,
-            own_authority,
+            maps_back: config.rewrite_location,
             connect_timeout: config.connect_timeout,
             response_timeout: config.response_timeout,
             idle_timeout: config.idle_timeout,
-            capacity: Capacity {
-                max: config.max_connections,
-                slots: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
-                waiting: AtomicUsize::new(0),
-                wanted: Notify::new(),
-            },
-        };
-        Some(Configured { upstream: Arc::new(upstream), in_force: Arc::new(()) })
+            health: config.health.clone(),
+            capacity: Capacity::new(config.max_connections),
+            budget: Budget::default(),
+        })
     }
-}
-
-impl Host {
-    pub(super) fn of(
-        config: &config::Upstream,
-        endpoint: &config::Endpoint,
-        problems: &mut Diagnostics,
-    ) -> Option<Self> {
-        let text = match &config.host {
-            UpstreamHost::Original => return Some(Self::Original),
-            UpstreamHost::Endpoint => authority(endpoint),
-            UpstreamHost::Name(name) => name.clone(),
-        };
-        let valid = text.parse::<http::uri::Authority>().is_ok_and(|parsed| !parsed.as_str().contains('@'));
-        if let (true, Ok(value)) = (valid, HeaderValue::from_str(&text)) {
-            return Some(Self::Fixed(value));
-        }
-        problems.general(format!("upstream `{}`: `{text}` is no host", config.name));
-        None
-    }
-}
-
-/// The endpoint's own authority, without a default port.
-fn authority(endpoint: &config::Endpoint) -> String {
-    if endpoint.unix {
-        return "localhost".to_owned();
-    }
-    let host = if endpoint.host.contains(':') { format!("[{}]", endpoint.host) } else { endpoint.host.clone() };
-    let default = if endpoint.tls { 443 } else { 80 };
-    if endpoint.port == default { host } else { format!("{host}:{}", endpoint.port) }
-}
-
-impl Endpoint {
-    fn load(upstream: &config::Upstream, config: &config::Endpoint, problems: &mut Diagnostics) -> Option<Self> {
-        let address = if config.unix {
-            Address::Unix(config.host.clone())
-        } else {
-            Address::Tcp(config.host.clone(), config.port)
-        };
-        if !config.tls {
-            if upstream.tls != UpstreamTls::default() {
-                problems
-                    .general(format!("upstream `{}` has `tls`, but its endpoint is not `https`", upstream.name))
-                    .help("write `https://` in `endpoints`, or remove `tls`");
-            }
-            return Some(Self { address, tls: None });
-        }
-        Some(Self { address, tls: Some(Tls::load(upstream, config, problems)?) })
-    }
-}
-
-impl Tls {
-    fn load(upstream: &config::Upstream, endpoint: &config::Endpoint, problems: &mut Diagnostics) -> Option<Self> {
-        let wanted = upstream.tls.server_name.as_ref().unwrap_or(&endpoint.host);
-        let name = ServerName::try_from(wanted.clone());
-        if name.is_err() {
-            problems.general(format!("upstream `{}`: `{wanted}` is no name of a TLS server", upstream.name));
-        }
-        match client_config(&upstream.tls, upstream.protocol) {
-            Ok(config) => Some(Self { config: Arc::new(config), name: name.ok()? }),
-            Err(reason) => {
-                problems.general(format!("upstream `{}`: {reason}", upstream.name));
-                None
-            }
-        }
-    }
-}
-
-fn client_config(tls: &UpstreamTls, protocol: Protocol) -> Result<ClientConfig, String> {
-    let provider = CryptoProvider::get_default()
-        .map_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()), Arc::clone);
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots(tls.ca.as_deref())?);
-    let mut config = match &tls.identity {
-        None => builder.with_no_client_auth(),
-        Some(files) => {
-            let chain = certificates(&files.certificate)?;
-            let key = PrivateKeyDer::from_pem_file(&files.key)
-                .map_err(|error| format!("key `{}` cannot be read: {error}", files.key.display()))?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| {
-                format!("certificate `{}` cannot be used with its key: {error}", files.certificate.display())
-            })?
-        }
-    };
-    config.alpn_protocols = vec![match protocol {
-        Protocol::H2 => b"h2".to_vec(),
-        Protocol::Http1 => b"http/1.1".to_vec(),
-    }];
-    Ok(config)
-}
-
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
-    let Some(path) = ca else { return Ok(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }) };
-    let mut store = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        store.add(certificate).map_err(|error| format!("CA `{}` cannot be used: {error}", path.display()))?;
-    }
-    Ok(store)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = |error| format!("certificates `{}` cannot be read: {error}", path.display());
-    let list: Vec<_> = CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)?;
-    if list.is_empty() { Err(format!("`{}` holds no certificate", path.display())) } else { Ok(list) }
 }

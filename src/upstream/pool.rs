@@ -1,4 +1,4 @@
-//! Connections that wait for their next request: one pool per worker thread and upstream, last used first.
+//! Connections that wait for their next request: one pool per worker thread and member, last used first.
 //!
 //! A connection comes back only after a whole response to a whole request; whatever else happens to it, its handle
 //! is dropped, and that closes it at once.
@@ -13,21 +13,23 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use smallvec::SmallVec;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
+use tokio::sync::{Mutex, Notify};
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::body::{Progress, RequestBody};
 use super::connect::{Stream, connect};
 use super::failure::{Failure, ProtocolFault};
-use super::load::{Capacity, Configured, Upstream};
+use super::load::Upstream;
+use super::member::Member;
+use super::members::Seat;
 use super::{BUFFER, MAX_INTERIM};
 
 thread_local! {
     static POOLS: RefCell<HashMap<u64, Registered>> = RefCell::new(HashMap::new());
 }
 
-/// A pool, and whether its configuration is still in force.
+/// A pool, and whether its member still is one.
 struct Registered {
     in_force: std::sync::Weak<()>,
     pool: Rc<Pool>,
@@ -38,10 +40,11 @@ type Http1Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
 /// How often, and for how long at most, a busy HTTP/2 connection is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// One worker's connections to one upstream.
+/// One worker's connections to one member of an upstream.
 #[derive(Debug)]
 pub(super) struct Pool {
     upstream: Arc<Upstream>,
+    member: Arc<Member>,
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Option<Rc<Http2>>>,
     opening: Mutex<()>,
@@ -158,21 +161,22 @@ impl Lease {
 }
 
 impl Pool {
-    /// This thread's pool for the upstream.
-    pub(super) fn of(Configured { upstream, in_force }: &Configured) -> Rc<Self> {
+    /// This thread's pool for the member.
+    pub(super) fn of(upstream: &Arc<Upstream>, Seat { member, in_force }: &Seat) -> Rc<Self> {
         POOLS.with_borrow_mut(|pools| {
-            if let Some(registered) = pools.get(&upstream.id) {
+            if let Some(registered) = pools.get(&member.id) {
                 return Rc::clone(&registered.pool);
             }
             pools.retain(|_, registered| registered.in_force.strong_count() > 0);
             let pool = Rc::new(Self {
                 upstream: Arc::clone(upstream),
+                member: Arc::clone(member),
                 idle: RefCell::default(),
                 shared: RefCell::default(),
                 opening: Mutex::new(()),
                 is_swept: Cell::new(false),
             });
-            pools.insert(upstream.id, Registered { in_force: Arc::downgrade(in_force), pool: Rc::clone(&pool) });
+            pools.insert(member.id, Registered { in_force: Arc::downgrade(in_force), pool: Rc::clone(&pool) });
             pool
         })
     }
@@ -233,8 +237,8 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Stream, Failure> {
-        let slot = self.upstream.capacity.slot(&self.upstream).await?;
-        connect(&self.upstream, slot).await
+        let slot = self.upstream.capacity.slot(self.upstream.connect_timeout).await?;
+        connect(&self.upstream, &self.member, Some(slot)).await
     }
 
     /// The connection that this worker shares, opened if there is none.
@@ -362,41 +366,6 @@ async fn sweep(pool: Weak<Pool>, upstream: Arc<Upstream>) {
             () = sleep_until(next) => {}
             () = wanted => {}
         }
-    }
-}
-
-impl Capacity {
-    fn is_wanted(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) > 0
-    }
-
-    /// The right to open one connection; waits for it as long as connecting may take.
-    pub(super) async fn slot(&self, upstream: &Upstream) -> Result<OwnedSemaphorePermit, Failure> {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Ok(slot);
-        }
-        let _waiting = Waiting::new(&self.waiting);
-        self.wanted.notify_waiters();
-        match timeout(upstream.connect_timeout, Arc::clone(&self.slots).acquire_owned()).await {
-            Ok(Ok(slot)) => Ok(slot),
-            Ok(Err(_)) | Err(_) => Err(Failure::Saturated(self.max)),
-        }
-    }
-}
-
-/// Counts as waiting as long as it lives.
-struct Waiting<'c>(&'c AtomicUsize);
-
-impl<'c> Waiting<'c> {
-    fn new(counter: &'c AtomicUsize) -> Self {
-        counter.fetch_add(1, Ordering::SeqCst);
-        Self(counter)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -3,7 +3,8 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::load::{self, Host};
+use super::endpoint::Host;
+use super::load;
 use super::request_headers::{self, Delivery, Framing};
 use super::{Facts, effects};
 use crate::config::{Config, Protocol};

@@ -4,7 +4,9 @@ mod support;
 
 mod bodies;
 mod connections;
+mod health;
 mod http2;
+mod members;
 mod requests;
 mod responses;
 mod tls;

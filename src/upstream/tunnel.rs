@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::body::ResponseBody;
 use super::failure::{Failure, ProtocolFault};
+use super::member::Call;
 use super::request_headers::list;
 use super::response_headers;
 use super::{Facts, Standing};
@@ -87,10 +88,12 @@ impl Opening {
     pub(super) async fn accept(
         self,
         mut response: Response<Incoming>,
+        call: &Call,
         ends_at: Option<Instant>,
     ) -> Result<Response<ResponseBody>, Failure> {
         self.check(response.headers()).map_err(Failure::Protocol)?;
         let upstream = hyper::upgrade::on(&mut response).await.map_err(Failure::Closed)?;
+        call.succeeded();
         let (mut head, _) = response.into_parts();
         response_headers::rewrite_switch(&mut head);
         head.headers.remove(CONTENT_LENGTH);
@@ -102,7 +105,7 @@ impl Opening {
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         let end = End { at: ends_at, drain: self.drain, standing: self.standing };
-        let (client, in_use) = (self.client, self.in_use);
+        let (client, in_use) = (self.client, (self.in_use, call.clone()));
         OPEN.with(|open| {
             open.spawn_local(async move {
                 // A client that left instead of taking up its tunnel is no news.

@@ -13,7 +13,7 @@ use super::histogram::Histogram;
 use super::process::Process;
 use super::route::{Durations, Mode, Route, Series};
 use super::tally::Tally;
-use super::{Count, Metrics, SinkMetrics, lock};
+use super::{Count, EndpointFigures, Metrics, SinkMetrics, UpstreamMetrics, lock};
 use crate::clock::Timestamp;
 
 /// The `Content-Type` of the text.
@@ -196,8 +196,38 @@ fn upstreams(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     )?;
     let open = levels("upstream", &upstreams, |upstream| upstream.connections.value());
     out.gauge("torwart_upstream_connections", "Open connections to an upstream", open)?;
+    let waiting = levels("upstream", &upstreams, |upstream| upstream.waiting.value());
+    out.gauge("torwart_upstream_waiting", "Requests that wait for a connection to an upstream", waiting)?;
     let failures = tallied("upstream", &upstreams, "reason", |upstream| &upstream.failures);
-    out.counter("torwart_upstream_failures", "Requests that an upstream did not answer", failures)
+    out.counter("torwart_upstream_failures", "Requests that an upstream did not answer", failures)?;
+    let retries = tallied("upstream", &upstreams, "result", |upstream| &upstream.retries);
+    out.counter("torwart_upstream_retries", "Requests sent again, and those that the budget kept from it", retries)?;
+    endpoints(out, &upstreams)
+}
+
+fn endpoints(out: &mut Families<'_>, upstreams: &[(Arc<str>, Arc<UpstreamMetrics>)]) -> fmt::Result {
+    let all: Vec<_> = upstreams
+        .iter()
+        .flat_map(|(name, upstream)| upstream.endpoints().into_iter().map(|figures| (Arc::clone(name), figures)))
+        .collect();
+    let samples = |value: fn(&EndpointFigures) -> Value<'static>| {
+        all.iter().map(move |(name, figures)| {
+            let labels = [("upstream", name), ("endpoint", &figures.endpoint), ("address", &figures.address)];
+            (labels.map(|(key, text)| (key, text.to_string())).to_vec(), value(figures))
+        })
+    };
+    let available = samples(|figures| Value::Gauge(f64::from(u8::from(figures.available))));
+    out.gauge("torwart_upstream_endpoint_available", "Whether an address of an endpoint gets requests", available)?;
+    let requests = samples(|figures| Value::Gauge(amount(figures.requests)));
+    out.gauge("torwart_upstream_endpoint_requests", "Requests under way at an address of an endpoint", requests)?;
+    let open = samples(|figures| Value::Gauge(amount(figures.connections)));
+    out.gauge("torwart_upstream_endpoint_connections", "Open connections to an address of an endpoint", open)?;
+    let ejections = samples(|figures| Value::Counter(figures.ejections));
+    out.counter(
+        "torwart_upstream_endpoint_ejections",
+        "How often an address was left alone for its failures",
+        ejections,
+    )
 }
 
 fn listeners(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
@@ -283,6 +313,11 @@ fn levels<'v, T>(
 fn sink(metrics: &SinkMetrics) -> impl IntoIterator<Item = Sample<'static>> {
     let all = [("written", &metrics.written), ("dropped", &metrics.dropped), ("failed", &metrics.failed)];
     all.map(|(result, count)| (vec![("result", result.to_owned())], Value::Counter(count.value())))
+}
+
+/// A number of things as a gauge.
+fn amount(n: usize) -> f64 {
+    float(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
 fn one(n: u64) -> [Sample<'static>; 1] {

@@ -1,8 +1,9 @@
 //! Handles for everything that is counted beside requests: connections, issuers, upstreams, sinks.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use super::lock;
 use super::route::Durations;
 use super::tally::Tally;
 use crate::clock::Timestamp;
@@ -135,10 +136,48 @@ pub struct TokenMemoryMetrics {
 pub struct UpstreamMetrics {
     /// Open connections.
     pub connections: Level,
+    /// Requests that wait for a connection.
+    pub waiting: Level,
     /// Requests that ended without an answer of the upstream, by what went wrong.
     pub failures: Tally,
+    /// Requests sent again, and those that the budget kept from it.
+    pub retries: Tally,
+    endpoints: Mutex<Vec<EndpointFigures>>,
     /// Times from the request's head to the end of the answer, by method and status.
     pub(super) durations: Durations,
+}
+
+impl UpstreamMetrics {
+    /// Replaces the figures of all endpoints.
+    pub fn show_endpoints(&self, endpoints: Vec<EndpointFigures>) {
+        *lock(&self.endpoints) = endpoints;
+    }
+
+    /// The figures of all endpoints.
+    pub(super) fn endpoints(&self) -> Vec<EndpointFigures> {
+        lock(&self.endpoints).clone()
+    }
+}
+
+/// One address of an endpoint of an upstream.
+#[derive(Debug, Clone)]
+pub struct EndpointFigures {
+    /// The endpoint as configured.
+    pub endpoint: Arc<str>,
+    /// The address.
+    pub address: Arc<str>,
+    /// Whether it gets requests.
+    pub available: bool,
+    /// Requests under way.
+    pub requests: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// Health checks that passed.
+    pub checks_passed: u64,
+    /// Health checks that failed.
+    pub checks_failed: u64,
 }
 
 /// Records on their way to a file or a collector.

@@ -56,6 +56,8 @@ fn call(metrics: &Metrics) -> UpstreamCall {
         name: "crm".into(),
         metrics: metrics.upstream("crm"),
         endpoint: None,
+        retries: 0,
+        over_budget: false,
         step: Step { after: Duration::ZERO, duration: Duration::from_millis(3) },
         status: Some(200),
         failure: None,

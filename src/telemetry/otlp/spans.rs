@@ -82,11 +82,11 @@ fn server(record: &Record) -> Span<'_> {
     attributes.extend(record.path.as_deref().map(|path| text("url.path", path)));
     if let Some((host, port)) = record.host.as_deref().map(host_and_port) {
         attributes.push(text("server.address", host));
-        attributes.extend(port.map(|port| number("server.port", port)));
+        attributes.extend(port.map(|port| number("server.port", port.into())));
     }
     attributes.extend(record.address.map(|address| text("client.address", &address.to_string())));
     attributes.extend(route.map(|route| text("http.route", route)));
-    attributes.extend(record.status.map(|status| number("http.response.status_code", status)));
+    attributes.extend(record.status.map(|status| number("http.response.status_code", status.into())));
     attributes.extend(record.error.map(|error| text("error.type", error)));
     attributes.extend(decision(record));
     Span {
@@ -102,7 +102,8 @@ fn upstream<'r>(record: &'r Record, call: &'r UpstreamCall) -> Span<'r> {
     let mut attributes =
         vec![text("http.request.method", method_label(&record.method)), text("torwart.upstream", &call.name)];
     attributes.extend(call.endpoint.as_deref().map(|endpoint| text("server.address", endpoint)));
-    attributes.extend(call.status.map(|status| number("http.response.status_code", status)));
+    attributes.extend((call.retries > 0).then(|| number("http.request.resend_count", call.retries.into())));
+    attributes.extend(call.status.map(|status| number("http.response.status_code", status.into())));
     attributes.extend(call.failure.map(|failure| text("error.type", failure)));
     Span {
         id: record.trace.call_id(),
@@ -126,7 +127,7 @@ fn decision(record: &Record) -> Vec<Message> {
         Verdict::Own => return Vec::new(),
     };
     let mut attributes = vec![text("torwart.decision", decision)];
-    attributes.extend(would.map(|would| number("torwart.would", would)));
+    attributes.extend(would.map(|would| number("torwart.would", would.into())));
     attributes.extend(record.reason.map(|reason| text("torwart.reason", reason)));
     attributes.extend(record.route.as_deref().map(|route| text("torwart.policy", &route.policy)));
     attributes
@@ -147,8 +148,8 @@ fn text(key: &str, value: &str) -> Message {
 }
 
 /// A `KeyValue` with an `int_value`.
-fn number(key: &str, value: u16) -> Message {
-    Message::default().text(1, key).message(2, &Message::default().number(3, value.into()))
+fn number(key: &str, value: u64) -> Message {
+    Message::default().text(1, key).message(2, &Message::default().number(3, value))
 }
 
 /// Nanoseconds since the epoch, until the year 2554.

@@ -86,6 +86,8 @@ fn record(metrics: &Metrics) -> Record {
         name: "crm".into(),
         metrics: metrics.upstream("crm"),
         endpoint: Some("127.0.0.1:9000".into()),
+        retries: 0,
+        over_budget: false,
         step: step(5, 10),
         status: Some(404),
         failure: None,

@@ -18,7 +18,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
 use super::super::body::BodyLimits;
-use super::super::load::{Shared, Upstream};
+use super::super::load::{Configured, Shared};
 use super::super::request_headers::{Effects, IdentityNames};
 use super::super::{Facts, Failure, Order, Purpose, ResponseBody, Scheme, Upstreams, asks_for_websocket};
 use crate::clock::Timestamp;
@@ -106,6 +106,7 @@ impl Gate {
         let address = listener.local_addr().unwrap();
         let failures = Rc::new(RefCell::new(Vec::new()));
         let upstreams = Rc::new(upstreams(upstream, permitted.body_idle));
+        upstreams.succeed(None, &tokio::runtime::Handle::current());
         let permitted = Rc::new(permitted);
         let log = Rc::clone(&failures);
         spawn_local(async move {
@@ -150,7 +151,7 @@ impl Gate {
 /// Upstreams with one member.
 pub(super) fn upstreams(upstream: &config::Upstream, body_idle: Duration) -> Upstreams {
     let mut problems = Diagnostics::new();
-    let configured = Upstream::load(upstream, &mut problems);
+    let configured = Configured::load(upstream, None, &mut problems);
     assert!(!problems.has_errors(), "{}", problems.render());
     Upstreams {
         list: vec![configured.unwrap()],
@@ -198,7 +199,7 @@ async fn answer(
     let facts = facts(&permitted, &request, peer);
     let request = request.map(Into::into);
     let outcome = match upstreams.prepare(&order, &effects, request, &facts) {
-        Ok(prepared) => prepared.run().await,
+        Ok(prepared) => prepared.run().await.1,
         Err(failure) => Err(failure),
     };
     Ok(outcome.unwrap_or_else(|failure| {
@@ -236,7 +237,7 @@ fn status(failure: &Failure) -> StatusCode {
         | Failure::Protocol(_)
         | Failure::Closed(_) => StatusCode::BAD_GATEWAY,
         Failure::ConnectTimeout(_) | Failure::ResponseTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-        Failure::Saturated(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Failure::Saturated(_) | Failure::NoneHealthy(_) => StatusCode::SERVICE_UNAVAILABLE,
         Failure::RequestTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Failure::RequestIdle(_) => StatusCode::REQUEST_TIMEOUT,
         Failure::RequestBroken => StatusCode::BAD_REQUEST,

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::support::{Gate, OK, Permitted, get, run, status_of, upstream_at};
 use crate::config::{self, CertificateFiles, Protocol, UpstreamTls};
 use crate::diagnostic::Diagnostics;
-use crate::upstream::load::Upstream;
+use crate::upstream::load::Configured;
 
 /// A certificate authority with files of its own.
 struct Authority {
@@ -178,7 +178,7 @@ fn what_is_wrong_with_the_files_is_told_when_they_are_loaded() {
         upstream.endpoints[0].tls = true;
         upstream.tls = tls;
         let mut problems = Diagnostics::new();
-        assert!(Upstream::load(&upstream, &mut problems).is_none());
+        assert!(Configured::load(&upstream, None, &mut problems).is_none());
         problems.render()
     };
     let ca = |path: &PathBuf| UpstreamTls { ca: Some(path.clone()), ..UpstreamTls::default() };

@@ -1,0 +1,109 @@
+//! What is known of endpoints, for metrics and operators.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Upstreams;
+use super::endpoint::Endpoint;
+use super::load::Configured;
+use super::member::Member;
+use super::moment;
+
+/// One upstream at this moment.
+#[derive(Debug)]
+pub struct UpstreamState {
+    /// Its name in `torwart.yaml`.
+    pub name: Arc<str>,
+    /// Connections that are open or being opened.
+    pub connections: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
+    /// Every address of every endpoint, and every endpoint without one.
+    pub endpoints: Vec<EndpointState>,
+}
+
+/// One address of an endpoint.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// As configured.
+    pub endpoint: Arc<str>,
+    /// `None` while the name cannot be resolved.
+    pub address: Option<Arc<str>>,
+    /// Whether requests are sent to it without need.
+    pub available: bool,
+    /// Requests under way.
+    pub requests: usize,
+    /// Open connections.
+    pub connections: usize,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// Health checks that passed.
+    pub checks_passed: u64,
+    /// Health checks that failed.
+    pub checks_failed: u64,
+    /// Until it comes back, while it is ejected.
+    pub ejected_for: Option<Duration>,
+    /// What is wrong, as far as it is known.
+    pub error: Option<String>,
+}
+
+impl Upstreams {
+    /// All of them, in the order of the configuration.
+    pub fn states(&self) -> impl Iterator<Item = UpstreamState> {
+        self.list.iter().map(|configured| state(configured))
+    }
+}
+
+fn state(Configured { upstream, members, .. }: &Configured) -> UpstreamState {
+    let mut endpoints = Vec::new();
+    let seats = members.seats();
+    let unanswered = members.unanswered();
+    for (position, endpoint) in upstream.endpoints.iter().enumerate() {
+        let error = unanswered.of(position);
+        let mut own = seats.iter().filter(|seat| Arc::ptr_eq(&seat.member.endpoint, endpoint)).peekable();
+        if own.peek().is_none() {
+            endpoints.push(EndpointState::without_address(endpoint, error));
+        }
+        endpoints.extend(own.map(|seat| EndpointState::of(&seat.member, error)));
+    }
+    UpstreamState {
+        name: Arc::clone(&upstream.name),
+        connections: upstream.capacity.in_use(),
+        waiting: upstream.capacity.waiting(),
+        endpoints,
+    }
+}
+
+impl EndpointState {
+    fn without_address(endpoint: &Endpoint, error: Option<&str>) -> Self {
+        Self {
+            endpoint: Arc::clone(&endpoint.name),
+            address: None,
+            available: false,
+            requests: 0,
+            connections: 0,
+            ejections: 0,
+            checks_passed: 0,
+            checks_failed: 0,
+            ejected_for: None,
+            error: error.map(str::to_owned),
+        }
+    }
+
+    /// `error`: why its name has no answer at the moment, if it has none.
+    fn of(member: &Member, error: Option<&str>) -> Self {
+        let (checks_passed, checks_failed) = member.health.checks();
+        Self {
+            endpoint: Arc::clone(&member.endpoint.name),
+            address: Some(Arc::clone(&member.name)),
+            available: member.is_fit(),
+            requests: member.under_way(),
+            connections: member.connections(),
+            ejections: member.outlier.ejections(),
+            checks_passed,
+            checks_failed,
+            ejected_for: member.outlier.left(moment::now()),
+            error: member.health.error().clone().or_else(|| error.map(str::to_owned)),
+        }
+    }
+}
