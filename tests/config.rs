@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use torwart::config::{self, Documents};
-use torwart::diagnostic::{Diagnostic, Diagnostics, Source};
+use torwart::diagnostic::{Diagnostics, Source};
 use torwart::document::read_file;
 use torwart::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
 use torwart::principal::IssuerId;

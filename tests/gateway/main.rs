@@ -14,6 +14,8 @@ mod bound_tokens;
 #[cfg(test)]
 mod cors;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod http2;

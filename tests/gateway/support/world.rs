@@ -47,6 +47,7 @@ pub(crate) struct World {
     limits: String,
     more: String,
     upstream: String,
+    endpoints: Vec<SocketAddr>,
     issuers: String,
     audit: String,
     workers: usize,
@@ -77,6 +78,7 @@ impl World {
             limits: String::new(),
             more: String::new(),
             upstream: String::new(),
+            endpoints: Vec::new(),
             issuers: String::new(),
             audit: "{path: audit.log}".to_owned(),
             workers: 1,
@@ -117,6 +119,12 @@ impl World {
     /// More keys of the upstream.
     pub(crate) fn upstream(mut self, yaml: &str) -> Self {
         self.upstream = format!(", {yaml}");
+        self
+    }
+
+    /// Another endpoint of the upstream.
+    pub(crate) fn endpoint(mut self, address: SocketAddr) -> Self {
+        self.endpoints.push(address);
         self
     }
 
@@ -185,12 +193,15 @@ impl World {
 
     fn yaml(&self, upstream: SocketAddr) -> String {
         let Self { listeners, limits, more, workers, upstream: keys, issuers, audit, .. } = self;
+        let endpoints = std::iter::once(&upstream).chain(&self.endpoints);
+        let endpoints: Vec<_> = endpoints.map(|address| format!("\"http://{address}\"")).collect();
+        let endpoints = endpoints.join(", ");
         let limits = if limits.is_empty() { String::new() } else { format!("limits:\n{limits}") };
         format!(
             "version: 1\nworkers: {workers}\nlisteners:\n{listeners}\
              issuers:\n  - name: shoen\n    issuer: {ISSUER}\n    audiences: [\"{AUDIENCE}\"]\n    \
              jwks_file: keys.json\n    client_credentials_when: client_equals_subject\n{issuers}\
-             upstreams:\n  api: {{endpoints: [\"http://{upstream}\"]{keys}}}\n\
+             upstreams:\n  api: {{endpoints: [{endpoints}]{keys}}}\n\
              policies: policies\nlogging: {{level: error}}\naudit: {audit}\n{limits}{more}"
         )
     }
