@@ -100,6 +100,12 @@ pub enum FileKind {
 }
 
 impl Config {
+    /// Whether the address is a proxy whose word counts on this listener, in headers and in the PROXY protocol.
+    pub fn trusts(&self, listener: usize, address: IpAddr) -> bool {
+        let own = self.listeners.get(listener).and_then(|listener| listener.trusted_proxies.as_ref());
+        own.unwrap_or(&self.trusted_proxies).iter().any(|network| network.contains(&address))
+    }
+
     /// What forbids `run` although the file is well-formed: nothing to listen on, or issuers of dev mode.
     pub fn obstacles(&self) -> Diagnostics {
         let mut problems = Diagnostics::new();

@@ -10,6 +10,7 @@ mod connection;
 mod listener;
 mod observer;
 pub mod process;
+pub mod proxy_protocol;
 pub(crate) mod pulse;
 mod revoking;
 pub(crate) mod stall;
@@ -36,9 +37,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Limits, Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::telemetry::metrics::{Level, ListenerMetrics};
+use crate::telemetry::metrics::{Entered, Level, ListenerMetrics};
 use crate::upstream;
-use census::{Census, Places};
+use census::{Census, Place};
+use proxy_protocol::{Absent, Announced};
 use pulse::Pulse;
 use wire::Counted;
 
@@ -234,14 +236,19 @@ impl Worker {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(listener) = snapshot.config.listeners.get(index) else { return };
         let counters = self.shared.snapshots.telemetry().metrics().listener(&listener.address.to_string());
-        let places = Places { all: limits.connections, per_address: limits.connections_per_address };
-        let place = match self.shared.census.admit(peer.ip(), places) {
-            Ok(place) => place,
-            Err(limit) => return counters.refused.count(limit),
+        if listener.proxy_protocol && !snapshot.config.trusts(index, peer.ip()) {
+            return counters.refused.count("untrusted_proxy");
+        }
+        let Some(mut place) = self.shared.census.admit(limits.connections) else {
+            return counters.refused.count("connections");
         };
+        // A proxy speaks for many: there the address counts that it names.
+        if !listener.proxy_protocol && !place.count(peer.ip(), limits.connections_per_address) {
+            return counters.refused.count("connections_per_address");
+        }
         counters.accepted.one();
-        let counted: Counted = Box::new((place, Level::enter(&counters)));
-        let arrival = Arrival { peer, index, counters, counted };
+        let open = Level::enter(&counters);
+        let arrival = Arrival { peer, index, counters, place, open };
         self.connections.spawn_local(Box::pin(serve(Rc::clone(self), snapshot, stream, arrival)));
     }
 }
@@ -252,11 +259,44 @@ struct Arrival {
     /// Position of its listener.
     index: usize,
     counters: Arc<ListenerMetrics>,
-    counted: Counted,
+    place: Place,
+    open: Entered<ListenerMetrics>,
 }
 
-async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, stream: TcpStream, arrival: Arrival) {
-    let Arrival { peer, index, counters, counted } = arrival;
+impl Arrival {
+    /// Reads what the proxy says of its client, where the listener wants to be told. `None`: the connection is to be
+    /// closed without a word, which has been counted.
+    async fn announced(&mut self, stream: &mut TcpStream, snapshot: &Snapshot) -> Option<()> {
+        if !snapshot.config.listeners.get(self.index)?.proxy_protocol {
+            return Some(());
+        }
+        let limits = &snapshot.config.limits;
+        let refused = match proxy_protocol::read(stream, limits.header_timeout).await {
+            Ok(announced) => {
+                if let Announced::Client(client) = announced {
+                    self.peer = client;
+                }
+                if self.place.count(self.peer.ip(), limits.connections_per_address) {
+                    return Some(());
+                }
+                "connections_per_address"
+            }
+            Err(Absent::Malformed(_)) => "proxy_header",
+            Err(Absent::TooSlow) => "proxy_header_timeout",
+            // So do load balancers find out whether somebody listens.
+            Err(Absent::Ended(_)) => return None,
+        };
+        self.counters.refused.count(refused);
+        None
+    }
+}
+
+async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, mut stream: TcpStream, mut arrival: Arrival) {
+    if arrival.announced(&mut stream, &snapshot).await.is_none() {
+        return;
+    }
+    let Arrival { peer, index, counters, place, open } = arrival;
+    let counted: Counted = Box::new((place, open));
     let Some(listener) = snapshot.config.listeners.get(index) else { return };
     // Without it small answers wait for acknowledgements; a socket that refuses works all the same.
     let _: io::Result<()> = stream.set_nodelay(true);

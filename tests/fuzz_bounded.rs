@@ -34,7 +34,7 @@ fn run(name: &str, body: fn(&[u8]), inputs: usize) {
 }
 
 /// Pieces that mean something to some reader.
-const PIECES: [&str; 60] = [
+const PIECES: [&str; 64] = [
     "/",
     "//",
     ".",
@@ -95,6 +95,10 @@ const PIECES: [&str; 60] = [
     "]]>",
     "<!DOCTYPE a>",
     "<Body>",
+    "PROXY TCP4 ",
+    " UNKNOWN",
+    "::ffff:1.2.3.4 ",
+    "\r\n",
 ];
 
 fn mutated(seeds: &[Vec<u8>], numbers: &mut Numbers) -> Vec<u8> {
@@ -176,6 +180,11 @@ fn forms_are_read_as_every_server_reads_them() {
 #[test]
 fn messages_have_one_operation() {
     run("xml", bodies::xml, 10_000);
+}
+
+#[test]
+fn headers_of_proxies_are_read_one_way() {
+    run("proxy_header", bodies::proxy_header, 20_000);
 }
 
 #[test]

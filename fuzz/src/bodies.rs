@@ -421,3 +421,44 @@ fn pairs<'q>(pieces: impl Iterator<Item = &'q str>) -> impl Iterator<Item = (Str
         (text(name), text(value))
     })
 }
+
+/// Whatever is read of the front of a connection is read the same way byte by byte, never takes a byte too many, and an address
+/// that is told is the one that a second reading finds.
+pub fn proxy_header(input: &[u8]) {
+    use torwart::server::proxy_protocol::{Announced, LONGEST, Progress, parse};
+    let at_once = parse(input);
+    let mut length = 0;
+    let piecewise = loop {
+        match parse(&input[..length]) {
+            Ok(Progress::Part(least)) if length + least <= input.len() => {
+                assert!(least > 0, "nothing is waited for");
+                length += least;
+            }
+            other => break other,
+        }
+    };
+    match (at_once, piecewise) {
+        (Ok(Progress::Whole(whole, announced)), again) => {
+            assert!(whole <= LONGEST && whole <= input.len());
+            assert_eq!(again, Ok(Progress::Whole(whole, announced)), "read in pieces");
+            if let Announced::Client(client) = announced {
+                let header = &input[..whole];
+                let told = if header.starts_with(b"PROXY ") {
+                    let line = std::str::from_utf8(header).expect("a line");
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    (words[2].parse().expect("an address"), words[4].parse().expect("a port"))
+                } else if header[13] >> 4 == 1 {
+                    let octets: [u8; 4] = header[16..20].try_into().expect("four");
+                    (std::net::IpAddr::from(octets), u16::from_be_bytes([header[24], header[25]]))
+                } else {
+                    let octets: [u8; 16] = header[16..32].try_into().expect("sixteen");
+                    (std::net::IpAddr::from(octets), u16::from_be_bytes([header[48], header[49]]))
+                };
+                assert_eq!((told.0.to_canonical(), told.1), (client.ip(), client.port()));
+            }
+        }
+        (Ok(Progress::Part(_)) | Err(_), again) => {
+            assert!(!matches!(again, Ok(Progress::Whole(..))), "whole in pieces only");
+        }
+    }
+}

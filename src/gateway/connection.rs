@@ -16,7 +16,8 @@ use crate::upstream;
 /// A client's connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The other end; IPv4-mapped addresses as IPv4.
+    /// The other end, as a trusted proxy names it where the listener speaks the PROXY protocol; IPv4-mapped addresses as
+    /// IPv4.
     pub peer: SocketAddr,
     /// This end.
     pub local: SocketAddr,
@@ -72,8 +73,7 @@ impl Connection {
 
     /// Whether the address is a proxy whose headers count on this listener.
     pub(crate) fn trusts(&self, config: &Config, address: IpAddr) -> bool {
-        let own = config.listeners.get(self.listener).and_then(|listener| listener.trusted_proxies.as_ref());
-        own.unwrap_or(&config.trusted_proxies).iter().any(|network| network.contains(&address))
+        config.trusts(self.listener, address)
     }
 }
 

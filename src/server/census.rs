@@ -18,36 +18,18 @@ pub(super) struct Census {
 #[derive(Debug)]
 pub(super) struct Place {
     census: Arc<Census>,
-    address: IpAddr,
-}
-
-/// How many places there are.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Places {
-    /// For everybody together.
-    pub(super) all: usize,
-    /// For one address.
-    pub(super) per_address: usize,
+    /// Whose share it counts for, once that is known.
+    address: Option<IpAddr>,
 }
 
 impl Census {
-    /// A place for a connection from this address; the limit that is reached where there is none.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr, places: Places) -> Result<Place, &'static str> {
-        if self.open.fetch_add(1, Ordering::AcqRel) >= places.all {
+    /// A place among `all`; `None` where there is none.
+    pub(super) fn admit(self: &Arc<Self>, all: usize) -> Option<Place> {
+        if self.open.fetch_add(1, Ordering::AcqRel) >= all {
             self.open.fetch_sub(1, Ordering::AcqRel);
-            return Err("connections");
+            return None;
         }
-        let mut by_address = self.by_address();
-        let count = by_address.entry(address).or_insert(0);
-        if *count >= places.per_address {
-            if *count == 0 {
-                by_address.remove(&address);
-            }
-            self.open.fetch_sub(1, Ordering::AcqRel);
-            return Err("connections_per_address");
-        }
-        *count += 1;
-        Ok(Place { census: Arc::clone(self), address })
+        Some(Place { census: Arc::clone(self), address: None })
     }
 
     /// Connections open at this moment.
@@ -61,15 +43,40 @@ impl Census {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.census.open.fetch_sub(1, Ordering::AcqRel);
-        if let Entry::Occupied(mut entry) = self.census.by_address().entry(self.address) {
+impl Place {
+    /// Counts the place for this address. `false`, and nothing is counted: the address has its `share` already.
+    #[must_use]
+    pub(super) fn count(&mut self, address: IpAddr, share: usize) -> bool {
+        let mut by_address = self.census.by_address();
+        let count = by_address.entry(address).or_insert(0);
+        if *count >= share {
+            if *count == 0 {
+                by_address.remove(&address);
+            }
+            return false;
+        }
+        *count += 1;
+        drop(by_address);
+        self.uncount();
+        self.address = Some(address);
+        true
+    }
+
+    fn uncount(&mut self) {
+        let Some(address) = self.address.take() else { return };
+        if let Entry::Occupied(mut entry) = self.census.by_address().entry(address) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
             }
         }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.census.open.fetch_sub(1, Ordering::AcqRel);
+        self.uncount();
     }
 }
 
@@ -83,25 +90,28 @@ mod tests {
     #[test]
     fn an_address_gets_no_more_than_its_share_while_others_still_get_in() {
         let census = Arc::new(Census::default());
-        let places = Places { all: 10, per_address: 2 };
-        let first = census.admit(ONE, places);
-        let _second = census.admit(ONE, places).unwrap();
-        assert!(census.admit(ONE, places).is_err());
-        assert!(census.admit(TWO, places).is_ok());
-        drop(first);
-        assert!(census.admit(ONE, places).is_ok());
+        let mut places: Vec<Place> = (0..4).map(|_| census.admit(10).unwrap()).collect();
+        assert!(places[0].count(ONE, 2) && places[1].count(ONE, 2));
+        assert!(!places[2].count(ONE, 2));
+        assert!(places[3].count(TWO, 2));
+        places.remove(0);
+        assert!(places[1].count(ONE, 2), "a place was given back");
+        assert!(places[1].count(TWO, 2), "it moves to another address");
+        let by_address = census.by_address();
+        assert_eq!((by_address[&ONE], by_address[&TWO]), (1, 2));
+        drop(by_address);
     }
 
     #[test]
     fn a_full_house_admits_nobody_until_somebody_leaves() {
         let census = Arc::new(Census::default());
-        let places = Places { all: 1, per_address: 9 };
-        let only = census.admit(ONE, places).unwrap();
-        assert!(census.admit(TWO, places).is_err());
+        let mut only = census.admit(1).unwrap();
+        assert!(only.count(ONE, 9) && !only.count(TWO, 0));
+        assert!(census.admit(1).is_none());
         assert_eq!(census.open(), 1);
         drop(only);
         assert_eq!(census.open(), 0);
         assert!(census.by_address().is_empty());
-        assert!(census.admit(TWO, places).is_ok());
+        assert!(census.admit(1).is_some());
     }
 }

@@ -67,7 +67,6 @@ fn attempt(reader: &Reader, previous: Option<&Snapshot>) -> (Vec<PathBuf>, Resul
     let Reading { material, mut problems, named } = reader();
     let Some(Material { config, policies: documents }) = material else { return (named, Err(problems)) };
     problems.append(config.obstacles());
-    check_proxy_protocol(&config, &mut problems);
     if let Some(previous) = previous {
         check_unchangeable(&config, &previous.config, &mut problems);
     }
@@ -138,15 +137,6 @@ pub(super) fn assemble(
         admin,
     };
     Ok((snapshot, problems))
-}
-
-/// Not spoken yet; to take such connections for ordinary ones would take the proxy for the client.
-fn check_proxy_protocol(config: &Config, problems: &mut Diagnostics) {
-    for listener in config.listeners.iter().filter(|listener| listener.proxy_protocol) {
-        problems
-            .general(format!("the listener `{}` cannot speak the PROXY protocol", listener.address))
-            .help("remove `proxy_protocol`; `client_address_from` reads the client's address from a header");
-    }
 }
 
 /// Sockets are bound and threads started once: they cannot follow a reload (config.md, "Reload").

@@ -36,6 +36,8 @@ mod limits;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod proxy_protocol;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod reload;

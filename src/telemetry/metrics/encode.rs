@@ -239,7 +239,7 @@ fn listeners(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
         .map(|(name, listener)| (vec![("listener", name.to_string())], Value::Counter(listener.accepted.value())));
     out.counter("torwart_connections_accepted", "Client connections accepted", accepted)?;
     let refused = tallied("listener", &listeners, "reason", |listener| &listener.refused);
-    out.counter("torwart_connections_refused", "Client connections closed for a limit", refused)?;
+    out.counter("torwart_connections_refused", "Client connections closed before a request, by reason", refused)?;
     let handshakes = tallied("listener", &listeners, "result", |listener| &listener.handshakes);
     out.counter("torwart_tls_handshakes", "TLS handshakes with clients", handshakes)
 }

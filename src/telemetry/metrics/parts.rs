@@ -73,7 +73,7 @@ pub struct ListenerMetrics {
     pub open: Level,
     /// Connections accepted since start.
     pub accepted: Count,
-    /// Connections closed before anything was read, by limit.
+    /// Connections closed before a request: by the limit that was reached, or what was wrong with the proxy.
     pub refused: Tally,
     /// TLS handshakes by result: `ok`, or a word for what failed.
     pub handshakes: Tally,

@@ -22,12 +22,17 @@ pub(crate) struct Client {
 pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 impl Client {
     /// Without TLS.
     pub(crate) fn plain(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
+        let stream = connect(address).expect("a connection");
         Self { reader: Reader::new(Box::new(stream)) }
     }
 
@@ -36,15 +41,28 @@ impl Client {
         Self::tls_as(address, config, name).map(|(client, _)| client)
     }
 
+    /// The same behind bytes that stand before the handshake.
+    pub(crate) fn tls_behind(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        name: &str,
+        before: &[u8],
+    ) -> io::Result<Self> {
+        let mut stream = connect(address)?;
+        stream.write_all(before)?;
+        Self::handshake(stream, config, name).map(|(client, _)| client)
+    }
+
     /// The same, with how the session came about.
     pub(crate) fn tls_as(
         address: SocketAddr,
         config: Arc<ClientConfig>,
         name: &str,
     ) -> io::Result<(Self, HandshakeKind)> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
+        Self::handshake(connect(address)?, config, name)
+    }
+
+    fn handshake(mut stream: TcpStream, config: Arc<ClientConfig>, name: &str) -> io::Result<(Self, HandshakeKind)> {
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let mut session = ClientConnection::new(config, name).map_err(io::Error::other)?;
         while session.is_handshaking() {
