@@ -14,7 +14,7 @@ use crate::principal::{Claims, Flow, IssuerId, Principal};
 use crate::response::Refusal;
 use crate::target::fold::{fold_header, folds_to};
 use crate::target::method::OVERRIDE_HEADERS;
-use crate::target::query::{check_escapes, decode, fold_name, parameters};
+use crate::target::query::{check_escapes, decode, fold_name, name_folds_to, parameters};
 use crate::target::{Authority, Scheme};
 use crate::trial::{Attempt, Bearer, Loaded, Outcome, Request};
 
@@ -236,12 +236,12 @@ fn set_parameter(target: &mut String, name: &str, value: Option<&str>) {
     let concerns = |piece: &str| {
         parameters(piece).any(|parameter| {
             let head = parameter.raw_name.split(';').next().unwrap_or_default();
-            [parameter.raw_name, head].into_iter().any(|raw| fold_name(raw) == folded)
+            [parameter.raw_name, head].into_iter().any(|raw| name_folds_to(raw, &folded))
         })
     };
     let query = target.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default();
     let before = query.split('&').filter(|piece| concerns(piece)).find_map(|piece| {
-        let value = parameters(piece).find(|parameter| fold_name(parameter.raw_name) == folded)?.raw_value?;
+        let value = parameters(piece).find(|parameter| name_folds_to(parameter.raw_name, &folded))?.raw_value?;
         let value = value.split(';').next().unwrap_or_default();
         Some(String::from_utf8_lossy(&decode(value)).into_owned()).filter(|value| !value.is_empty())
     });

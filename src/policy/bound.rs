@@ -11,6 +11,11 @@ use crate::policy::decision::Cause;
 use crate::target::fold::{fold_header, folds_to};
 use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name, name_folds_to};
 
+/// More parameters than this are not read. PHP (`max_input_vars`), Tomcat (`maxParameterCount`) and `qs` (`parameterLimit`)
+/// read 1000 at most, the first two in query and body together, and drop the rest without a word: the one that policy saw
+/// could be among those.
+const MOST_PARAMETERS: usize = 500;
+
 /// Why a request is 400 on a route that binds parameters or headers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(in crate::policy) enum BoundError {
@@ -26,6 +31,12 @@ pub(in crate::policy) enum BoundError {
     /// A parameter stands in the query that is bound in the body, or the other way round, and servers mix the two.
     #[error("the parameter `{0}` stands where servers may take it for another")]
     Elsewhere(Box<str>),
+    /// The path holds a `;` where, for some servers, the query begins: they read other parameters, or none.
+    #[error("the path holds a `;`, where some servers begin the query")]
+    InPath,
+    /// There are so many parameters that servers leave out some.
+    #[error("there are more than {MOST_PARAMETERS} parameters, of which servers may leave out some")]
+    TooMany,
     /// The value of a bound parameter is not UTF-8.
     #[error("the value of the parameter `{0}` is not UTF-8")]
     NotText(Box<str>),
@@ -48,6 +59,8 @@ impl BoundError {
             | Self::MisspeltParameter(_)
             | Self::AfterSemicolon(_)
             | Self::Elsewhere(_)
+            | Self::InPath
+            | Self::TooMany
             | Self::NotText(_)
             | Self::Json(..) => Cause::AmbiguousParameter,
             Self::MisspeltHeader(_) | Self::HopByHop(_) => Cause::AmbiguousHeader,
@@ -140,6 +153,9 @@ impl BoundQuery {
         let mut found = QueryValues::default();
         let Some(query) = query.filter(|_| !self.is_empty()) else { return Ok(found) };
         query::check_escapes(query).map_err(BoundError::Escape)?;
+        if query::parameters(query).nth(MOST_PARAMETERS).is_some() {
+            return Err(BoundError::TooMany);
+        }
         for parameter in query::parameters(query) {
             let name = parameter.raw_name;
             // A server that splits at `;` ends the name there, too.
@@ -266,6 +282,10 @@ mod tests {
             "org_uid[]=1",
             "org_uid%5B0%5D=1",
             "org[uid=1",
+            "[org_uid]=1",
+            "org_uid[=1",
+            "org_uid]=1",
+            "org_uid[x=1",
             "+org_uid=1",
             "org_uid%20=1",
             "%09org_uid",
@@ -278,7 +298,7 @@ mod tests {
         for query in ["org_uid=1", "org%5Fuid=1", "%6frg_uid=1"] {
             assert_eq!(values(&["org_uid"], query).unwrap(), [(0, "1".into())], "{query}");
         }
-        for query in ["org__uid=1", "orguid=1", "org_uidx=1", "xorg_uid=1", "org_uid[x=1"] {
+        for query in ["org__uid=1", "orguid=1", "org_uidx=1", "xorg_uid=1", "x[org_uid]=1"] {
             assert_eq!(values(&["org_uid"], query).unwrap(), [], "{query}");
         }
     }
@@ -298,6 +318,14 @@ mod tests {
         let read = bound(&["org", "x"]).read(Some("org=1;y=2&x=1%3By=2")).unwrap();
         assert_eq!(read.values.as_slice(), [(0, "1;y=2".into()), (1, "1;y=2".into())]);
         assert!(read.wavers(0) && !read.wavers(1));
+    }
+
+    #[test]
+    fn so_many_parameters_that_servers_drop_some_are_refused() {
+        assert_eq!(values(&["org"], &("x&".repeat(499) + "org=1")).unwrap(), [(0, "1".into())]);
+        assert_eq!(values(&["org"], &("x&".repeat(500) + "org=1")), Err(BoundError::TooMany));
+        assert_eq!(values(&["org"], &("x;".repeat(500) + "&org=1")), Err(BoundError::TooMany));
+        assert_eq!(values(&[], &"x&".repeat(2000)).unwrap(), []);
     }
 
     #[test]

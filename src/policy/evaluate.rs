@@ -152,14 +152,15 @@ impl WordSet {
 }
 
 impl Question<'_> {
-    /// Applies a test to every value of a template: no value is unknown, of several all must pass. Under `not`, a
-    /// capture that another reading of the path changes is unknown, and so are several values that do not agree: the
-    /// server will act on one of them, and nobody can tell on which.
+    /// Applies a test to every value of a template: no value is unknown, of several all must pass. A value that another
+    /// reading of the request changes is unknown: somebody whose own name is `bob;x` must not pass for `bob` at a server
+    /// that drops what follows the `;`. So are, under `not`, several values that do not agree: the server will act on one
+    /// of them, and nobody can tell on which.
     fn every(&self, template: &Template, stance: Stance, ask: impl Fn(&str) -> Truth) -> Truth {
         if template.source.is_in_body() && matches!(self.body, BodyValues::Unread) {
             return self.supposition(stance);
         }
-        if stance == Stance::Negated && self.differs(template) {
+        if self.differs(template, stance) {
             return Truth::Unknown;
         }
         let mut values = 0_usize;
@@ -173,11 +174,15 @@ impl Question<'_> {
         if values == 0 { Truth::Unknown } else { truth }
     }
 
-    /// Whether the template names a value that another reading of the request changes.
-    pub(in crate::policy) fn differs(&self, template: &Template) -> bool {
+    /// Whether the template names a value that another reading of the request changes. A capture that may differ in the
+    /// case of its letters counts under `not` only: most identifiers have letters of both, and hardly a server folds them.
+    pub(in crate::policy) fn differs(&self, template: &Template, stance: Stance) -> bool {
         match &template.source {
             ValueSource::Host { .. } => self.captures.host.is_none(),
-            ValueSource::Capture { index, .. } => self.captures.path.wavers(*index),
+            ValueSource::Capture { index, .. } => match stance {
+                Stance::Plain => self.captures.path.is_doubtful(*index),
+                Stance::Negated => self.captures.path.wavers(*index),
+            },
             ValueSource::Query { index, .. } => {
                 self.query.iter().any(|parameter| parameter.index == *index && parameter.differs)
             }
@@ -365,7 +370,9 @@ fn request(template: &Template, test: &RequestTest, question: &Question<'_>, sta
         RequestTest::Present | RequestTest::Absent if unread => question.supposition(stance),
         RequestTest::OneOf(values) => question
             .every(template, stance, |text| values.iter().any(|value| equal(value, text, Case::Sensitive)).into()),
-        RequestTest::Present | RequestTest::Absent if stance == Stance::Negated && question.differs(template) => {
+        RequestTest::Present | RequestTest::Absent
+            if stance == Stance::Negated && question.differs(template, stance) =>
+        {
             Truth::Unknown
         }
         RequestTest::Present => question.whole_texts(&template.source).next().is_some().into(),

@@ -22,6 +22,9 @@ impl Placed<'_> {
         if route.query.is_empty() && route.bound_query.is_empty() {
             return Ok(Parameters::new());
         }
+        if !route.bound_query.is_empty() && route.may_end_at_semicolon() && self.target.path().contains(';') {
+            return Err(BoundError::InPath);
+        }
         let bound = route.bound_query.read(self.target.query())?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {

@@ -156,6 +156,8 @@ fn fits(typed: &TypedValue, question: &Question<'_>) -> bool {
 fn of_binding(error: &BoundError) -> Vec<Change> {
     match error {
         BoundError::Escape(_) => vec![Change::DecodableQuery],
+        // Neither another path nor a query without most of its parameters would be the same request.
+        BoundError::InPath | BoundError::TooMany => Vec::new(),
         BoundError::Elsewhere(name) | BoundError::Json(name, _) => vec![Change::Query(name.clone(), None)],
         BoundError::MisspeltParameter(name) | BoundError::AfterSemicolon(name) | BoundError::NotText(name) => {
             vec![Change::Query(name.clone(), Some(String::new())), Change::Query(name.clone(), None)]
@@ -179,9 +181,9 @@ fn of_body(rules: &BodyRules, error: &BodyError) -> Vec<Change> {
         BodyError::Encoded => vec![Change::Header(header::CONTENT_ENCODING, None)],
         BodyError::MethodOverride => vec![Change::Form("_method".into(), None)],
         BodyError::OtherAction(_) => vec![Change::Header(soap_action(), None), typed()],
-        BodyError::Bound(BoundError::Escape(_) | BoundError::Json(..)) | BodyError::Json(_) | BodyError::Soap(_) => {
-            Vec::new()
-        }
+        BodyError::Bound(BoundError::Escape(_) | BoundError::Json(..) | BoundError::InPath | BoundError::TooMany)
+        | BodyError::Json(_)
+        | BodyError::Soap(_) => Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::policy::limit::Limit;
 use crate::policy::narrow::Narrowing;
 use crate::policy::routing::{MethodSet, PathPattern};
 use crate::principal::IssuerSet;
-use crate::target::quirks::{MethodOverride, Quirks};
+use crate::target::quirks::{MethodOverride, Quirks, Reading};
 
 /// A route's number over all documents of one load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +114,11 @@ impl Document {
 }
 
 impl Route {
+    /// Whether its upstream may take a `;` in a path for the beginning of the query.
+    pub(in crate::policy) fn may_end_at_semicolon(&self) -> bool {
+        self.document.quirks.path_parameters == Reading::Unknown && !self.path.contains(';')
+    }
+
     /// The parameters that are kept to values of the principal.
     pub(in crate::policy) fn narrowings(&self) -> impl Iterator<Item = &Narrowing> {
         self.conditions.iter().filter_map(Condition::narrowing)

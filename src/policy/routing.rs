@@ -135,8 +135,10 @@ pub(in crate::policy) struct Match<'r, 't> {
 pub(in crate::policy) struct Captures<'t> {
     text: Cow<'t, str>,
     spans: Spans,
-    /// A bit for every capture that some reading changes.
+    /// A bit for every capture that some reading changes, be it in its letters' case alone.
     wavering: u32,
+    /// A bit for every capture that some reading changes otherwise.
+    doubtful: u32,
 }
 
 impl Captures<'_> {
@@ -154,6 +156,12 @@ impl Captures<'_> {
     /// false. Case counts unless the upstream is known to keep or to fold it; that of a UUID never does.
     pub(in crate::policy) fn wavers(&self, number: usize) -> bool {
         number >= self.spans.len() || self.wavering & bit(number) != 0
+    }
+
+    /// Whether some reading gives the capture a value that differs in more than the case of letters, so that no condition on
+    /// it can be known to be true either.
+    pub(in crate::policy) fn is_doubtful(&self, number: usize) -> bool {
+        number >= self.spans.len() || self.doubtful & bit(number) != 0
     }
 }
 
@@ -175,9 +183,10 @@ impl<'t> Match<'_, 't> {
         })
     }
 
-    /// The same knowing which captures waver.
-    fn wavering(mut self, bits: u32) -> Self {
-        self.captures.wavering = bits;
+    /// The same knowing which captures other readings change: otherwise than in case, and in case.
+    fn wavering(mut self, doubtful: u32, case: u32) -> Self {
+        self.captures.doubtful = doubtful;
+        self.captures.wavering = doubtful | case;
         self
     }
 }
@@ -246,7 +255,7 @@ impl Router {
         let spans = (0..entry.pattern.captures().len()).map(|number| terminal.span(number, &first.found.spans));
         let captures = match sent {
             // What was sent and is looked up as it is holds no escape that would be shown otherwise.
-            Some(sent) => Captures { text: Cow::Borrowed(sent), spans: spans.collect(), wavering: 0 },
+            Some(sent) => Captures { text: Cow::Borrowed(sent), spans: spans.collect(), ..Captures::default() },
             None => owned(spans.map(|span| piece(view.text, span))),
         };
         let matched = Match { entry, captures };
@@ -254,8 +263,8 @@ impl Router {
             return Lookup::CaptureMisfit(entry.id);
         }
         match check(&first) {
-            Ok(wavering) => Lookup::Route(matched.wavering(wavering | folding(entry, &first))),
-            Err(misreading) => Lookup::Ambiguous(Some(matched.wavering(u32::MAX)), misreading),
+            Ok(doubtful) => Lookup::Route(matched.wavering(doubtful, folding(entry, &first))),
+            Err(misreading) => Lookup::Ambiguous(Some(matched.wavering(u32::MAX, u32::MAX)), misreading),
         }
     }
 }
@@ -273,7 +282,7 @@ fn owned<'v>(texts: impl Iterator<Item = &'v str>) -> Captures<'static> {
         text.push_str(&shown(value));
         spans.push((start, text.len()));
     }
-    Captures { text: Cow::Owned(text), spans, wavering: 0 }
+    Captures { text: Cow::Owned(text), spans, ..Captures::default() }
 }
 
 /// The captures that an upstream which may fold letters may read differently.

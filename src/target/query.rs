@@ -128,16 +128,31 @@ pub fn fold_name(raw_name: &str) -> String {
         Some(open) if name.get(open..).is_some_and(|rest| rest.contains(']')) => name.get(..open).unwrap_or_default(),
         _ => name,
     };
+    fold_decoded(name)
+}
+
+/// The same for servers that make more of brackets: those at the beginning are skipped, and the name ends at the next one,
+/// whether or not it is closed. `[org]` and `org]` are `org` to Rack before 3.0, `[org]` and `org[` are to `qs` (Express).
+fn fold_bracketed(raw_name: &str) -> String {
+    let decoded = decode(raw_name);
+    let name = String::from_utf8_lossy(&decoded);
+    let name = name.split('\0').next().unwrap_or_default().trim().trim_start_matches(['[', ']']);
+    let name = name.split(['[', ']']).next().unwrap_or_default();
+    fold_decoded(name)
+}
+
+fn fold_decoded(name: &str) -> String {
     let letter = |letter| if matches!(letter, ' ' | '.' | '+' | '[') { '_' } else { fold_letter(letter) };
     name.trim().chars().map(letter).collect()
 }
 
-/// Whether a name as it is written folds to `folded`, which [`fold_name`] made. A name without escapes allocates nothing.
+/// Whether some server may read a name as it is written as `folded`, which [`fold_name`] made. A name without escapes
+/// allocates nothing.
 pub fn name_folds_to(raw_name: &str, folded: &str) -> bool {
     // What is neither encoded, cut nor trimmed is folded byte by byte.
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'[');
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'[' | b']');
     if !raw_name.bytes().all(is_plain) {
-        return fold_name(raw_name) == folded;
+        return fold_name(raw_name) == folded || fold_bracketed(raw_name) == folded;
     }
     let fold = |byte: u8| if byte == b'.' { b'_' } else { byte.to_ascii_lowercase() };
     raw_name.len() == folded.len() && raw_name.bytes().map(fold).eq(folded.bytes())
@@ -166,13 +181,35 @@ mod tests {
             ("ORG_UID", "org_uid"),
             ("%24filter", "$filter"),
             ("a]b[c", "a]b_c"),
-            ("[x]", ""),
+            ("[y]", ""),
             ("\u{212a}ey", "key"),
             ("100%", "100%"),
         ] {
             assert_eq!(fold_name(raw), folded, "{raw}");
             assert!(name_folds_to(raw, folded), "{raw}");
             assert!(!name_folds_to(raw, &format!("{folded}x")) && !name_folds_to(raw, "other"), "{raw}");
+        }
+    }
+
+    #[test]
+    fn brackets_around_a_name_do_not_hide_it() {
+        for raw in [
+            "[org]",
+            "org[",
+            "org]",
+            "]org",
+            "[[org]]",
+            "[org][0]",
+            "%5Borg%5D",
+            "org%5b",
+            "+[org",
+            "[Org]%00",
+            "org[x",
+        ] {
+            assert!(name_folds_to(raw, "org"), "{raw}");
+        }
+        for raw in ["[]org[", "x[org]", "[x][org]", "[]", "[", "org_"] {
+            assert_eq!(name_folds_to(raw, "org"), raw == "[]org[", "{raw}");
         }
     }
 

@@ -265,14 +265,15 @@ fn template(text: &str) -> Option<&str> {
     text.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// "No value: unknown. Several values: every one must satisfy the condition." Under `not` several that do not agree, and
-/// one that depends on who reads the request, are unknown: nobody can tell which of them the server will act on.
+/// "No value: unknown. Several values: every one must satisfy the condition." One that depends on who reads the request is
+/// unknown, the case of letters counting under `not` only, and so are, under `not`, several that do not agree: nobody can tell
+/// which of them the server will act on.
 fn every(name: &str, situation: Situation<'_>, test: impl Fn(&str) -> Truth) -> Truth {
     let found = situation.values.of(name);
     let truths: Vec<_> = found.texts.iter().map(|text| text.as_deref().and_then(&test)).collect();
     match truths.split_first() {
         None => None,
-        Some(_) if situation.under_not && found.wavers => None,
+        Some(_) if found.is_doubtful || situation.under_not && found.wavers => None,
         Some((first, rest)) if situation.under_not => {
             rest.iter().all(|truth| truth == first).then_some(*first).flatten()
         }

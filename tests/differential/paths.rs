@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::servers::{
-    Atom, Captures, Segment, Segments, Values, WAYS, Way, atoms, best, folded, kind, possible, see, segment_atoms,
-    unfold, written,
+    Atom, Captures, Segment, Segments, Values, Way, atoms, best, folded, kind, see, see_pattern, segment_atoms, unfold,
+    ways, written,
 };
 use super::{Charset, EmptySegments, PathRules, Quirks, Reading, ReadingKind};
 
@@ -23,6 +23,13 @@ pub(crate) struct Entry<T> {
     pub(crate) quirks: Quirks,
 }
 
+impl<T> Entry<T> {
+    /// How its server may read paths.
+    fn ways(&self) -> Vec<Way> {
+        ways(&self.quirks, &pattern_atoms(&self.pattern))
+    }
+}
+
 /// What a text must look like.
 pub(crate) trait Type: Clone + PartialEq {
     fn fits(&self, text: &str) -> bool;
@@ -35,6 +42,8 @@ pub(crate) struct Captured {
     pub(crate) name: String,
     pub(crate) text: Option<String>,
     pub(crate) wavers: bool,
+    /// In more than the case of letters.
+    pub(crate) is_doubtful: bool,
 }
 
 /// What a request is for.
@@ -175,7 +184,8 @@ impl Versions {
         if let Some(known) = self.read.get(&(version, way)) {
             return *known;
         }
-        let read: Vec<_> = self.all[version].iter().map(|pattern| see(way, pattern.as_ref()?, self.rules)).collect();
+        let read: Vec<_> =
+            self.all[version].iter().map(|pattern| see_pattern(way, pattern.as_ref()?, self.rules)).collect();
         let number = self.all.iter().position(|known| *known == read).unwrap_or_else(|| {
             self.all.push(read);
             self.all.len() - 1
@@ -186,21 +196,21 @@ impl Versions {
 }
 
 /// Everything that servers may see of a path; `None` when one of them sees what cannot be trusted.
-fn everything(start: Seen, quirks: &Quirks, versions: &mut Versions, seen: &mut HashSet<Seen>) -> Option<()> {
+fn everything(start: Seen, ways: &[Way], versions: &mut Versions, seen: &mut HashSet<Seen>) -> Option<()> {
     if !seen.insert(start.clone()) {
         return Some(());
     }
     let (path, version, done) = start;
-    for way in WAYS {
+    for way in ways.iter().copied() {
         let last = [ReadingKind::TrailingSlash, ReadingKind::Case];
         let too_late = done.contains(&ReadingKind::Case) || (done.iter().any(|k| last.contains(k)) && way != Way::Fold);
-        if done.contains(&kind(way)) || too_late || !possible(way, quirks) {
+        if done.contains(&kind(way)) || too_late {
             continue;
         }
         let mut done = done.clone();
         done.insert(kind(way));
         let next = (see(way, &path, versions.rules)?, versions.after(version, way), done);
-        everything(next, quirks, versions, seen)?;
+        everything(next, ways, versions, seen)?;
     }
     Some(())
 }
@@ -262,17 +272,19 @@ impl<T: Type> Table<T> {
         if misfits(entry, captures) {
             return Found::Misfit(*index);
         }
-        let captured = |wavers: &dyn Fn(usize, &Segment) -> bool| -> Vec<Captured> {
-            let of = |(number, name): (usize, String)| {
-                let value = captures.get(&number).cloned().unwrap_or_default();
-                let text = (!value.is_empty()).then(|| written(&value));
-                Captured { name, text, wavers: wavers(number, &value) }
+        let captured =
+            |is_doubtful: &dyn Fn(usize) -> bool, folds: &dyn Fn(usize, &Segment) -> bool| -> Vec<Captured> {
+                let of = |(number, name): (usize, String)| {
+                    let value = captures.get(&number).cloned().unwrap_or_default();
+                    let text = (!value.is_empty()).then(|| written(&value));
+                    let is_doubtful = is_doubtful(number);
+                    Captured { name, text, wavers: is_doubtful || folds(number, &value), is_doubtful }
+                };
+                captures_of(&entry.pattern).into_iter().enumerate().map(of).collect()
             };
-            captures_of(&entry.pattern).into_iter().enumerate().map(of).collect()
-        };
-        let ambiguous = || Found::Ambiguous(Some((*index, captured(&|_, _| true))));
+        let ambiguous = || Found::Ambiguous(Some((*index, captured(&|_| true, &|_, _| true))));
         let mut seen = HashSet::new();
-        if everything((path, 0, BTreeSet::new()), &entry.quirks, versions, &mut seen).is_none() {
+        if everything((path, 0, BTreeSet::new()), &entry.ways(), versions, &mut seen).is_none() {
             return ambiguous();
         }
         let complete = seen.iter().filter(|(_, _, done)| done.is_superset(&always));
@@ -291,11 +303,11 @@ impl<T: Type> Table<T> {
                 values.add(number, value, folds);
             }
         }
-        let wavers = |number: usize, value: &Segment| {
+        let folds = |number: usize, value: &Segment| {
             let is_uuid = entry.types[number].as_ref().is_some_and(Type::is_uuid);
-            values.differ(number) || entry.quirks.case == Reading::Unknown && !is_uuid && !folded(value)
+            entry.quirks.case == Reading::Unknown && !is_uuid && !folded(value)
         };
-        Found::Route(*index, captured(&wavers))
+        Found::Route(*index, captured(&|number| values.differ(number), &folds))
     }
 
     /// Pairs of routes that are one shape where they must not be.
@@ -311,7 +323,7 @@ impl<T: Type> Table<T> {
             .iter()
             .map(|entry| {
                 let mut seen = HashSet::new();
-                everything((vec![vec![]], 0, BTreeSet::new()), &entry.quirks, versions, &mut seen).unwrap();
+                everything((vec![vec![]], 0, BTreeSet::new()), &entry.ways(), versions, &mut seen).unwrap();
                 let complete = seen.into_iter().filter(|(_, _, done)| done.is_superset(&always));
                 complete.map(|(_, version, _)| version).collect()
             })

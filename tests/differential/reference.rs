@@ -22,7 +22,7 @@ use serde_json::{Map, Value};
 
 use super::conditions::{list, one_or_many};
 use super::paths::{Entry, Found, Table, Type, canonical, captures_of};
-use super::values::{decoded, fits, fold, fold_header, pieces};
+use super::values::{decoded, fits, fold_header, pieces, reads_as};
 use super::world::{Answer, Fields, ISSUERS, Outcome, Person, Refusal, Request, Sender, World};
 use super::{MethodOverride, PathRules, Quirks};
 
@@ -234,7 +234,7 @@ fn asked_method(request: &Request, query: Option<&str>, quirk: MethodOverride) -
         // A server that splits at `;` reads a shorter name and a shorter value.
         let shorter = piece.name.split(';').next().unwrap();
         for (name, value) in [(piece.name, piece.value), (shorter, piece.value.split(';').next().unwrap())] {
-            if fold(name) == "_method" {
+            if reads_as(name, "_method") {
                 let value = if name == piece.name { value } else { "" };
                 said.push(String::from_utf8(decoded(value)).ok());
             }

@@ -28,13 +28,14 @@ pub(crate) enum Way {
     OnlyBackslash,
     Parameters,
     OnlyRawParameters,
+    SemicolonEnds,
     SemicolonIsOrdinary,
     Dots,
     TrailingSlash,
     Fold,
 }
 
-pub(crate) const WAYS: [Way; 11] = [
+pub(crate) const WAYS: [Way; 12] = [
     Way::Decode,
     Way::DecodeSplit,
     Way::Slash,
@@ -42,6 +43,7 @@ pub(crate) const WAYS: [Way; 11] = [
     Way::OnlyBackslash,
     Way::Parameters,
     Way::OnlyRawParameters,
+    Way::SemicolonEnds,
     Way::SemicolonIsOrdinary,
     Way::Dots,
     Way::TrailingSlash,
@@ -52,17 +54,34 @@ pub(crate) fn kind(way: Way) -> ReadingKind {
     match way {
         Way::Decode | Way::DecodeSplit => ReadingKind::DoubleDecoding,
         Way::Slash | Way::OnlySlash | Way::OnlyBackslash => ReadingKind::EncodedSlash,
-        Way::Parameters | Way::OnlyRawParameters | Way::SemicolonIsOrdinary => ReadingKind::PathParameters,
+        Way::Parameters | Way::OnlyRawParameters | Way::SemicolonEnds | Way::SemicolonIsOrdinary => {
+            ReadingKind::PathParameters
+        }
         Way::Dots => ReadingKind::TrailingDot,
         Way::TrailingSlash => ReadingKind::TrailingSlash,
         Way::Fold => ReadingKind::Case,
     }
 }
 
-pub(crate) fn possible(way: Way, quirks: &Quirks) -> bool {
+/// The ways in which the server behind a route may read. One whose own route holds a `;` does not end paths there.
+pub(crate) fn ways(quirks: &Quirks, pattern: &Segments) -> Vec<Way> {
+    let ways = WAYS.into_iter().filter(|way| possible(*way, quirks));
+    ways.filter(|way| *way != Way::SemicolonEnds || !has_semicolon(pattern)).collect()
+}
+
+fn has_semicolon(path: &Segments) -> bool {
+    path.iter().flatten().any(|atom| *atom == Atom::Char(';'))
+}
+
+/// What a pattern becomes. Where paths end at a `;`, none can match a pattern that holds one.
+pub(crate) fn see_pattern(way: Way, pattern: &Segments, rules: PathRules) -> Option<Segments> {
+    if way == Way::SemicolonEnds && has_semicolon(pattern) { None } else { see(way, pattern, rules) }
+}
+
+fn possible(way: Way, quirks: &Quirks) -> bool {
     match (way, quirks.reading(kind(way))) {
         (Way::SemicolonIsOrdinary, reading) => reading == Reading::Never,
-        (Way::OnlySlash | Way::OnlyBackslash, reading) => reading == Reading::Unknown,
+        (Way::OnlySlash | Way::OnlyBackslash | Way::SemicolonEnds, reading) => reading == Reading::Unknown,
         (_, reading) => reading != Reading::Never,
     }
 }
@@ -85,6 +104,7 @@ pub(crate) fn see(way: Way, path: &Segments, rules: PathRules) -> Option<Segment
             Way::OnlyRawParameters => {
                 vec![ordinary(&cut(segment.iter().position(|atom| *atom == Atom::Char(';'))))]
             }
+            Way::SemicolonEnds => vec![cut(segment.iter().position(|atom| *atom == Atom::Char(';')))],
             Way::SemicolonIsOrdinary => vec![ordinary(segment)],
             Way::Dots => {
                 let mut segment = segment.clone();
@@ -96,11 +116,14 @@ pub(crate) fn see(way: Way, path: &Segments, rules: PathRules) -> Option<Segment
             Way::TrailingSlash => vec![segment.clone()],
             Way::Fold => vec![fold(segment)],
         };
-        let may_empty = matches!(way, Way::Parameters | Way::OnlyRawParameters | Way::Dots);
+        let may_empty = matches!(way, Way::Parameters | Way::OnlyRawParameters | Way::SemicolonEnds | Way::Dots);
         if may_empty && !segment.is_empty() && new[0].is_empty() {
             return None;
         }
         seen.extend(new);
+        if way == Way::SemicolonEnds && segment.contains(&Atom::Char(';')) {
+            break;
+        }
     }
     if way == Way::TrailingSlash && seen.len() > 1 && seen[seen.len() - 1].is_empty() {
         seen.pop();

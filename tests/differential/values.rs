@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub(crate) texts: Vec<Option<String>>,
     /// Some server reads another value.
     pub(crate) wavers: bool,
+    /// In more than the case of letters.
+    pub(crate) is_doubtful: bool,
 }
 
 impl Values<'_> {
@@ -37,7 +39,7 @@ impl Values<'_> {
         let split = |text: Option<String>| -> Vec<Option<String>> {
             text.map_or_else(|| vec![None], |text| text.split(separator).map(|item| Some(item.to_owned())).collect())
         };
-        Found { texts: whole.texts.into_iter().flat_map(split).collect(), wavers: whole.wavers }
+        Found { texts: whole.texts.into_iter().flat_map(split).collect(), ..whole }
     }
 
     /// The values as the request has them.
@@ -48,15 +50,15 @@ impl Values<'_> {
                 Some(json) => reference::values(&json, &segments(pointer)),
                 None => vec![None],
             };
-            return Found { texts: whole.texts.into_iter().flat_map(inside).collect(), wavers: whole.wavers };
+            return Found { texts: whole.texts.into_iter().flat_map(inside).collect(), ..whole };
         }
         match (self.body, name.split_once('.')) {
             (Body::Json(json), Some(("body", pointer))) => {
-                return Found { texts: reference::values(json, &segments(pointer)), wavers: false };
+                return Found { texts: reference::values(json, &segments(pointer)), ..Found::default() };
             }
             (Body::Form(form), Some(("form", parameter))) => return parameters(Some(form), parameter),
             (Body::Operation(operation), Some(("soap", _))) => {
-                return Found { texts: vec![Some(operation.clone())], wavers: false };
+                return Found { texts: vec![Some(operation.clone())], ..Found::default() };
             }
             (_, Some(("body" | "form" | "soap", _))) => return Found::default(),
             _ => {}
@@ -68,14 +70,18 @@ impl Values<'_> {
             let own = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
             return Found {
                 texts: own.map(|(_, value)| String::from_utf8(value.clone()).ok()).collect(),
-                wavers: false,
+                ..Found::default()
             };
         }
         if let Some(captured) = self.captures.iter().find(|captured| captured.name == name) {
-            return Found { texts: captured.text.iter().cloned().map(Some).collect(), wavers: captured.wavers };
+            return Found {
+                texts: captured.text.iter().cloned().map(Some).collect(),
+                wavers: captured.wavers,
+                is_doubtful: captured.is_doubtful,
+            };
         }
         let host = self.host.filter(|(known, _)| *known == name);
-        Found { texts: host.map(|(_, label)| Some(label.to_owned())).into_iter().collect(), wavers: false }
+        Found { texts: host.map(|(_, label)| Some(label.to_owned())).into_iter().collect(), ..Found::default() }
     }
 
     /// JSON inside of parameters is JSON with one meaning.
@@ -109,6 +115,7 @@ fn parameters(query: Option<&str>, name: &str) -> Found {
     own.fold(Found::default(), |mut found, piece| {
         found.texts.push(String::from_utf8(decoded(piece.value)).ok());
         found.wavers |= piece.value.contains(';');
+        found.is_doubtful |= piece.value.contains(';');
         found
     })
 }
@@ -202,8 +209,21 @@ pub(crate) fn fold_text(name: &str) -> String {
     {
         name.truncate(open);
     }
+    fold_letters(&name)
+}
+
+fn fold_letters(name: &str) -> String {
     let letter = |letter| if " .+[".contains(letter) { '_' } else { fold_letter(letter) };
     name.trim().chars().map(letter).collect()
+}
+
+/// Whether some server reads a name as one that is bound: folded, or without any bracket before it and what follows one.
+pub(crate) fn reads_as(name: &str, bound: &str) -> bool {
+    let text = String::from_utf8_lossy(&decoded(name)).into_owned();
+    let text = text.split('\0').next().unwrap().trim();
+    let inner = text.split(['[', ']']).find(|piece| !piece.is_empty()).unwrap_or_default();
+    let bound = fold_text(bound);
+    fold(name) == bound || text.contains(['[', ']']) && fold_letters(inner) == bound
 }
 
 /// Whether a query is refused because of the parameters that a route binds.
@@ -215,12 +235,15 @@ pub(crate) fn ambiguous_query(query: Option<&str>, bound: &[String]) -> bool {
     {
         return true;
     }
+    // Servers leave out what follows some number of parameters.
+    if query.split(['&', ';']).count() > 500 {
+        return true;
+    }
     pieces(Some(query)).any(|piece| {
         bound.iter().any(|bound| {
-            let folded = fold_text(bound);
             // A server that splits at `;` finds the name before it.
-            let cut = piece.after == '&' && piece.name.split_once(';').is_some_and(|(head, _)| fold(head) == folded);
-            let like = fold(piece.name) == folded;
+            let cut = piece.after == '&' && piece.name.split_once(';').is_some_and(|(head, _)| reads_as(head, bound));
+            let like = reads_as(piece.name, bound);
             let exact = piece.decoded_name() == bound.as_bytes();
             let after_semicolon = like && piece.after == ';';
             let no_text = exact && String::from_utf8(decoded(piece.value)).is_err();

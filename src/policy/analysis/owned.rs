@@ -172,8 +172,8 @@ impl<'m, 's> Encoder<'_, 'm, '_, 's> {
             let choice = self.half.with_base(space, &choose(space, &axes, row));
             let texts = self.model.frame.scene(&choice, self.model.issuers).and_then(|scene| {
                 self.half.ask(&scene, |_, _, question| {
-                    let wavers = stance == Stance::Negated && question.differs(template);
-                    (!wavers).then(|| question.texts(template).map(|text| text.map(str::to_owned)).collect())
+                    (!question.differs(template, stance))
+                        .then(|| question.texts(template).map(|text| text.map(str::to_owned)).collect())
                 })?
             });
             rows.push((row.to_vec(), texts));

@@ -27,6 +27,8 @@ pub(super) enum Step {
     Parameters,
     /// (2) `;` and what follows are dropped; `%3B` is a character like others.
     RawParameters,
+    /// (2) The path ends at the first `;` and the query begins, as Fastify has it (`useSemicolonDelimiter`).
+    EndAtSemicolon,
     /// `path_parameters: never`: `%3B` is the same character as `;`.
     Semicolons,
     /// (3) Trailing dots and spaces are dropped.
@@ -118,7 +120,7 @@ impl Step {
     }
 
     /// Every step.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Decode,
         Self::DecodeAndSplit,
         Self::Slashes,
@@ -126,6 +128,7 @@ impl Step {
         Self::Backslashes,
         Self::Parameters,
         Self::RawParameters,
+        Self::EndAtSemicolon,
         Self::Semicolons,
         Self::TrailingDots,
         Self::TrailingSlash,
@@ -149,7 +152,9 @@ impl Step {
         match self {
             Self::Decode | Self::DecodeAndSplit => ReadingKind::DoubleDecoding,
             Self::Slashes | Self::ForwardSlashes | Self::Backslashes => ReadingKind::EncodedSlash,
-            Self::Parameters | Self::RawParameters | Self::Semicolons => ReadingKind::PathParameters,
+            Self::Parameters | Self::RawParameters | Self::EndAtSemicolon | Self::Semicolons => {
+                ReadingKind::PathParameters
+            }
             Self::TrailingDots => ReadingKind::TrailingDot,
             Self::TrailingSlash => ReadingKind::TrailingSlash,
             Self::Case => ReadingKind::Case,
@@ -157,12 +162,12 @@ impl Step {
     }
 
     /// Whether a server of these quirks may do it. One that is said to drop path parameters may still know only the raw `;`,
-    /// as Tomcat does; one that is said to take encoded slashes for slashes takes both.
+    /// as Tomcat does, but the path goes on behind them; one that is said to take encoded slashes for slashes takes both.
     pub(super) fn is_possible(self, quirks: &Quirks) -> bool {
         let reading = quirks.reading(self.kind());
         match self {
             Self::Semicolons => reading == Reading::Never,
-            Self::ForwardSlashes | Self::Backslashes => reading == Reading::Unknown,
+            Self::ForwardSlashes | Self::Backslashes | Self::EndAtSemicolon => reading == Reading::Unknown,
             _ => reading != Reading::Never,
         }
     }
@@ -175,6 +180,7 @@ impl Step {
             Self::ForwardSlashes => segment.contains(KEPT_SLASH),
             Self::Backslashes => segment.contains(KEPT_BACKSLASH),
             Self::Parameters | Self::RawParameters => segment.contains([';', KEPT_SEMICOLON]),
+            Self::EndAtSemicolon => segment.contains(';'),
             Self::Semicolons => segment.contains(KEPT_SEMICOLON),
             Self::TrailingDots => segment.ends_with(['.', ' ']),
             Self::TrailingSlash => false,
@@ -198,6 +204,9 @@ impl Step {
         let mut read = Vec::with_capacity(segments.len());
         for segment in segments {
             self.read_segment(segment, rules.charset, &mut read)?;
+            if self == Self::EndAtSemicolon && self.changes(segment) {
+                break;
+            }
         }
         if self == Self::TrailingSlash && read.len() > 1 && read.last().is_some_and(String::is_empty) {
             read.pop();
@@ -226,6 +235,7 @@ impl Step {
             Self::RawParameters => {
                 read.push(unless_emptied(segment, before(segment, &[';']))?.replace(KEPT_SEMICOLON, ";"));
             }
+            Self::EndAtSemicolon => read.push(unless_emptied(segment, before(segment, &[';']))?),
             Self::Semicolons => read.push(segment.replace(KEPT_SEMICOLON, ";")),
             Self::TrailingDots => read.push(unless_emptied(segment, segment.trim_end_matches(['.', ' ']))?),
             Self::TrailingSlash => read.push(segment.to_owned()),
@@ -341,6 +351,7 @@ mod tests {
     fn parameters_are_dropped_to_the_end_of_their_segment() {
         ok(Step::Parameters, &["a;b", "c\u{3}d;e", "f"], &["a", "c", "f"]);
         ok(Step::RawParameters, &["a;b", "c\u{3}d;e", "f\u{3}g"], &["a", "c;d", "f;g"]);
+        ok(Step::EndAtSemicolon, &["a", "b\u{3}c;d", "e"], &["a", "b\u{3}c"]);
         ok(Step::Semicolons, &["a;b", "c\u{3}d"], &["a;b", "c;d"]);
         ok(Step::Parameters, &["a;b", ""], &["a", ""]);
         assert_eq!(read(Step::Parameters, &["a", ";b"]), Err(Fault::EmptiedSegment));

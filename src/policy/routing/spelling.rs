@@ -161,6 +161,8 @@ fn read_all(step: Step, patterns: &Patterns, rules: PathRules) -> Option<Pattern
         return None;
     }
     let read = |pattern: &Option<Vec<String>>| match pattern {
+        // No path that such a server reads has a `;`.
+        Some(segments) if step == Step::EndAtSemicolon && step.changes_path(segments) => None,
         Some(segments) if step.changes_path(segments) => step.read(segments, rules).ok(),
         unchanged => unchanged.clone(),
     };

@@ -7,7 +7,7 @@ use super::spelling::{SpellingId, Spellings};
 use super::trie::{Endpoint, Found, Terminal, View, piece};
 use super::{Misreading, Problem, RouteEntry, bit};
 use crate::target::fold::{fold_text, is_folded};
-use crate::target::quirks::{Quirks, Reading, ReadingKind};
+use crate::target::quirks::{Reading, ReadingKind};
 use crate::target::{PathRules, starts};
 
 /// Versions of one path are not followed beyond this many bytes all together. A path of ordinary length that uses all
@@ -82,8 +82,8 @@ impl<'s> Versions<'s> {
         Ok(Version { segments, spelling: self.spellings.after(version.spelling, step), readings })
     }
 
-    /// Every version that a server of these quirks may read: each subset of readings, in every order.
-    fn all(&self, quirks: &Quirks) -> Result<Vec<Version>, Misreading> {
+    /// Every version that the server behind a route may read: each subset of readings, in every order.
+    fn all(&self, entry: &RouteEntry) -> Result<Vec<Version>, Misreading> {
         let written = Version { segments: self.written.clone(), spelling: 0, readings: ReadingSet::default() };
         let mut bytes = 0;
         let mut versions = vec![written];
@@ -95,7 +95,7 @@ impl<'s> Versions<'s> {
                 let changes = step.changes_path(&version.segments)
                     || self.spellings.after(version.spelling, step) != version.spelling
                     || self.always.contains(kind);
-                if version.readings.contains(kind) || !step.is_possible(quirks) || !changes {
+                if version.readings.contains(kind) || !is_done(step, entry) || !changes {
                     continue;
                 }
                 let read = self.after(&version, step)?;
@@ -184,7 +184,7 @@ impl<'r> Reader<'r, '_> {
     pub(super) fn check_all(&self, versions: &Versions<'_>, first: &First<'_, '_>) -> Result<u32, Misreading> {
         let Some(entry) = self.entries.get(first.terminal.entry) else { return Ok(0) };
         let mut wavering = 0;
-        for version in versions.all(&entry.quirks)? {
+        for version in versions.all(entry)? {
             let path = Path::new(&version.segments);
             wavering |= self.check(path.view(), version.spelling, first, version.readings)?;
         }
@@ -264,6 +264,12 @@ fn is_read(reading: Reading, with: bool, matters: bool) -> bool {
         (Reading::Never, with) => !with,
         (Reading::Unknown, with) => !with || matters,
     }
+}
+
+/// Whether the server behind a route may do a step. One whose own routes hold a `;` does not take it for the path's end.
+fn is_done(step: Step, entry: &RouteEntry) -> bool {
+    step.is_possible(&entry.quirks)
+        && !(step == Step::EndAtSemicolon && entry.pattern.segments().iter().any(|segment| segment.contains(';')))
 }
 
 /// The byte position in a text that corresponds to one in its folded form: folding keeps the number of characters.

@@ -189,6 +189,7 @@ impl<'w> Asked<'w> {
         if ambiguous_headers(&self.request.headers, &headers) {
             return Err((400, "ambiguous-header"));
         }
+        self.check_path(place, &wanted)?;
         self.check_values(&wanted, &unread, &narrow)?;
         let enforce = Value::from("enforce");
         let mode =
@@ -235,6 +236,16 @@ impl<'w> Asked<'w> {
             authorization: forwarding.authorization(token, observes(place)),
             lifted: person.map(|person| lifted(&requires, mode, person)).unwrap_or_default(),
         })
+    }
+
+    /// Where a server begins the query at a `;` in the path, it reads other parameters than those that are bound.
+    fn check_path(&self, place: Place<'_>, wanted: &Wanted<'_>) -> Result<(), Fault> {
+        let pattern =
+            [&place.document["base_path"], &place.route["path"]].map(|part| part.as_str().unwrap_or_default());
+        if wanted.is_ambiguous_path(self.path, &pattern.concat()) {
+            return Err((400, "ambiguous-parameter"));
+        }
+        Ok(())
     }
 
     /// "bound and typed values (400)", as far as they stand in the head.

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 
 use super::super::FormParameters;
-use super::super::values::{ambiguous_headers, ambiguous_query, decoded, fold, fold_text, pieces};
+use super::super::values::{ambiguous_headers, ambiguous_query, decoded, pieces, reads_as};
 use super::super::world::Request;
-use super::super::{MethodOverride, Quirks};
+use super::super::{MethodOverride, Quirks, Reading};
 use super::json::{Json, has_second_key, parse, segments};
 use super::soap;
 
@@ -85,15 +85,20 @@ impl Wanted<'_> {
         names
     }
 
+    /// Where a server begins the query at a `;` in the path, it reads other parameters, or none.
+    pub(crate) fn is_ambiguous_path(&self, path: &str, pattern: &str) -> bool {
+        let binds = !self.parameters.is_empty() || self.mixes() && !self.form().is_empty();
+        binds && self.quirks.path_parameters == Reading::Unknown && path.contains(';') && !pattern.contains(';')
+    }
+
     /// What a server that mixes query and form would take for a form parameter must not stand in the query.
     pub(crate) fn is_ambiguous_query(&self, query: Option<&str>) -> bool {
         let form = self.form();
         self.mixes()
             && !form.is_empty()
             && (ambiguous_query(query, &form)
-                || pieces(query).any(|piece| {
-                    form.iter().any(|name| fold_text(name) == fold(piece.name) && !self.parameters.contains(name))
-                }))
+                || pieces(query)
+                    .any(|piece| form.iter().any(|name| reads_as(piece.name, name) && !self.parameters.contains(name))))
     }
 
     /// The body, where the route reads it, which is noted.
@@ -158,7 +163,7 @@ impl Wanted<'_> {
         if self.mixes() {
             bound.extend(self.parameters.iter().cloned());
         }
-        let own = |name: &str| self.mixes() && self.parameters.iter().any(|one| fold_text(one) == fold(name));
+        let own = |name: &str| self.mixes() && self.parameters.iter().any(|one| reads_as(name, one));
         let exact = |name: &str| form.iter().any(|one| decoded(name) == one.as_bytes());
         // "an invalid percent-encoding or NUL": what no query could hold stands there as it is, too.
         if text.contains('\0')
@@ -170,7 +175,7 @@ impl Wanted<'_> {
         // http.md: a second method stands in forms, too.
         let other = |value: &str| decoded(value) != self.method.as_bytes();
         let overrides = self.quirks.method_override != MethodOverride::Ignore
-            && pieces(Some(text)).any(|piece| fold(piece.name) == "_method" && other(piece.value));
+            && pieces(Some(text)).any(|piece| reads_as(piece.name, "_method") && other(piece.value));
         if overrides { Err(MALFORMED) } else { Ok(Body::Form(text.to_owned())) }
     }
 }

@@ -15,7 +15,7 @@ use super::super::*;
 use crate::target::fold::fold_letter;
 use crate::target::quirks::{Charset, EmptySegments};
 use servers::{
-    Atom, Captures, Segment, Segments, Values, WAYS, Way, atoms, best, folded, kind, possible, see, unfold, written,
+    Atom, Captures, Segment, Segments, Values, Way, atoms, best, folded, kind, see, see_pattern, unfold, ways, written,
 };
 
 /// Segments of a pattern.
@@ -43,23 +43,28 @@ fn pattern_atoms(pattern: &PathPattern) -> Segments {
 type Seen = (Segments, Vec<Option<Segments>>, BTreeSet<ReadingKind>);
 
 /// Everything that servers may see of a path; `None` when one of them sees what cannot be trusted.
-fn everything(start: Seen, quirks: &Quirks, rules: PathRules, seen: &mut HashSet<Seen>) -> Option<()> {
+fn everything(start: Seen, ways: &[Way], rules: PathRules, seen: &mut HashSet<Seen>) -> Option<()> {
     if !seen.insert(start.clone()) {
         return Some(());
     }
     let (path, patterns, done) = start;
-    for way in WAYS {
+    for way in ways.iter().copied() {
         let last = [ReadingKind::TrailingSlash, ReadingKind::Case];
         let too_late = done.contains(&ReadingKind::Case) || (done.iter().any(|k| last.contains(k)) && way != Way::Fold);
-        if done.contains(&kind(way)) || too_late || !possible(way, quirks) {
+        if done.contains(&kind(way)) || too_late {
             continue;
         }
         let mut done = done.clone();
         done.insert(kind(way));
-        let patterns = patterns.iter().map(|pattern| see(way, pattern.as_ref()?, rules)).collect();
-        everything((see(way, &path, rules)?, patterns, done), quirks, rules, seen)?;
+        let patterns = patterns.iter().map(|pattern| see_pattern(way, pattern.as_ref()?, rules)).collect();
+        everything((see(way, &path, rules)?, patterns, done), ways, rules, seen)?;
     }
     Some(())
+}
+
+/// How the server behind a route may read paths.
+fn ways_of(entry: &RouteEntry) -> Vec<Way> {
+    ways(&entry.quirks, &pattern_atoms(&entry.pattern))
 }
 
 /// What the model says of a request, in the words of `ask`.
@@ -77,7 +82,7 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
     for way in order.into_iter().filter(|way| always.contains(&kind(*way))) {
         let Some(seen) = see(way, &first, rules) else { return "400".to_owned() };
         first = seen;
-        first_patterns = first_patterns.iter().map(|pattern| see(way, pattern.as_ref()?, rules)).collect();
+        first_patterns = first_patterns.iter().map(|pattern| see_pattern(way, pattern.as_ref()?, rules)).collect();
     }
     let matched = if always.contains(&ReadingKind::Case) {
         let patterns: Vec<_> = first_patterns.iter().map(|pattern| see(Way::Fold, pattern.as_ref()?, rules)).collect();
@@ -105,7 +110,7 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
         return "404 misfit".to_owned();
     }
     let mut seen = HashSet::new();
-    if everything((path, patterns, BTreeSet::new()), &entry.quirks, rules, &mut seen).is_none() {
+    if everything((path, patterns, BTreeSet::new()), &ways_of(entry), rules, &mut seen).is_none() {
         return "400".to_owned();
     }
     let mut values = Values::default();
@@ -129,7 +134,7 @@ fn answer(entries: &[RouteEntry], method: &str, target: &Target<'_>) -> String {
         let value = captures.get(&number).cloned().unwrap_or_default();
         let folds =
             entry.quirks.case == Reading::Unknown && entry.types[number] != Some(ValueType::Uuid) && !folded(&value);
-        let wavers = if values.differ(number) || folds { "~" } else { "" };
+        let wavers = if values.differ(number) { "~~" } else { ["", "~"][usize::from(folds)] };
         let value = if value.is_empty() { "-".to_owned() } else { written(&value) };
         said += &[" ", &capture.name, wavers, "=", &value].concat();
     }
@@ -174,13 +179,14 @@ fn conflicting(entries: &[RouteEntry], rules: PathRules) -> BTreeSet<(u32, u32)>
                 .iter()
                 .map(|pattern| {
                     let ways = order.into_iter().filter(|way| always.contains(&kind(*way)));
-                    ways.fold(pattern.clone(), |pattern, way| see(way, &pattern?, rules))
+                    ways.fold(pattern.clone(), |pattern, way| see_pattern(way, &pattern?, rules))
                 })
                 .collect();
             conflict |= equal(&matched) && (methods || types);
             for entry in [first, second] {
                 let mut seen = HashSet::new();
-                everything((vec![vec![]], patterns.clone(), BTreeSet::new()), &entry.quirks, rules, &mut seen).unwrap();
+                everything((vec![vec![]], patterns.clone(), BTreeSet::new()), &ways_of(entry), rules, &mut seen)
+                    .unwrap();
                 conflict |= methods && seen.iter().any(|(_, list, done)| done.is_superset(&always) && equal(list));
             }
             if conflict {
@@ -356,8 +362,8 @@ fn captures_that_readings_tell_apart_by_case_alone_waver() {
     let entries = vec![super::entry(0, "GET /{c0}/{c1}/{*r}", Quirks::default())];
     let target = Target::parse("/%252F/a/A", PathRules::default()).unwrap();
     let (router, _) = Router::build(entries.clone());
-    assert_eq!(super::ask(&router, "GET /%252F/a/A"), "0 c0~=%2F c1~=a r~=A");
-    assert_eq!(answer(&entries, "GET", &target), "0 c0~=%2F c1~=a r~=A");
+    assert_eq!(super::ask(&router, "GET /%252F/a/A"), "0 c0~~=%2F c1~~=a r~~=A");
+    assert_eq!(answer(&entries, "GET", &target), "0 c0~~=%2F c1~~=a r~~=A");
 }
 
 /// A case asks both routers several times, so a quarter of the usual number is tried.
