@@ -116,7 +116,8 @@ DirectoryIndex index.php
   </Directory>
 </VirtualHost>
 """)
-    case.start("apache", ["/usr/sbin/apache2", "-f", directory / "apache.conf", "-DFOREGROUND"], symfony)
+    # It ends its whole process group with itself, so it gets one of its own.
+    case.start("apache", ["/usr/sbin/apache2", "-f", directory / "apache.conf", "-DFOREGROUND"], symfony, start_new_session=True)
     return {"apache-php": php, "symfony": symfony}
 
 
@@ -200,7 +201,7 @@ def gunicorn(case, names):
         if site in names:
             ports[site] = free_port()
             case.start(site, ["gunicorn", "--chdir", SITES / "python", "--bind", f"127.0.0.1:{ports[site]}", "--workers", "1",
-                              "--threads", "12", "--keep-alive", "60", f"{module}:application"], ports[site])
+                              "--threads", "12", "--keep-alive", "60", "--graceful-timeout", "2", f"{module}:application"], ports[site])
     return ports
 
 
