@@ -296,6 +296,29 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_that_does_not_answer_is_told_and_leaves_the_gateway_ready() {
+        let endpoint = |available| EndpointState {
+            endpoint: "http://crm:80".into(),
+            address: None,
+            available,
+            requests: 0,
+            connections: 0,
+            ejections: 0,
+            checks_passed: 0,
+            checks_failed: 0,
+            ejected_for: None,
+            error: None,
+        };
+        let upstream =
+            |name: &str, endpoints| UpstreamState { name: name.into(), connections: 0, waiting: 0, endpoints };
+        let upstreams =
+            vec![upstream("a", vec![endpoint(false), endpoint(true)]), upstream("b", vec![endpoint(false)])];
+        let readiness = State { upstreams, ..serving(vec![]) }.readiness();
+        assert!(readiness.ready, "others may still be served");
+        assert_eq!(readiness.reasons, ["upstream `b` has no endpoint that answers"]);
+    }
+
+    #[test]
     fn observing_policies_are_named() {
         let state = State { observing: vec!["crm".into()], ..serving(vec![]) };
         assert_eq!(state.readiness().observing, ["crm".into()]);

@@ -9,7 +9,7 @@ use crate::authn::rules::Rules;
 use crate::cases;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
-use crate::diagnostic::{Diagnostics, Source};
+use crate::diagnostic::{Diagnostics, Source, chain};
 use crate::document::Environment;
 use crate::policy::Policies;
 use crate::policy::analysis::{self, Side};
@@ -167,12 +167,6 @@ fn unreached(upstream: &str, reached: &[Reached], problems: &mut Diagnostics) {
             problems.general(text)
         };
     }
-}
-
-/// An error with what it came from.
-fn chain(fault: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(fault.source(), |cause| cause.source()).map(ToString::to_string);
-    std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
 }
 
 fn policies(config: &Config, sources: &[Arc<Source>], mut problems: Diagnostics) -> Findings {

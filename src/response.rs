@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use crate::authn;
+use crate::diagnostic::chain;
 use crate::policy::{Cause, Denial, Exceeded, PlaceError, Preflight};
 use crate::target::AuthorityError;
 use crate::upstream;
@@ -247,18 +248,6 @@ fn rate_limit(exceeded: &Exceeded, headers: &mut HeaderMap) {
             headers.insert(field, value);
         }
     }
-}
-
-/// An error with everything that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 fn problem(wording: &Wording, circumstances: &Circumstances<'_>) -> String {

@@ -191,7 +191,7 @@ fn upstream(failure: &upstream::Failure) -> Wording {
         }
         Failure::NoneHealthy(_) => Wording::new(
             503,
-            "unavailable",
+            "upstream-unavailable",
             "Service Unavailable",
             "the server behind the gateway is not able to answer at the moment",
         ),

@@ -25,6 +25,7 @@ use super::load::Upstream;
 use super::member::Member;
 use super::members::Members;
 use crate::config::HealthCheck;
+use crate::diagnostic::chain;
 
 /// How long an answer may take, where the interval is not shorter.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -78,9 +79,9 @@ impl Health {
 enum CheckError {
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
-    #[error("no connection: {0}")]
+    #[error("no connection")]
     Connect(#[source] Failure),
-    #[error("no answer: {0}")]
+    #[error("no answer")]
     Answer(#[source] hyper::Error),
     #[error("the answer was {0}")]
     Status(StatusCode),
@@ -113,7 +114,7 @@ async fn look(upstream: Arc<Upstream>, member: Arc<Member>, check: Arc<HealthChe
     let within = PATIENCE.min(check.interval);
     let outcome = timeout(within, ask(&upstream, &member, &check.path)).await;
     let error = outcome.unwrap_or(Err(CheckError::Late(within))).err();
-    let error = error.map(|error| error.to_string());
+    let error = error.map(|error| chain(&error));
     if member.health.note(error.clone()) {
         let (upstream, endpoint) = (&upstream.name, &member.endpoint.name);
         match error {

@@ -214,6 +214,8 @@ fn one_endpoint_that_fails_costs_no_answer_and_is_left_alone() {
     let told: Vec<_> = states.iter().map(|one| (one.available, one.ejections)).collect();
     assert_eq!(told, [(true, 0), (false, 1)]);
     assert!(states[1].ejected_for.is_some());
+    let counted = gateway.snapshots.telemetry().metrics().text();
+    assert!(counted.contains("torwart_upstream_retries_total{upstream=\"api\",result=\"sent\"} 5\n"), "{counted}");
 
     // A reload that changes something else changes nothing of that.
     gateway.edit("policies: policies\n", "policies: policies\nidentity: {max_bytes: 2KiB}\n");
@@ -258,7 +260,7 @@ fn an_upstream_without_a_healthy_endpoint_is_503_and_checks_end_with_it() {
     };
     let answer = wait_for(503);
     assert_eq!(answer.field("retry-after"), Some("1"));
-    assert_eq!(answer.json()["type"], "urn:torwart:unavailable");
+    assert_eq!(answer.json()["type"], "urn:torwart:upstream-unavailable");
     sick.store(false, Ordering::SeqCst);
     wait_for(200);
     let health =

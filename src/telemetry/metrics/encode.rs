@@ -223,11 +223,16 @@ fn endpoints(out: &mut Families<'_>, upstreams: &[(Arc<str>, Arc<UpstreamMetrics
     let open = samples(|figures| Value::Gauge(amount(figures.connections)));
     out.gauge("torwart_upstream_endpoint_connections", "Open connections to an address of an endpoint", open)?;
     let ejections = samples(|figures| Value::Counter(figures.ejections));
-    out.counter(
-        "torwart_upstream_endpoint_ejections",
-        "How often an address was left alone for its failures",
-        ejections,
-    )
+    let help = "How often an address was left alone for its failures";
+    out.counter("torwart_upstream_endpoint_ejections", help, ejections)?;
+    let checks = samples(|figures| Value::Counter(figures.checks_passed)).map(|sample| with_result(sample, "ok"));
+    let failed = samples(|figures| Value::Counter(figures.checks_failed)).map(|sample| with_result(sample, "error"));
+    out.counter("torwart_upstream_health_checks", "Health checks of an address of an endpoint", checks.chain(failed))
+}
+
+fn with_result((mut labels, value): Sample<'static>, result: &str) -> Sample<'static> {
+    labels.push(("result", result.to_owned()));
+    (labels, value)
 }
 
 fn listeners(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {

@@ -108,6 +108,40 @@ fn everything_the_specification_names_is_there_and_parses() {
 }
 
 #[test]
+fn every_address_of_an_upstream_and_what_was_sent_again_is_shown() {
+    let metrics = Arc::new(Metrics::default());
+    let call = UpstreamCall { retries: 2, over_budget: true, ..call(&metrics) };
+    metrics.count(&Record { upstream: Some(call), ..denied(&metrics) });
+    let figures = |address: &str, available| EndpointFigures {
+        endpoint: "http://crm:80".into(),
+        address: address.into(),
+        available,
+        requests: 3,
+        connections: 4,
+        ejections: 5,
+        checks_passed: 6,
+        checks_failed: 7,
+    };
+    metrics.upstream("crm").show_endpoints(vec![figures("10.0.0.1:80", true), figures("10.0.0.2:80", false)]);
+    let samples = parse(&metrics.text());
+    let labels = r#"upstream="crm",endpoint="http://crm:80",address="10.0.0.1:80""#;
+    for (name, value) in [
+        (format!("torwart_upstream_endpoint_available{{{labels}}}"), "1.0"),
+        (format!("torwart_upstream_endpoint_available{{{}}}", labels.replace("0.1:", "0.2:")), "0.0"),
+        (format!("torwart_upstream_endpoint_requests{{{labels}}}"), "3.0"),
+        (format!("torwart_upstream_endpoint_connections{{{labels}}}"), "4.0"),
+        (format!("torwart_upstream_endpoint_ejections_total{{{labels}}}"), "5"),
+        (format!(r#"torwart_upstream_health_checks_total{{{labels},result="ok"}}"#), "6"),
+        (format!(r#"torwart_upstream_health_checks_total{{{labels},result="error"}}"#), "7"),
+        (r#"torwart_upstream_retries_total{upstream="crm",result="sent"}"#.to_owned(), "2"),
+        (r#"torwart_upstream_retries_total{upstream="crm",result="over-budget"}"#.to_owned(), "1"),
+        (r#"torwart_upstream_waiting{upstream="crm"}"#.to_owned(), "0.0"),
+    ] {
+        assert_eq!(samples.get(&name).map(String::as_str), Some(value), "{name}");
+    }
+}
+
+#[test]
 fn refused_tokens_are_counted_for_the_issuer_that_they_claim() {
     let metrics = Arc::new(Metrics::default());
     for (fault, issuer) in [("expired", Some("shoen")), ("issuer", None)] {
