@@ -75,6 +75,8 @@ def slice_of(run, seed, numbers, tokens):
         if fault := judge.disagreement(answer) if passed else None:
             tally.disagreements[fault] += 1
             tally.examples.append((number, fault, f"{request} -> {answer.status} {answer.body[:300]!r}"))
+    http1.close()
+    http2.close()
     tally.examples = tally.examples[:40]
     return tally
 
@@ -109,4 +111,5 @@ def refused_honest(run):
         answer = connection.ask(Request("honest", b"GET", target.encode(), f"api.{gateway.domain(run.name())}".encode()))
         if answer is None or not answer.passed:
             refused.append((target, answer.status if answer else 0))
+    connection.close()
     return refused
