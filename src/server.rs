@@ -7,6 +7,7 @@ mod census;
 pub(crate) mod certificate;
 pub(crate) mod clients;
 mod connection;
+mod frames;
 mod listener;
 mod observer;
 pub mod process;
@@ -315,7 +316,7 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, mut stream: TcpStrea
             let Some(tls) = established(terminator, &stream) else { return };
             connection.tls = Some(tls);
             let Some(protocol) = negotiated(listener, &stream) else { return };
-            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counted));
+            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counters, counted));
             // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
             drop(snapshot);
             spoken.await;
@@ -326,7 +327,7 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, mut stream: TcpStrea
                 [Protocol::H2] => Protocol::H2,
                 _ => Protocol::Http1,
             };
-            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counted));
+            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counters, counted));
             drop(snapshot);
             spoken.await;
         }
@@ -340,7 +341,7 @@ impl Worker {
         limits: &Limits,
         stream: T,
         protocol: Protocol,
-        (connection, counted): (Connection, Counted),
+        (connection, counters, counted): (Connection, Arc<ListenerMetrics>, Counted),
     ) -> impl Future<Output = ()> + use<T>
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -352,6 +353,7 @@ impl Worker {
             pulse: Arc::clone(&pulse),
             drain: self.shared.drain.clone(),
             replace: replacement(&self.shared.snapshots, &connection),
+            counters,
             counted,
         };
         let gateway = Rc::clone(&self.gateway);

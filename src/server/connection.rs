@@ -17,11 +17,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::frames::Frames;
 use super::pulse::{Phase, Pulse};
 use super::stall;
 use super::wire::{Attached, Counted, Replace, Wire};
 use crate::config::{Limits, Protocol};
 use crate::gateway::Answer;
+use crate::telemetry::metrics::ListenerMetrics;
 
 /// Bytes that one stream may have in flight before its reader has taken them.
 const WINDOW: u32 = 64 * 1024;
@@ -47,6 +49,8 @@ pub(super) struct Terms {
     pub(super) drain: CancellationToken,
     /// Makes the gateway's answer of an answer that hyper made (HTTP/1).
     pub(super) replace: Replace,
+    /// What is counted of its listener.
+    pub(super) counters: Arc<ListenerMetrics>,
     /// What counts the connection; lives as long as its bytes do, in a tunnel too.
     pub(super) counted: Counted,
 }
@@ -71,7 +75,7 @@ where
     F: Fn(Request<Incoming>) -> A + 'static,
     A: Future<Output = Response<Answer>> + 'static,
 {
-    let Terms { limits, pulse, drain, replace, counted } = terms;
+    let Terms { limits, pulse, drain, replace, counted, .. } = terms;
     let wire = Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, Attached { replace, counted });
     let service = service_fn(move |request| {
         let answered = answer(request);
@@ -129,12 +133,13 @@ where
     F: Fn(Request<Incoming>) -> A + 'static,
     A: Future<Output = Response<Answer>> + 'static,
 {
-    let Terms { limits, pulse, drain, counted, .. } = terms;
+    let Terms { limits, pulse, drain, counters, counted, .. } = terms;
     let service = service_fn(move |request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut connection = pin!(http2_builder(&limits).serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(http2_builder(&limits).serve_connection(TokioIo::new(Frames::new(stream, counters)), service));
     let mut pace = Pace::new(&limits);
     let mut drained = pin!(drain.cancelled());
     let mut leaving = false;

@@ -4,6 +4,8 @@
 //! says what must have arrived, above all what must not.
 
 #[cfg(test)]
+mod abuse;
+#[cfg(test)]
 mod admission;
 #[cfg(test)]
 mod assertion;

@@ -213,7 +213,7 @@ fn side(name: &'static str) -> Behaviour {
 }
 
 /// A port that nobody uses; whoever binds it shortly after has it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     socket.local_addr().expect("an address").port()
 }

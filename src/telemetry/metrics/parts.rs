@@ -73,7 +73,7 @@ pub struct ListenerMetrics {
     pub open: Level,
     /// Connections accepted since start.
     pub accepted: Count,
-    /// Connections closed before a request: by the limit that was reached, or what was wrong with the proxy.
+    /// Connections closed for a limit that was reached, for what was wrong with the proxy, or for a flood of frames.
     pub refused: Tally,
     /// TLS handshakes by result: `ok`, or a word for what failed.
     pub handshakes: Tally,
