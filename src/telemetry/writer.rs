@@ -247,11 +247,11 @@ impl Thread {
             let idle = first.is_none();
             self.take(first);
             self.obey(if idle { Duration::ZERO } else { LINGER });
-            while self.fill() {
-                self.write();
-            }
+            self.empty();
             // Asked last: whoever wishes for the end says so before the wake-up call, which may just have been taken.
             if lock(&self.shared.wishes).finish {
+                // Records may have come since the queue was empty, before that wish.
+                self.empty();
                 break;
             }
         }
@@ -269,6 +269,13 @@ impl Thread {
         if let Some(file) = wishes.file.take() {
             self.file = file;
             self.torn = false;
+        }
+    }
+
+    /// Writes what is in the queue.
+    fn empty(&mut self) {
+        while self.fill() {
+            self.write();
         }
     }
 
