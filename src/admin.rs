@@ -21,7 +21,7 @@ use crate::telemetry::Metrics;
 
 pub use self::access::Rules;
 pub use self::ask::{AskError, ask};
-pub use self::serve::{Listener, serve};
+pub use self::serve::{Given, Listener, serve};
 
 /// What the admin listener asks of the gateway.
 pub trait Gateway: Send + Sync + 'static {

@@ -47,7 +47,7 @@ use self::workspace::{CERTS, Workspace, default_origin};
 use crate::clock::Timestamp;
 use crate::config::{self, AdminAddress, Endpoint};
 use crate::diagnostic::{Diagnostics, Source};
-use crate::server::process::{Process, ProcessError};
+use crate::server::process::{Process, ProcessError, Service};
 use crate::snapshot::{Control, Watch};
 use crate::telemetry::{Telemetry, TelemetryError, log};
 
@@ -174,7 +174,8 @@ impl Dev {
         let config = scene.first_config();
         log::install(&config.logging);
         let reader = Arc::clone(&scene);
-        let (process, warnings) = Process::start(Box::new(move || reader.read()), Telemetry::start(&config)?)?;
+        let service = Service::default();
+        let (process, warnings) = Process::start(Box::new(move || reader.read()), Telemetry::start(&config)?, service)?;
         let watch = process.snapshots().watch();
         if let Err(error) = &watch {
             tracing::warn!(%error, "files are not watched: a change needs a restart");

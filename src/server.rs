@@ -8,13 +8,16 @@ pub(crate) mod certificate;
 pub(crate) mod clients;
 mod connection;
 mod frames;
+pub mod inherited;
 mod listener;
 mod observer;
 pub mod process;
 pub mod proxy_protocol;
 pub(crate) mod pulse;
 mod revoking;
+mod roll;
 pub(crate) mod stall;
+pub mod supervisor;
 pub mod tls;
 mod upstreams;
 mod wire;
@@ -29,7 +32,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -41,12 +44,17 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry::metrics::{Entered, Level, ListenerMetrics};
 use crate::upstream;
 use census::{Census, Place};
+use inherited::Inherited;
+use listener::Socket;
 use proxy_protocol::{Absent, Announced};
 use pulse::Pulse;
+use roll::Roll;
 use wire::Counted;
 
 /// How long accepting pauses when the operating system has no more descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// How long connections that had begun when the drain did may take to be complete: a round trip.
+const ARRIVING: Duration = Duration::from_millis(200);
 
 /// A gateway that accepts connections. Dropping it drains it in the background; [`Running::shutdown`] waits.
 #[derive(Debug)]
@@ -54,6 +62,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     census: Arc<Census>,
     drain: CancellationToken,
+    roll: Arc<Roll>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -68,16 +77,20 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A service manager has bound it, and the configuration has no listener there.
+    #[error("a socket was handed over for `{0}`, where nothing is configured to listen")]
+    Unwanted(String),
     /// The operating system refused a thread or an event queue.
     #[error("cannot start a worker: {0}")]
     Worker(#[from] io::Error),
 }
 
-/// Binds every listener and starts the workers.
+/// Binds every listener that is not among the inherited ones, and starts the workers.
 ///
 /// # Errors
-/// An address that cannot be bound, or a thread that cannot be made; nothing runs then.
-pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
+/// An address that cannot be bound, an inherited socket that nobody wants, or a thread that cannot be made; nothing runs
+/// then.
+pub fn start(snapshots: &Arc<Snapshots>, mut inherited: Inherited) -> Result<Running, StartError> {
     let snapshot = snapshots.current();
     let count =
         snapshot.config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
@@ -85,17 +98,23 @@ pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
     let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| Vec::new()).collect();
     for (index, listener) in snapshot.config.listeners.iter().enumerate() {
         let address = listener.address;
-        let (actual, bound) =
-            listener::bind(address, count).map_err(|source| StartError::Listen { address, source })?;
+        let (actual, bound) = listener::sockets((index, address), count, &mut inherited)
+            .map_err(|source| StartError::Listen { address, source })?;
         addresses.push(actual);
-        for (socket, worker) in bound.into_iter().zip(&mut sockets) {
-            worker.push(Socket { listener: socket, index });
+        for (number, socket) in bound.into_iter().enumerate() {
+            if let Some(worker) = sockets.get_mut(number % count) {
+                worker.push(socket);
+            }
         }
+    }
+    if let Some(address) = inherited.left() {
+        return Err(StartError::Unwanted(address));
     }
     let mut running = Running {
         addresses,
         census: Arc::new(Census::default()),
         drain: CancellationToken::new(),
+        roll: Arc::new(Roll::of(count)),
         workers: Vec::with_capacity(count),
     };
     let inspected = Arc::new(gateway::Budget::default());
@@ -105,6 +124,7 @@ pub fn start(snapshots: &Arc<Snapshots>) -> Result<Running, StartError> {
             census: Arc::clone(&running.census),
             drain: running.drain.clone(),
             inspected: Arc::clone(&inspected),
+            roll: (Arc::clone(&running.roll), number),
         };
         let thread = thread::Builder::new().name(format!("worker-{number}"));
         running.workers.push(thread.spawn(move || run(shared, sockets))?);
@@ -121,6 +141,11 @@ impl Running {
     /// Client connections open at this moment.
     pub fn connections(&self) -> usize {
         self.census.open()
+    }
+
+    /// Which workers still do what they are there for.
+    pub(crate) fn roll(&self) -> &Arc<Roll> {
+        &self.roll
     }
 
     /// Stops accepting, tells clients that the connection ends, gives running requests `limits.drain`, and returns
@@ -141,19 +166,14 @@ impl Drop for Running {
     }
 }
 
-/// A listening socket of one worker.
-struct Socket {
-    listener: std::net::TcpListener,
-    /// Position in the configuration, which no reload changes.
-    index: usize,
-}
-
 /// What the workers have in common.
 struct Shared {
     snapshots: Arc<Snapshots>,
     census: Arc<Census>,
     drain: CancellationToken,
     inspected: Arc<gateway::Budget>,
+    /// Where the worker answers, and its number there.
+    roll: (Arc<Roll>, usize),
 }
 
 /// One worker thread's own state.
@@ -182,18 +202,22 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
         inspected: Arc::clone(&shared.inspected),
     });
     let worker = Rc::new(Worker { shared, connections, gateway });
+    let (roll, number) = worker.shared.roll.clone();
+    tokio::task::spawn_local(async move { roll.answer(number).await });
+    let mut accepting = JoinSet::new();
     for socket in sockets {
-        let accepting = accept(Rc::clone(&worker), socket);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = accepting.await {
+        let worker = Rc::clone(&worker);
+        accepting.spawn_local(async move {
+            if let Err(error) = accept(worker, socket).await {
                 tracing::error!(%error, "cannot accept connections");
             }
         });
     }
     worker.shared.drain.cancelled().await;
-    worker.connections.close();
     let patience = worker.shared.snapshots.current().config.limits.drain;
     let ended = async {
+        while accepting.join_next().await.is_some() {}
+        worker.connections.close();
         worker.connections.wait().await;
         upstream::tunnels_ended().await;
     };
@@ -204,21 +228,38 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
 
 async fn accept(worker: Rc<Worker>, socket: Socket) -> io::Result<()> {
     let listener = TcpListener::from_std(socket.listener)?;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = worker.shared.drain.cancelled() => return Ok(()),
-            accepted = listener.accept() => accepted,
-        };
+    let serving = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => worker.admit(stream, peer, socket.index),
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                }
+            }
+        }
+    };
+    let drain = worker.shared.drain.clone();
+    if drain.run_until_cancelled(serving).await.is_some() || socket.inherited {
+        // Connections wait in a socket that somebody keeps open for whoever comes next.
+        return Ok(());
+    }
+    // Who is in the queue, or on the way to it, has been promised to be served: another process cannot take them over.
+    if let Err(error) = listener::hold_off(&listener) {
+        tracing::debug!(%error, "connections that begin at this moment may be reset");
+    }
+    // On loopback there is no way on which to be.
+    let away = !listener.local_addr()?.ip().is_loopback();
+    let until = tokio::time::Instant::now() + if away { ARRIVING } else { Duration::ZERO };
+    while let Ok(accepted) = tokio::time::timeout_at(until, listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => worker.admit(stream, peer, socket.index),
             Err(error) if is_the_clients(&error) => {}
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            }
+            Err(_) => tokio::time::sleep(EXHAUSTED_PAUSE).await,
         }
     }
+    Ok(())
 }
 
 /// Errors of `accept` that belong to the connection that would have been accepted.

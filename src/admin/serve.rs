@@ -1,7 +1,8 @@
 //! Accepting connections for the admin surface.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,8 @@ use crate::telemetry::Telemetry;
 
 /// Connections served at once; operators and probes need few.
 const CONNECTIONS: usize = 128;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
 /// Bytes of a request's body.
 const BODY: usize = 64 * 1024;
 /// Time for a handshake, and for the head and body of a request.
@@ -42,24 +45,57 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    /// With the path and number of the file, where it was made here.
+    Unix(UnixListener, Option<(PathBuf, u64)>),
+}
+
+/// A socket that a service manager has bound.
+#[derive(Debug)]
+pub enum Given {
+    /// On an address.
+    Tcp(std::net::TcpListener),
+    /// On a path.
+    Unix(std::os::unix::net::UnixListener),
 }
 
 impl Listener {
-    /// Binds the address. A Unix socket that nobody listens on any more is replaced; it may be used by its owner and
-    /// group.
+    /// Binds the address. Another process of the same user may have it too: the one that starts later takes a Unix socket
+    /// over, and shares an address. A Unix socket may be used by its owner and group.
     ///
     /// # Errors
     /// The operating system's; a file that is in the way of a Unix socket is `AlreadyExists`.
-    pub async fn bind(address: &AdminAddress) -> io::Result<Self> {
+    pub fn bind(address: &AdminAddress) -> io::Result<Self> {
         let socket = match address {
-            AdminAddress::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
-            AdminAddress::Unix(path) => {
-                make_way(path).await?;
-                let listener = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-                Socket::Unix(listener, path.clone())
+            AdminAddress::Tcp(address) => {
+                let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.set_reuseaddr(true)?;
+                socket.set_reuseport(true)?;
+                socket.bind(*address)?;
+                Socket::Tcp(socket.listen(BACKLOG)?)
             }
+            AdminAddress::Unix(path) => {
+                check_way(path)?;
+                // Made beside and moved over: at every moment somebody listens under the name.
+                let made = path.with_file_name(format!(".torwart-admin-{}", std::process::id()));
+                let _ = std::fs::remove_file(&made);
+                let listener = UnixListener::bind(&made)?;
+                std::fs::set_permissions(&made, Permissions::from_mode(0o660))?;
+                let number = std::fs::metadata(&made)?.ino();
+                std::fs::rename(&made, path)?;
+                Socket::Unix(listener, Some((path.clone(), number)))
+            }
+        };
+        Ok(Self { socket })
+    }
+
+    /// Takes a socket that is bound.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn given(socket: Given) -> io::Result<Self> {
+        let socket = match socket {
+            Given::Tcp(socket) => Socket::Tcp(TcpListener::from_std(socket)?),
+            Given::Unix(socket) => Socket::Unix(UnixListener::from_std(socket)?, None),
         };
         Ok(Self { socket })
     }
@@ -71,15 +107,20 @@ impl Listener {
     pub fn address(&self) -> io::Result<AdminAddress> {
         match &self.socket {
             Socket::Tcp(listener) => listener.local_addr().map(AdminAddress::Tcp),
-            Socket::Unix(_, path) => Ok(AdminAddress::Unix(path.clone())),
+            Socket::Unix(_, Some((path, _))) => Ok(AdminAddress::Unix(path.clone())),
+            Socket::Unix(socket, None) => {
+                let address = socket.local_addr()?;
+                Ok(AdminAddress::Unix(address.as_pathname().map(Path::to_owned).unwrap_or_default()))
+            }
         }
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Socket::Unix(_, path) = &self.socket {
-            // What is left behind is replaced at the next start.
+        let Socket::Unix(_, Some((path, number))) = &self.socket else { return };
+        // Another process may have taken the name over. What is left behind is replaced at the next start.
+        if std::fs::symlink_metadata(path).is_ok_and(|found| found.ino() == *number) {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -178,15 +219,10 @@ async fn respond(site: &Site, rules: &Rules, request: Request<Incoming>, origin:
     }
 }
 
-/// Removes a socket that nobody listens on any more.
-async fn make_way(path: &Path) -> io::Result<()> {
+/// Whether the name may be taken: it is free, or a socket's.
+fn check_way(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() => {
-            if tokio::net::UnixStream::connect(path).await.is_ok() {
-                return Err(io::ErrorKind::AddrInUse.into());
-            }
-            std::fs::remove_file(path)
-        }
+        Ok(found) if found.file_type().is_socket() => Ok(()),
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
+
 use super::{Common, Exit, NO_CONFIGURATION, ProcessEnvironment};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
-use crate::server::process::{Process, ProcessError};
+use crate::diagnostic::Diagnostics;
+use crate::server::process::{Process, ProcessError, Service};
 use crate::snapshot::{Material, Reader, Reading};
 use crate::telemetry::{Telemetry, log};
 
@@ -14,6 +17,13 @@ use crate::telemetry::{Telemetry, log};
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, common: &Common) -> Exit {
+    let service = match Service::from_env() {
+        Ok(service) => service,
+        Err(error) => {
+            common.note(&format!("what the service manager hands over cannot be used: {error}"));
+            return Exit::NoAnswer;
+        }
+    };
     // Seeding the random generator takes longer than all the rest of the start.
     std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0; 1]));
     let Some(path) = common.config_path() else {
@@ -34,7 +44,7 @@ pub(super) fn run(_: &Args, common: &Common) -> Exit {
             return Exit::NoAnswer;
         }
     };
-    match Process::start(reader(path), telemetry) {
+    match Process::start(reader(path), telemetry, service) {
         Ok((process, warnings)) => {
             common.report(&warnings);
             serve(&config, process)
@@ -84,6 +94,7 @@ fn read(path: &Path) -> Reading {
     let Some(config) = config else { return Reading { material: None, problems, named: vec![path.to_owned()] } };
     // Says where the file is named that is missing or cannot be used; loading it would only say which.
     problems.append(config::inspect(&config, Timestamp::now()));
+    problems.append(headroom(&config));
     let named = config.files.iter().map(|used| used.path.clone()).chain([path.to_owned()]).collect();
     if problems.has_errors() {
         return Reading { material: None, problems, named };
@@ -93,9 +104,27 @@ fn read(path: &Path) -> Reading {
     Reading { material: Some(Material { config, policies }), problems, named }
 }
 
+/// File descriptors that are neither clients' nor upstreams': records, watches, event queues, the admin's.
+const RESERVE: usize = 64;
+
+/// Whether there are enough file descriptors for as many connections as may come, each with one to an upstream.
+fn headroom(config: &Config) -> Diagnostics {
+    let mut problems = Diagnostics::new();
+    let endpoints: usize = config.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
+    let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let beside = config.listeners.len().saturating_mul(workers).saturating_add(endpoints).saturating_add(RESERVE);
+    let (connections, most) = (config.limits.connections, getrlimit(Resource::Nofile).current);
+    let needed = connections.saturating_mul(2).saturating_add(beside);
+    if let Some(most) = most.filter(|most| *most < needed as u64) {
+        problems
+            .warn(format!("{most} files may be open, and `limits.connections: {connections}` can need {needed}"))
+            .help("raise the limit (`LimitNOFILE=` of systemd, `ulimit -n`), or lower `limits.connections`");
+    }
+    problems
+}
+
 /// As many open files as the operating system lets this process have: every connection is one, usually two.
 fn open_more_files() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {

@@ -357,6 +357,8 @@ impl Exchange {
         if let Some(grant) = &self.grant {
             cors::apply(grant, &mut response);
         }
+        // Who is told that the connection ends does not find it closed with the next request on the way.
+        close |= self.worker.drain.is_cancelled();
         // An oddity inside the body shows only after the head was judged.
         close |= self.irregular || self.pulse.is_irregular(self.number);
         if close && self.version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -30,6 +30,9 @@ const WINDOW: u32 = 64 * 1024;
 /// Resets by the peer that are still unprocessed, and errors of the peer's making, before a connection is given up
 /// (CVE-2023-44487, CVE-2025-8671).
 const RESETS: usize = 64;
+/// How long a connection that says nothing is kept when the gateway stops. Its client may be about to ask: who asks in this time
+/// is answered, and told that the connection ends, instead of finding it closed.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// hyper's buffer has to hold a whole head; the exact limits are checked on what was parsed.
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
@@ -87,14 +90,11 @@ where
     let mut draining = false;
     let end = poll_fn(|cx| {
         if !draining && drained.as_mut().poll(cx).is_ready() {
+            // The answer to the next request says that it is the last one.
             draining = true;
-            Pin::new(&mut connection).graceful_shutdown();
+            pace.hurry();
         }
         if Pin::new(&mut connection).poll(cx).is_ready() {
-            return Poll::Ready(End::Done);
-        }
-        if draining && matches!(pulse.phase(), Phase::Idle | Phase::Head) {
-            // A head that has begun to arrive is not waited for.
             return Poll::Ready(End::Done);
         }
         pace.poll_expired(cx, &pulse).map(|phase| if phase == Phase::Head { End::TooSlow } else { End::Done })
@@ -142,24 +142,29 @@ where
         pin!(http2_builder(&limits).serve_connection(TokioIo::new(Frames::new(stream, counters)), service));
     let mut pace = Pace::new(&limits);
     let mut drained = pin!(drain.cancelled());
-    let mut leaving = false;
+    let (mut draining, mut leaving) = (false, false);
     poll_fn(|cx| {
-        let enough = pulse.requests() >= limits.requests_per_connection;
-        if !leaving && (enough || drained.as_mut().poll(cx).is_ready()) {
+        if !draining && drained.as_mut().poll(cx).is_ready() {
+            draining = true;
+            pace.hurry();
+        }
+        let told = leaving;
+        loop {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            // A connection that has not asked for anything may not have sent its preface yet, and could not be told to go.
+            let enough = pulse.requests() >= limits.requests_per_connection || draining && pulse.requests() > 0;
+            if leaving || !enough && pace.poll_expired(cx, &pulse).is_pending() {
+                break;
+            }
             leaving = true;
             connection.as_mut().graceful_shutdown();
         }
-        if connection.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
+        // Who was told to go some time ago and says nothing more is not waited for.
         match pace.poll_expired(cx, &pulse) {
-            Poll::Ready(_) if leaving => Poll::Ready(()),
-            Poll::Ready(_) => {
-                leaving = true;
-                connection.as_mut().graceful_shutdown();
-                connection.as_mut().poll(cx).map(|_| ())
-            }
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(_) if told => Poll::Ready(()),
+            _ => Poll::Pending,
         }
     })
     .await;
@@ -216,6 +221,8 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
 struct Pace {
     header: Duration,
     idle: Duration,
+    /// The longest silence between two requests.
+    rest: Duration,
     /// What was going on when it was looked at last, and since when.
     state: (Phase, u64),
     since: Instant,
@@ -227,9 +234,19 @@ impl Pace {
         Self {
             header: limits.header_timeout,
             idle: limits.idle_timeout,
+            rest: limits.idle_timeout,
             state: (Phase::Idle, 0),
             since: Instant::now(),
             timer: Box::pin(sleep(limits.header_timeout.min(limits.idle_timeout))),
+        }
+    }
+
+    /// From this moment on silence is short.
+    fn hurry(&mut self) {
+        self.rest = self.rest.min(LAST_CALL);
+        self.since = Instant::now();
+        if let Some(due) = self.due().filter(|due| *due < self.timer.deadline()) {
+            self.timer.as_mut().reset(due);
         }
     }
 
@@ -260,8 +277,10 @@ impl Pace {
     fn due(&self) -> Option<Instant> {
         match self.state {
             // A connection that never said anything is given the time for its first head.
-            (Phase::Idle, 0) | (Phase::Head, _) => Some(self.since + self.header),
-            (Phase::Idle | Phase::Ending, _) => Some(self.since + self.idle),
+            (Phase::Idle, 0) => Some(self.since + self.header.min(self.rest)),
+            (Phase::Head, _) => Some(self.since + self.header),
+            (Phase::Idle, _) => Some(self.since + self.rest),
+            (Phase::Ending, _) => Some(self.since + self.idle),
             (Phase::Busy | Phase::Over, _) => None,
         }
     }

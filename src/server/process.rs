@@ -10,6 +10,9 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::inherited::Inherited;
+use super::roll::Roll;
+use super::supervisor::Supervisor;
 use super::tls::Terminator;
 use super::{Running, StartError, revoking, upstreams};
 use crate::admin;
@@ -25,10 +28,31 @@ use crate::telemetry::{Metrics, Telemetry};
 #[derive(Debug)]
 pub struct Process {
     face: Arc<Face>,
+    supervisor: Arc<Supervisor>,
     running: Running,
     admin: AdminAddress,
     admin_end: CancellationToken,
     control: Control,
+}
+
+/// What the process has of whoever started it.
+#[derive(Debug, Default)]
+pub struct Service {
+    /// Whom to tell how it goes.
+    pub supervisor: Supervisor,
+    /// Sockets that are bound already.
+    pub inherited: Inherited,
+}
+
+impl Service {
+    /// What the environment says. To be asked once, before there are threads.
+    ///
+    /// # Errors
+    /// It names a socket that cannot be used.
+    pub fn from_env() -> io::Result<Self> {
+        let supervisor = Supervisor::of(|name| std::env::var(name).ok())?;
+        Ok(Self { supervisor, inherited: Inherited::from_env()? })
+    }
 }
 
 /// Why there is none.
@@ -61,19 +85,29 @@ impl Process {
     ///
     /// # Errors
     /// See [`ProcessError`]; nothing runs then.
-    pub fn start(reader: Reader, telemetry: Arc<Telemetry>) -> Result<(Self, Diagnostics), ProcessError> {
+    pub fn start(
+        reader: Reader,
+        telemetry: Arc<Telemetry>,
+        service: Service,
+    ) -> Result<(Self, Diagnostics), ProcessError> {
+        let Service { supervisor, mut inherited } = service;
         let control = Control::start()?;
         let (snapshots, warnings) =
             Snapshots::load(reader, telemetry, &control).map_err(ProcessError::Configuration)?;
-        let running = super::start(&snapshots)?;
+        let given = match &snapshots.current().config.admin.address {
+            AdminAddress::Tcp(address) => inherited.take_tcp(*address).into_iter().next().map(admin::Given::Tcp),
+            AdminAddress::Unix(path) => inherited.take_unix(path).map(admin::Given::Unix),
+        };
+        let running = super::start(&snapshots, inherited)?;
         let face = Arc::new(Face {
             listeners: running.addresses().iter().map(SocketAddr::to_string).collect(),
             snapshots,
             draining: AtomicBool::new(false),
         });
         let admin_end = CancellationToken::new();
-        let admin = serve_admin(&face, &control, admin_end.clone())?;
-        Ok((Self { face, running, admin, admin_end, control }, warnings))
+        let admin = serve_admin(&face, &control, (given, admin_end.clone()))?;
+        let supervisor = Arc::new(supervisor);
+        Ok((Self { face, supervisor, running, admin, admin_end, control }, warnings))
     }
 
     /// The snapshots, for who wants to reload or watch them.
@@ -99,9 +133,13 @@ impl Process {
         let _context = self.control.handle().enter();
         let signals = Signals::listen()?;
         let (told, ended) = std::sync::mpsc::channel();
-        let face = Arc::clone(&self.face);
+        let (face, supervisor) = (Arc::clone(&self.face), Arc::clone(&self.supervisor));
+        supervisor.ready(&face.status());
+        if let Some(every) = supervisor.watchdog() {
+            self.control.handle().spawn(feed(Arc::clone(&supervisor), Arc::clone(self.running.roll()), every));
+        }
         self.control.handle().spawn(async move {
-            signals.obey(&face).await;
+            signals.obey(&face, &supervisor).await;
             // The receiver is gone only when the process is.
             let _ = told.send(());
         });
@@ -112,10 +150,36 @@ impl Process {
 
     /// Readiness turns false, listeners close, running requests get `limits.drain`; returns when all is over.
     pub fn shutdown(self) {
+        self.supervisor.stopping();
         self.face.draining.store(true, Ordering::Relaxed);
         self.running.shutdown();
         self.admin_end.cancel();
         self.face.snapshots.telemetry().finish();
+    }
+}
+
+/// Tells that the process is alive as long as every worker is.
+async fn feed(supervisor: Arc<Supervisor>, roll: Arc<Roll>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if roll.call() {
+            supervisor.alive();
+        } else {
+            tracing::error!("a worker is stuck");
+        }
+    }
+}
+
+impl Face {
+    /// One line for whoever asks the service manager.
+    fn status(&self) -> String {
+        let (listeners, generation) = (self.listeners.len(), self.snapshots.current().generation);
+        match self.snapshots.last_error() {
+            None => format!("{listeners} listeners, generation {generation} of the configuration"),
+            Some(error) => format!("the last configuration was not loaded: {error}"),
+        }
     }
 }
 
@@ -275,14 +339,16 @@ impl Signals {
     }
 
     /// Returns when the process is to end.
-    async fn obey(mut self, face: &Face) {
+    async fn obey(mut self, face: &Face, supervisor: &Supervisor) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hangup.recv() => {
+                    supervisor.reloading();
                     // What is wrong has been logged and kept by the reload.
                     let _ = reload(&face.snapshots).await;
+                    supervisor.ready(&face.status());
                 }
                 _ = self.reopen.recv() => face.snapshots.telemetry().reopen(),
             }
@@ -290,12 +356,20 @@ impl Signals {
     }
 }
 
-fn serve_admin(face: &Arc<Face>, control: &Control, end: CancellationToken) -> Result<AdminAddress, ProcessError> {
+fn serve_admin(
+    face: &Arc<Face>,
+    control: &Control,
+    (given, end): (Option<admin::Given>, CancellationToken),
+) -> Result<AdminAddress, ProcessError> {
     let address = face.snapshots.current().config.admin.address.clone();
     let (told, bound) = std::sync::mpsc::channel();
     let (face, telemetry) = (Arc::clone(face), Arc::clone(face.snapshots.telemetry()));
     control.handle().spawn(async move {
-        let listener = match admin::Listener::bind(&address).await {
+        let bound = match given {
+            Some(socket) => admin::Listener::given(socket),
+            None => admin::Listener::bind(&address),
+        };
+        let listener = match bound {
             Ok(listener) => listener,
             Err(error) => {
                 let _ = told.send(Err(error));

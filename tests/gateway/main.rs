@@ -18,6 +18,8 @@ mod cors;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod handover;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod http2;

@@ -83,7 +83,7 @@ struct Running {
 }
 
 /// `file` is the content of the token file, if there is one.
-async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) -> Running {
+fn start(address: &str, file: Option<&str>, mut rules: Rules, state: State) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let token_file = directory.path().join("token");
     if let Some(token) = file {
@@ -93,9 +93,9 @@ async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) ->
         "unix" => AdminAddress::Unix(directory.path().join("admin.sock")),
         tcp => AdminAddress::Tcp(tcp.parse().unwrap()),
     };
-    let listener = Listener::bind(&address).await.unwrap();
+    let listener = Listener::bind(&address).unwrap();
     let address = listener.address().unwrap();
-    let rules = Rules { token_file: file.map(|_| token_file), ..rules };
+    rules.token_file = file.map(|_| token_file);
     let terms = Mutex::new(Terms { tls: None, rules });
     let gateway = Arc::new(Sketch { state, terms, ..Sketch::default() });
     let end = CancellationToken::new();
@@ -104,8 +104,8 @@ async fn start(address: &str, file: Option<&str>, rules: Rules, state: State) ->
     Running { address, gateway, directory, _end: end.drop_guard() }
 }
 
-async fn plain() -> Running {
-    start("127.0.0.1:0", None, Rules::default(), State::default()).await
+fn plain() -> Running {
+    start("127.0.0.1:0", None, Rules::default(), State::default())
 }
 
 impl Running {
@@ -155,19 +155,19 @@ const JSON: &str = "Content-Type: application/json";
 
 #[tokio::test]
 async fn live_is_always_answered() {
-    let answer = plain().await.ask("GET /livez", &[]).await;
+    let answer = plain().ask("GET /livez", &[]).await;
     assert_eq!(status(&answer), 200);
     assert!(answer.contains("cache-control: no-store"), "{answer}");
 }
 
 #[tokio::test]
 async fn ready_tells_its_reasons() {
-    let answer = plain().await.ask("GET /readyz", &[]).await;
+    let answer = plain().ask("GET /readyz", &[]).await;
     assert_eq!(status(&answer), 503);
     assert_eq!(body(&answer)["reasons"], serde_json::json!(["no configuration is in force yet"]));
     let issuers = vec![IssuerState { name: "shoen".into(), keys: 1, age: Some(3), error: None, introspection: None }];
     let state = State { serving: true, issuers, observing: vec!["crm".into()], ..State::default() };
-    let running = start("127.0.0.1:0", None, Rules::default(), state).await;
+    let running = start("127.0.0.1:0", None, Rules::default(), state);
     let answer = running.ask("GET /readyz", &[]).await;
     assert_eq!(status(&answer), 200);
     assert_eq!(body(&answer), serde_json::json!({"ready": true, "reasons": [], "observing": ["crm"]}));
@@ -178,7 +178,7 @@ async fn ready_tells_its_reasons() {
 
 #[tokio::test]
 async fn metrics_are_open_metrics() {
-    let answer = plain().await.ask("GET /metrics", &[]).await;
+    let answer = plain().ask("GET /metrics", &[]).await;
     assert_eq!(status(&answer), 200);
     assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{answer}");
     assert!(answer.ends_with("# EOF\n"), "{answer}");
@@ -187,7 +187,7 @@ async fn metrics_are_open_metrics() {
 
 #[tokio::test]
 async fn only_our_own_names_are_answered() {
-    let running = plain().await;
+    let running = plain();
     let port = running.port();
     for own in
         [format!("127.0.0.1:{port}"), format!("localhost:{port}"), format!("LOCALHOST:{port}"), "localhost".into()]
@@ -208,7 +208,7 @@ async fn only_our_own_names_are_answered() {
 
 #[tokio::test]
 async fn an_ipv6_listener_answers_to_its_address_in_brackets() {
-    let running = start("[::1]:0", None, Rules::default(), State::default()).await;
+    let running = start("[::1]:0", None, Rules::default(), State::default());
     let port = running.port();
     assert_eq!(status(&running.ask_as(&format!("[::1]:{port}"), "GET /livez", &[]).await), 200);
     assert_eq!(status(&running.ask_as("::1", "GET /livez", &[]).await), 421);
@@ -217,7 +217,7 @@ async fn an_ipv6_listener_answers_to_its_address_in_brackets() {
 
 #[tokio::test]
 async fn pages_of_other_sites_are_refused() {
-    let running = plain().await;
+    let running = plain();
     let own = format!("Origin: http://127.0.0.1:{}", running.port());
     for (field, wanted) in [
         ("Sec-Fetch-Site: cross-site", 403),
@@ -237,17 +237,17 @@ async fn pages_of_other_sites_are_refused() {
 
 #[tokio::test]
 async fn changes_over_tcp_need_a_token_or_dev_mode() {
-    let running = plain().await;
+    let running = plain();
     assert_eq!(status(&running.ask(RELOAD, &[JSON]).await), 403);
     assert_eq!(running.gateway.reloads.load(Ordering::Relaxed), 0);
-    let dev = start("127.0.0.1:0", None, Rules { dev: true, ..Rules::default() }, State::default()).await;
+    let dev = start("127.0.0.1:0", None, Rules { dev: true, ..Rules::default() }, State::default());
     assert_eq!(status(&dev.ask(RELOAD, &[JSON]).await), 200);
     assert_eq!(dev.gateway.reloads.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
 async fn changes_are_taken_over_the_unix_socket_as_json_only() {
-    let running = start("unix", None, Rules::default(), State::default()).await;
+    let running = start("unix", None, Rules::default(), State::default());
     for kind in ["Content-Type: text/plain", "Content-Type: application/jsonx", "X: y"] {
         assert_eq!(status(&running.ask(RELOAD, &[kind]).await), 415, "{kind}");
     }
@@ -261,7 +261,7 @@ async fn changes_are_taken_over_the_unix_socket_as_json_only() {
 
 #[tokio::test]
 async fn with_a_token_file_everything_but_probes_and_metrics_needs_the_token() {
-    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), State::default()).await;
+    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), State::default());
     for path in ["/livez", "/metrics"] {
         assert_eq!(status(&running.ask(&format!("GET {path}"), &[]).await), 200, "{path}");
     }
@@ -287,7 +287,7 @@ async fn the_keys_of_assertions_are_for_everybody_under_any_name() {
     const KEYS: &str = "GET /.well-known/torwart/jwks.json";
     let assertion = Some(AssertionState { issuer: "https://gw".to_owned(), keys: Vec::new(), error: None });
     let state = State { assertion, ..State::default() };
-    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), state).await;
+    let running = start("127.0.0.1:0", Some("s3cret-token\n"), Rules::default(), state);
     let answer = running.ask_as("gateway.internal:9901", KEYS, &["Origin: https://elsewhere.example"]).await;
     assert_eq!((status(&answer), body(&answer)), (200, serde_json::json!({"keys": []})));
     assert!(answer.contains("content-type: application/jwk-set+json\r\n"), "{answer}");
@@ -305,25 +305,25 @@ async fn the_keys_of_assertions_are_for_everybody_under_any_name() {
         let answer = running.ask_as("gateway.internal:9901", other, &[]).await;
         assert_eq!(status(&answer), 421, "{other}");
     }
-    assert_eq!(status(&plain().await.ask(KEYS, &[]).await), 404, "nobody signs");
+    assert_eq!(status(&plain().ask(KEYS, &[]).await), 404, "nobody signs");
 }
 
 #[tokio::test]
 async fn a_token_file_that_is_empty_or_gone_lets_nobody_in() {
     for token in ["", " \n"] {
-        let running = start("127.0.0.1:0", Some(token), Rules::default(), State::default()).await;
+        let running = start("127.0.0.1:0", Some(token), Rules::default(), State::default());
         for sent in ["Authorization: Bearer ", "Authorization: Bearer  ", "X: y"] {
             assert_eq!(status(&running.ask("GET /api/v1/status", &[sent]).await), 401);
         }
     }
-    let running = start("127.0.0.1:0", Some("token"), Rules::default(), State::default()).await;
+    let running = start("127.0.0.1:0", Some("token"), Rules::default(), State::default());
     std::fs::remove_file(running.directory.path().join("token")).unwrap();
     assert_eq!(status(&running.ask("GET /api/v1/status", &["Authorization: Bearer token"]).await), 401);
 }
 
 #[tokio::test]
 async fn other_methods_and_paths_are_told_so() {
-    let running = start("unix", None, Rules::default(), State::default()).await;
+    let running = start("unix", None, Rules::default(), State::default());
     let answer = running.ask("DELETE /livez", &[JSON]).await;
     assert_eq!(status(&answer), 405);
     assert!(answer.contains("allow: GET, HEAD"), "{answer}");
@@ -344,7 +344,7 @@ async fn post(running: &Running, body: &str) -> String {
 
 #[tokio::test]
 async fn revocations_are_made_listed_and_taken_back() {
-    let running = start("unix", None, Rules::default(), State::default()).await;
+    let running = start("unix", None, Rules::default(), State::default());
     let made = post(&running, r#"{"issuer": "new", "subject": "alice"}"#).await;
     assert_eq!(status(&made), 201, "{made}");
     assert_eq!((&body(&made)["id"], &body(&made)["kept"]), (&"0123".into(), &false.into()));
@@ -361,7 +361,7 @@ async fn revocations_are_made_listed_and_taken_back() {
 
 #[tokio::test]
 async fn what_cannot_be_revoked_is_told_why() {
-    let running = start("unix", None, Rules::default(), State::default()).await;
+    let running = start("unix", None, Rules::default(), State::default());
     let wrong = post(&running, r#"{"issuer": "other", "jti": "t"}"#).await;
     assert_eq!((status(&wrong), &body(&wrong)["detail"]), (400, &"there is no issuer `other`".into()));
     assert_eq!(status(&post(&running, r#"{"issuer": "new"}"#).await), 400);
@@ -376,13 +376,13 @@ async fn what_cannot_be_revoked_is_told_why() {
 
 #[tokio::test]
 async fn who_may_not_change_anything_revokes_nothing() {
-    let running = plain().await;
+    let running = plain();
     assert_eq!(status(&post(&running, r#"{"issuer": "new", "subject": "alice"}"#).await), 403);
     assert_eq!(status(&running.ask("DELETE /api/v1/revocations/0123", &[JSON]).await), 403);
-    let guarded = start("127.0.0.1:0", Some("token"), Rules::default(), State::default()).await;
+    let guarded = start("127.0.0.1:0", Some("token"), Rules::default(), State::default());
     assert_eq!(status(&post(&guarded, r#"{"issuer": "new", "subject": "alice"}"#).await), 401);
     assert_eq!(status(&guarded.ask("GET /api/v1/revocations", &[]).await), 401);
-    let text = start("unix", None, Rules::default(), State::default()).await;
+    let text = start("unix", None, Rules::default(), State::default());
     assert_eq!(status(&text.ask("DELETE /api/v1/revocations/0123", &[]).await), 415);
     for gateway in [running.gateway, guarded.gateway, text.gateway] {
         assert!(gateway.orders.lock().unwrap().is_empty());
@@ -391,7 +391,7 @@ async fn who_may_not_change_anything_revokes_nothing() {
 
 #[tokio::test]
 async fn a_body_beyond_the_limit_is_refused() {
-    let running = start("unix", None, Rules::default(), State::default()).await;
+    let running = start("unix", None, Rules::default(), State::default());
     let length = format!("Content-Length: {}", BODY + 1);
     let head = format!("{RELOAD} HTTP/1.1\r\nHost: x\r\n{JSON}\r\n{length}\r\nConnection: close\r\n\r\n");
     let answer = running.raw(&(head + &"x".repeat(BODY + 1))).await;
@@ -400,26 +400,30 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stale_socket_is_replaced_and_a_living_one_or_another_file_is_not() {
+async fn a_socket_is_taken_over_by_who_comes_later_and_another_file_is_not_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let address = AdminAddress::Unix(path.clone());
     // The standard library leaves the file behind.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let living = Listener::bind(&address).await.unwrap();
+    let older = Listener::bind(&address).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-    assert_eq!(Listener::bind(&address).await.unwrap_err().kind(), io::ErrorKind::AddrInUse);
-    drop(living);
-    assert!(!path.exists());
+    let later = Listener::bind(&address).unwrap();
+    drop(older);
+    let connected = UnixStream::connect(&path);
+    let (_, accepted) = tokio::join!(connected, accept(&later));
+    assert!(accepted.is_ok(), "the name is the later one's");
+    drop(later);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
     std::fs::write(&path, "precious").unwrap();
-    assert_eq!(Listener::bind(&address).await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(Listener::bind(&address).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
 }
 
 #[tokio::test]
 async fn a_running_gateway_can_be_asked_with_what_its_configuration_says() {
-    let tcp = start("127.0.0.1:0", Some("token\n"), Rules::default(), State::default()).await;
-    let unix = start("unix", None, Rules::default(), State::default()).await;
+    let tcp = start("127.0.0.1:0", Some("token\n"), Rules::default(), State::default());
+    let unix = start("unix", None, Rules::default(), State::default());
     for (running, token_file) in [(&tcp, Some(tcp.directory.path().join("token"))), (&unix, None)] {
         let admin = crate::config::Admin { address: running.address.clone(), token_file, tls: None };
         let asked = tokio::task::spawn_blocking(move || {
@@ -447,7 +451,7 @@ async fn nobody_listening_is_an_error_that_says_where() {
 
 #[tokio::test]
 async fn who_is_let_in_is_asked_anew_for_every_request() {
-    let running = plain().await;
+    let running = plain();
     assert_eq!(status(&running.ask("GET /api/v1/status", &[]).await), 200);
     let AdminAddress::Tcp(address) = running.address else { panic!("a Unix socket") };
     let mut open = TcpStream::connect(address).await.unwrap();

@@ -29,29 +29,28 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it over `torwart.yaml` in this directory, whose admin socket is `admin.sock` beside it, and waits until it answers.
     pub(crate) fn start(directory: &Path) -> Self {
-        Self::start_with(directory, &[])
-    }
-
-    /// The same with more variables in its environment.
-    pub(crate) fn start_with(directory: &Path, variables: &[(&str, &str)]) -> Self {
-        let program = Self::spawn(directory, variables);
-        wait_until("it answers", || program.try_status().is_some_and(|status| status["pid"] == program.id()));
+        let program = Self::spawn(directory, &[]);
+        program.wait_until_it_answers();
         program
     }
 
-    /// The same without waiting.
+    /// The same with more variables in its environment, and without waiting.
     pub(crate) fn spawn(directory: &Path, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_torwart"));
+        command.args(["--config", "torwart.yaml", "run"]).envs(variables.iter().copied()).stdin(Stdio::null());
+        Self::of(command, directory)
+    }
+
+    /// A command that becomes the program.
+    pub(crate) fn of(mut command: Command, directory: &Path) -> Self {
         let log = std::fs::File::options().create(true).append(true).open(directory.join("torwart.log"));
-        let child = Command::new(env!("CARGO_BIN_EXE_torwart"))
-            .args(["--config", "torwart.yaml", "run"])
-            .current_dir(directory)
-            .env_remove("NOTIFY_SOCKET")
-            .envs(variables.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(log.expect("a file"))
-            .spawn()
-            .expect("a process");
-        Self { child, admin: directory.join("admin.sock") }
+        let child = command.current_dir(directory).stdout(Stdio::null()).stderr(log.expect("a file")).spawn();
+        Self { child: child.expect("a process"), admin: directory.join("admin.sock") }
+    }
+
+    /// Waits until this very process answers.
+    pub(crate) fn wait_until_it_answers(&self) {
+        wait_until("it answers", || self.try_status().is_some_and(|status| status["pid"] == self.id()));
     }
 
     pub(crate) fn id(&self) -> u32 {

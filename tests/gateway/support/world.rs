@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use torwart::config::{self, Documents};
+use torwart::server::inherited::Inherited;
 use torwart::server::{self, Running};
 use torwart::snapshot::{Control, Material, Reader, Reading, Snapshots};
 use torwart::telemetry::Telemetry;
@@ -177,7 +178,7 @@ impl World {
         let reader: Reader = Box::new(move || read(&path));
         let (snapshots, _) = Snapshots::load(reader, Arc::clone(&telemetry), &control)
             .unwrap_or_else(|problems| panic!("{}", problems.render()));
-        let running = server::start(&snapshots).expect("listeners");
+        let running = server::start(&snapshots, Inherited::default()).expect("listeners");
         Gateway {
             addresses: running.addresses().to_vec(),
             running: Some(running),
@@ -270,7 +271,7 @@ impl Gateway {
         let reader: Reader = Box::new(move || read(&path));
         let loaded = Snapshots::load(reader, Arc::clone(&self.telemetry), &self.control);
         self.snapshots = loaded.map_err(|problems| problems.render())?.0;
-        let running = server::start(&self.snapshots).expect("listeners");
+        let running = server::start(&self.snapshots, Inherited::default()).expect("listeners");
         self.addresses = running.addresses().to_vec();
         self.running = Some(running);
         Ok(())
