@@ -184,8 +184,7 @@ impl Policies {
             Some((asked, outcome)) => (Some(asked), outcome),
             None => (None, table.outcome(self, method.as_deref().unwrap_or(head.method), &target, label)),
         };
-        let same = |sent: &&PathAndQuery| sent.path() == target.path() && sent.query() == target.query();
-        let sent = head.arrived.filter(same);
+        let sent = head.arrived.filter(|sent| target.keeps_path() && sent.as_str() == head.raw_target);
         Ok(Placed { policies: self, table, head: *head, target, outcome, sent, preflight })
     }
 

@@ -4,22 +4,19 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 pub mod authority;
 pub(crate) mod canonical;
 pub mod fold;
 pub mod method;
 pub mod query;
 pub mod quirks;
+pub(crate) mod scan;
 
 pub use authority::{Authority, AuthorityError, Scheme};
 
 use canonical::Marks;
+use query::Query;
 use quirks::{Charset, EmptySegments, Quirks};
-
-/// Where segments begin.
-type Starts = SmallVec<[usize; 16]>;
 
 /// The quirks that act before the upstream is known; equal for all documents of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,9 +94,8 @@ pub struct Target<'a> {
     path: Cow<'a, str>,
     /// The path percent-decoded once, all but `%2F`, `%5C` and `%3B`; `None` when that is the path itself.
     decoded: Option<String>,
-    starts: Starts,
     marks: Marks,
-    query: Option<&'a str>,
+    query: Option<Query<'a>>,
     rules: PathRules,
 }
 
@@ -109,21 +105,20 @@ impl<'a> Target<'a> {
     /// # Errors
     /// Everything that servers are known to read in different ways and that no reading of routes can settle.
     pub fn parse(path_and_query: &'a str, rules: PathRules) -> Result<Self, TargetError> {
-        let mark = memchr::memchr(b'?', path_and_query.as_bytes());
+        let mark = scan::find(b'?', path_and_query.as_bytes());
         let (path, query) = match mark.and_then(|mark| path_and_query.split_at_checked(mark)) {
             Some((path, query)) => (path, query.get(1..)),
             None => (path_and_query, None),
         };
-        let (path, decoded, starts, marks) = if let Some((starts, marks)) = canonical::read_plain(path) {
-            (Cow::Borrowed(path), None, starts, marks)
+        let (path, decoded, marks) = if let Some(marks) = canonical::read_plain(path) {
+            (Cow::Borrowed(path), None, marks)
         } else {
             let (path, decoded) = canonical::read(path, rules)?;
-            let text = decoded.as_deref().unwrap_or(&path);
-            let (starts, marks) = (starts(text).collect(), Marks::of(text));
-            (path, decoded, starts, marks)
+            let marks = Marks::of(decoded.as_deref().unwrap_or(&path));
+            (path, decoded, marks)
         };
-        query.map(canonical::check_query).transpose()?;
-        Ok(Self { path, decoded, starts, marks, query, rules })
+        let query = query.map(canonical::check_query).transpose()?;
+        Ok(Self { path, decoded, marks, query, rules })
     }
 
     /// The canonical path: what policy matches and what is forwarded.
@@ -133,6 +128,11 @@ impl<'a> Target<'a> {
 
     /// What follows the first `?`, byte for byte; an empty query is `Some("")`.
     pub fn query(&self) -> Option<&'a str> {
+        self.query.map(Query::text)
+    }
+
+    /// The same, to be read.
+    pub fn read_query(&self) -> Option<Query<'a>> {
         self.query
     }
 
@@ -159,20 +159,15 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// Whether the canonical path is the path as it was sent.
+    pub(crate) fn keeps_path(&self) -> bool {
+        matches!(self.path, Cow::Borrowed(_))
+    }
+
     /// What stands in [`Self::text`] that servers read in ways of their own.
     pub(crate) fn marks(&self) -> Marks {
         self.marks
     }
-
-    /// Where the segments of [`Self::text`] begin.
-    pub(crate) fn starts(&self) -> &[usize] {
-        &self.starts
-    }
-}
-
-/// Where the segments of a path begin: after every slash.
-pub(crate) fn starts(text: &str) -> impl Iterator<Item = usize> {
-    memchr::memchr_iter(b'/', text.as_bytes()).map(|slash| slash + 1)
 }
 
 /// Splits an absolute-form target (RFC 9112 section 3.2.2) into scheme, authority and path with query; `None` when it is of

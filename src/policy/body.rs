@@ -15,6 +15,7 @@ use crate::policy::decision::Cause;
 use crate::policy::template::ValueSource;
 use crate::soap;
 use crate::target::method::{Override, overriding};
+use crate::target::query::Query;
 use crate::target::quirks::{FormParameters, MethodOverride, Quirks};
 
 use media_type::MediaType;
@@ -234,13 +235,13 @@ impl BodyRules {
                 if text.starts_with('\u{feff}') {
                     return Err(BodyError::NotUtf8);
                 }
-                let found = names.read(Some(text))?;
+                let found = names.read(Some(Query::of(text)))?;
                 if self.method_override != MethodOverride::Ignore && overrides(head.method, text) {
                     return Err(BodyError::MethodOverride);
                 }
-                let differs: Vec<_> = found.values.iter().map(|(number, _)| found.wavers(*number)).collect();
-                let values = found.values.into_iter().zip(differs);
-                Ok(BodyValues::Form(values.map(|((number, text), differs)| (number, text, differs)).collect()))
+                let wavering = found.wavering;
+                let values = found.values.into_iter().map(|(number, text)| (number, text, wavering.contains(&number)));
+                Ok(BodyValues::Form(values.collect()))
             }
             Kind::Soap => operation(head, body).map(BodyValues::Soap),
         }

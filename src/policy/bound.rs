@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use crate::json;
 use crate::policy::decision::Cause;
 use crate::target::fold::{fold_header, folds_to};
-use crate::target::query::{self, EscapeError, Parameter, Separator, fold_name, name_folds_to};
+use crate::target::query::{EscapeError, Query, Separator, fold_name};
+use crate::target::scan;
 
 /// More parameters than this are not read. PHP (`max_input_vars`), Tomcat (`maxParameterCount`) and `qs` (`parameterLimit`)
 /// read 1000 at most, the first two in query and body together, and drop the rest without a word: the one that policy saw
@@ -93,15 +94,9 @@ enum Belongs {
 pub(in crate::policy) struct QueryValues<'q> {
     /// The parameter's number, and a value: percent-decoded with `+` as space. In the order of the query.
     pub(in crate::policy) values: SmallVec<[(usize, Cow<'q, str>); 4]>,
-    /// Numbers of parameters with a value that servers which split at `;` read shorter.
-    wavering: SmallVec<[usize; 2]>,
-}
-
-impl QueryValues<'_> {
-    /// Whether some server reads another value, so that a condition on the parameter cannot be known to be false.
-    pub(in crate::policy) fn wavers(&self, number: usize) -> bool {
-        self.wavering.contains(&number)
-    }
+    /// Numbers of parameters with a value that servers which split at `;` read shorter, so that a condition on them cannot be
+    /// known to be false.
+    pub(in crate::policy) wavering: SmallVec<[usize; 2]>,
 }
 
 impl BoundQuery {
@@ -149,49 +144,43 @@ impl BoundQuery {
     ///
     /// # Errors
     /// A query in which some server could find other values.
-    pub(in crate::policy) fn read<'q>(&self, query: Option<&'q str>) -> Result<QueryValues<'q>, BoundError> {
+    pub(in crate::policy) fn read<'q>(&self, query: Option<Query<'q>>) -> Result<QueryValues<'q>, BoundError> {
         let mut found = QueryValues::default();
         let Some(query) = query.filter(|_| !self.is_empty()) else { return Ok(found) };
-        query::check_escapes(query).map_err(BoundError::Escape)?;
-        if query::parameters(query).nth(MOST_PARAMETERS).is_some() {
+        query.check_escapes().map_err(BoundError::Escape)?;
+        // There are as many bytes as separators, at least.
+        if query.text().len() >= MOST_PARAMETERS && query.parameters().nth(MOST_PARAMETERS).is_some() {
             return Err(BoundError::TooMany);
         }
-        for parameter in query::parameters(query) {
+        for parameter in query.parameters() {
             let name = parameter.raw_name;
             // A server that splits at `;` ends the name there, too.
-            let head = name.bytes().position(|byte| byte == b';').and_then(|end| name.get(..end));
+            let head = scan::find(b';', name.as_bytes()).and_then(|end| name.get(..end));
             for (number, bound) in self.0.iter().enumerate() {
-                if head.is_some_and(|head| name_folds_to(head, &bound.folded)) {
+                if head.is_some_and(|head| query.name_folds_to(head, &bound.folded)) {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
                 }
-                if !name_folds_to(name, &bound.folded) {
+                if !query.name_folds_to(name, &bound.folded) {
                     continue;
                 }
                 if parameter.separator == Separator::Semicolon {
                     return Err(BoundError::AfterSemicolon(bound.exact.clone()));
                 }
-                if *query::decode(name) != *bound.exact.as_bytes() {
+                if *query.decode(name) != *bound.exact.as_bytes() {
                     return Err(BoundError::MisspeltParameter(bound.exact.clone()));
                 }
                 if bound.place == Belongs::Elsewhere {
                     return Err(BoundError::Elsewhere(bound.exact.clone()));
                 }
-                found.push(number, &parameter).ok_or_else(|| BoundError::NotText(bound.exact.clone()))?;
+                let raw = parameter.raw_value.unwrap_or_default();
+                let value = query.decode_text(raw).ok_or_else(|| BoundError::NotText(bound.exact.clone()))?;
+                found.values.push((number, value));
+                if scan::find(b';', raw.as_bytes()).is_some() && !found.wavering.contains(&number) {
+                    found.wavering.push(number);
+                }
             }
         }
         Ok(found)
-    }
-}
-
-impl<'q> QueryValues<'q> {
-    /// Adds a parameter's value; `None` when it is not UTF-8.
-    fn push(&mut self, number: usize, parameter: &Parameter<'q>) -> Option<()> {
-        let raw = parameter.raw_value.unwrap_or_default();
-        self.values.push((number, query::decode_text(raw)?));
-        if raw.bytes().any(|byte| byte == b';') && !self.wavering.contains(&number) {
-            self.wavering.push(number);
-        }
-        Some(())
     }
 }
 
@@ -217,21 +206,27 @@ impl BoundHeaders {
     /// # Errors
     /// A header that folds like a bound one but is not it, case aside; `Connection` naming one.
     pub(in crate::policy) fn check(&self, headers: &HeaderMap) -> Result<(), BoundError> {
-        for (bound, folded) in &self.0 {
-            if headers.keys().any(|name| folds_to(name.as_str(), folded) && name != bound) {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        for (name, value) in headers {
+            if let Some(bound) = self.read_as(name.as_str()).find(|bound| *bound != name) {
                 return Err(BoundError::MisspeltHeader(bound.clone()));
             }
-            let options = headers
-                .get_all(header::CONNECTION)
-                .into_iter()
-                .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-            for option in options {
-                if std::str::from_utf8(option.trim_ascii()).is_ok_and(|option| folds_to(option, folded)) {
+            if name == header::CONNECTION {
+                let options = value.as_bytes().split(|byte| *byte == b',');
+                let mut options = options.filter_map(|option| std::str::from_utf8(option.trim_ascii()).ok());
+                if let Some(bound) = options.find_map(|option| self.read_as(option).next()) {
                     return Err(BoundError::HopByHop(bound.clone()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// The bound headers that a server may take a name for.
+    fn read_as<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h HeaderName> {
+        self.0.iter().filter(move |(_, folded)| folds_to(name, folded)).map(|(bound, _)| bound)
     }
 }
 
@@ -257,7 +252,7 @@ mod tests {
     }
 
     fn values(names: &[&str], query: &str) -> Result<Vec<(usize, String)>, BoundError> {
-        let read = bound(names).read(Some(query))?;
+        let read = bound(names).read(Some(Query::of(query)))?;
         Ok(read.values.iter().map(|(number, value)| (*number, value.to_string())).collect())
     }
 
@@ -315,9 +310,9 @@ mod tests {
         for query in ["a=1;org=2", ";org=2", "a;org", "a=1;ORG[]=2", "org=1;org=1"] {
             assert_eq!(values(&["org"], query), Err(BoundError::AfterSemicolon("org".into())), "{query}");
         }
-        let read = bound(&["org", "x"]).read(Some("org=1;y=2&x=1%3By=2")).unwrap();
+        let read = bound(&["org", "x"]).read(Some(Query::of("org=1;y=2&x=1%3By=2"))).unwrap();
         assert_eq!(read.values.as_slice(), [(0, "1;y=2".into()), (1, "1;y=2".into())]);
-        assert!(read.wavers(0) && !read.wavers(1));
+        assert_eq!(read.wavering.as_slice(), [0]);
     }
 
     #[test]
@@ -343,7 +338,7 @@ mod tests {
     fn names_that_servers_cannot_tell_apart_exclude_each_other() {
         let twins = bound(&["a.b", "c", "a_b"]);
         assert_eq!(twins.indistinguishable(), Some(("a.b", "a_b")));
-        assert!(twins.read(Some("a.b=1")).is_err() && twins.read(Some("a_b=1")).is_err());
+        assert!(twins.read(Some(Query::of("a.b=1"))).is_err() && twins.read(Some(Query::of("a_b=1"))).is_err());
         assert_eq!(bound(&["a", "b"]).indistinguishable(), None);
         let mut again = bound(&["a", "b"]);
         assert_eq!((again.bind("b"), again.bind("a"), again.bind("c")), (1, 0, 2));

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use smallvec::SmallVec;
-
 use crate::json;
 use crate::policy::Caller;
 use crate::policy::body::{BodyError, BodyValues, Expected, recorded};
@@ -25,15 +23,13 @@ impl Placed<'_> {
         if !route.bound_query.is_empty() && route.may_end_at_semicolon() && self.target.path().contains(';') {
             return Err(BoundError::InPath);
         }
-        let bound = route.bound_query.read(self.target.query())?;
+        let bound = route.bound_query.read(self.target.read_query())?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {
             found = self.parameters(route, |read| read.bound.is_none());
         }
-        let differs: SmallVec<[usize; 2]> =
-            bound.values.iter().map(|(number, _)| *number).filter(|number| bound.wavers(*number)).collect();
         for (number, text) in bound.values {
-            let differs = differs.contains(&number);
+            let differs = bound.wavering.contains(&number);
             json_values(route, number, &text, differs, &mut found)?;
             let whole = |read: &ReadParameter| read.bound == Some(number) && read.pointer.is_none();
             if let Some(index) = route.query.iter().position(whole) {

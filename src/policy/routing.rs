@@ -216,7 +216,7 @@ impl Router {
     /// The route for a request, decided by shape and then checked against every reading its upstream might make.
     pub(in crate::policy) fn lookup<'r, 't>(&'r self, method: &str, target: &Target<'t>) -> Lookup<'r, 't> {
         let marks = target.marks();
-        let written = View { text: target.text(), starts: target.starts(), folded: !marks.unfolded };
+        let written = View { text: target.text(), folded: !marks.unfolded };
         let reader = Reader { entries: &self.entries, spellings: &self.spellings, method };
         if self.steady && !marks.special {
             let check = |first: &First<'_, '_>| reader.check(written, 0, first, ReadingSet::default());

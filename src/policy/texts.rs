@@ -11,7 +11,14 @@ const FEW: usize = 4;
 
 /// Values under texts.
 #[derive(Debug)]
-pub(in crate::policy) enum ByText<T> {
+pub(in crate::policy) struct ByText<T> {
+    /// A bit for the length of every text: most texts that are looked up in vain are told by theirs.
+    lengths: u64,
+    values: Values<T>,
+}
+
+#[derive(Debug)]
+enum Values<T> {
     /// One beside the other.
     Few(Vec<(Box<str>, T)>),
     /// By their hashes.
@@ -20,34 +27,43 @@ pub(in crate::policy) enum ByText<T> {
 
 impl<T> Default for ByText<T> {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self { lengths: 0, values: Values::Few(Vec::new()) }
     }
 }
 
 impl<T> ByText<T> {
     /// The value under a text.
     pub(in crate::policy) fn find(&self, text: &str) -> Option<&T> {
-        match self {
-            Self::Few(values) => values.iter().find(|(key, _)| **key == *text).map(|(_, value)| value),
-            Self::Many(values) => values.get(text),
+        if self.lengths & length(text) == 0 {
+            return None;
+        }
+        match &self.values {
+            Values::Few(values) => values.iter().find(|(key, _)| **key == *text).map(|(_, value)| value),
+            Values::Many(values) => values.get(text),
         }
     }
 
     /// The value under a text; `make` makes one where there is none.
     pub(in crate::policy) fn entry(&mut self, text: &str, make: impl FnOnce() -> T) -> &mut T {
-        if let Self::Few(values) = self
+        self.lengths |= length(text);
+        if let Values::Few(values) = &mut self.values
             && values.len() >= FEW
         {
-            *self = Self::Many(std::mem::take(values).into_iter().collect());
+            self.values = Values::Many(std::mem::take(values).into_iter().collect());
         }
-        match self {
-            Self::Few(values) => {
+        match &mut self.values {
+            Values::Few(values) => {
                 let known = values.iter().position(|(key, _)| **key == *text);
                 let value = known.map_or_else(|| (text.into(), make()), |position| values.swap_remove(position));
                 &mut values.push_mut(value).1
             }
-            Self::Many(values) => values.entry(text.into()).or_insert_with(make),
+            Values::Many(values) => values.entry(text.into()).or_insert_with(make),
         }
+    }
+
+    /// Whether there is none.
+    pub(in crate::policy) fn is_empty(&self) -> bool {
+        self.lengths == 0
     }
 
     /// Every text.
@@ -61,18 +77,36 @@ impl<T> ByText<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        let (few, many) = match self {
-            Self::Few(values) => (Some(values), None),
-            Self::Many(values) => (None, Some(values)),
+        let (few, many) = match &self.values {
+            Values::Few(values) => (Some(values), None),
+            Values::Many(values) => (None, Some(values)),
         };
         let few = few.into_iter().flatten().map(|(text, value)| (&**text, value));
         few.chain(many.into_iter().flatten().map(|(text, value)| (&**text, value)))
     }
 }
 
+/// The bit of a text's length; all long ones share one.
+fn length(text: &str) -> u64 {
+    1 << text.len().min(63)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_of_any_length_are_told_apart() {
+        let mut values = ByText::default();
+        assert!(values.is_empty());
+        for length in (0..200).step_by(9) {
+            values.entry(&"a".repeat(length), || length);
+        }
+        for length in 0..200 {
+            assert_eq!(values.find(&"a".repeat(length)).is_some(), length % 9 == 0, "{length}");
+        }
+        assert!(!values.is_empty());
+    }
 
     #[test]
     fn every_value_is_found_under_its_own_text_however_many_there_are() {

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::fold::is_folded;
+use super::query::{Query, is_plain};
 use super::quirks::{Charset, EmptySegments};
-use super::{PathRules, Starts, TargetError, starts};
+use super::{PathRules, TargetError, scan};
 
 /// Stands for `%2F` in decoded text: control characters are refused in paths, so nothing else can be it.
 pub(crate) const KEPT_SLASH: char = '\u{1}';
@@ -72,6 +73,8 @@ const PARAMETERS: u8 = 2;
 const UNFOLDED: u8 = 4;
 /// A query cannot hold the byte.
 const NOT_IN_QUERY: u8 = 8;
+/// In a query, something is decoded, cut or trimmed because of the byte.
+const CODED: u8 = 16;
 
 /// What each byte is, so that a target is read in one go.
 const CLASSES: [u8; 256] = {
@@ -91,6 +94,9 @@ const CLASSES: [u8; 256] = {
         if matches!(byte, b'#' | 0..=0x20 | 0x7f..) {
             *class |= NOT_IN_QUERY;
         }
+        if !is_plain(byte) {
+            *class |= CODED;
+        }
         byte = byte.wrapping_add(1);
         rest = after;
     }
@@ -99,25 +105,28 @@ const CLASSES: [u8; 256] = {
 
 /// Everything that stands in a text.
 fn classes(text: &str) -> u8 {
-    text.bytes().fold(0, |seen, byte| seen | CLASSES.get(usize::from(byte)).copied().unwrap_or(u8::MAX))
+    let and = |seen, byte: &u8| seen | CLASSES.get(usize::from(*byte)).copied().unwrap_or(u8::MAX);
+    // Words are as long as each other, so that each is read without a loop.
+    let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let seen = rest.iter().fold(0, and);
+    words.iter().fold(seen, |seen, [a, b, c, d, e, f, g, h]| [a, b, c, d, e, f, g, h].into_iter().fold(seen, and))
 }
 
 /// A path that is its own canonical and decoded text, as most are; `None` where it takes a closer look to know.
-pub(super) fn read_plain(raw: &str) -> Option<(Starts, Marks)> {
+pub(super) fn read_plain(raw: &str) -> Option<Marks> {
     let seen = classes(raw);
-    if seen & REWRITTEN != 0 || !raw.starts_with('/') || raw.ends_with('.') {
+    if seen & REWRITTEN != 0 || raw.ends_with('.') {
         return None;
     }
-    let mut begins = Starts::new();
-    for start in starts(raw) {
-        let before = start.checked_sub(2).and_then(|before| raw.as_bytes().get(before));
+    let mut rest = raw.as_bytes().strip_prefix(b"/")?;
+    while let Some((segment, after)) = scan::find(b'/', rest).and_then(|end| rest.split_at_checked(end)) {
         // A run of slashes, or a segment that ends in a dot and may be nothing but dots.
-        if matches!(before, Some(b'/' | b'.')) {
+        if matches!(segment.last(), None | Some(b'.')) {
             return None;
         }
-        begins.push(start);
+        rest = after.get(1..)?;
     }
-    Some((begins, Marks { special: seen & PARAMETERS != 0, unfolded: seen & UNFOLDED != 0 }))
+    Some(Marks { special: seen & PARAMETERS != 0, unfolded: seen & UNFOLDED != 0 })
 }
 
 /// The canonical text of a raw path.
@@ -206,9 +215,10 @@ pub(super) fn read(raw: &str, rules: PathRules) -> Result<(Cow<'_, str>, Option<
 }
 
 /// Checks a query, which is forwarded byte for byte.
-pub(super) fn check_query(query: &str) -> Result<(), TargetError> {
-    if classes(query) & NOT_IN_QUERY == 0 {
-        return Ok(());
+pub(super) fn check_query(query: &str) -> Result<Query<'_>, TargetError> {
+    let seen = classes(query);
+    if seen & NOT_IN_QUERY == 0 {
+        return Ok(Query::known(query, seen & CODED == 0));
     }
     for byte in query.bytes() {
         match byte {
@@ -218,7 +228,12 @@ pub(super) fn check_query(query: &str) -> Result<(), TargetError> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(Query::of(query))
+}
+
+/// Whether names and values of a query are what is written.
+pub(super) fn is_plain_query(query: &str) -> bool {
+    classes(query) & CODED == 0
 }
 
 /// The byte that two hexadecimal digits spell.

@@ -83,10 +83,9 @@ pub fn fold_text(text: &str) -> String {
 
 /// Whether folding leaves the text as it is.
 pub fn is_folded(text: &str) -> bool {
-    if text.is_ascii() {
-        !text.bytes().any(|byte| byte.is_ascii_uppercase())
-    } else {
-        text.chars().all(|letter| fold_letter(letter) == letter)
+    match text.bytes().find(|byte| !byte.is_ascii() || byte.is_ascii_uppercase()) {
+        None => true,
+        Some(first) => !first.is_ascii() && text.chars().all(|letter| fold_letter(letter) == letter),
     }
 }
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::fold::folds_to;
 use super::query::{self, name_folds_to};
+use super::scan;
 
 /// The headers that override the method at servers that know them, folded.
 pub const OVERRIDE_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
@@ -56,9 +57,14 @@ pub fn overriding<'a>(method: &str, headers: &'a HeaderMap, query: Option<&'a st
 /// Whether a piece of the query begins otherwise than with a letter or digit, which is never read as the `_` that `_method`
 /// begins with.
 fn may_override(query: &str) -> bool {
-    let begins = memchr::memchr2_iter(b'&', b';', query.as_bytes()).map(|separator| separator + 1);
-    let first = |begin: usize| query.as_bytes().get(begin);
-    std::iter::once(0).chain(begins).filter_map(first).any(|first| !first.is_ascii_alphanumeric())
+    let mut rest = query.as_bytes();
+    loop {
+        if rest.first().is_some_and(|first| !first.is_ascii_alphanumeric()) {
+            return true;
+        }
+        let Some(separator) = scan::find_either(b'&', b';', rest) else { return false };
+        rest = rest.get(separator + 1..).unwrap_or_default();
+    }
 }
 
 /// Every reading of every `_method` in a query: the value of one after `&` ends at the next `&` or, for some servers, at the

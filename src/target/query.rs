@@ -2,8 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::canonical::hex_byte;
+use super::canonical::{self, hex_byte};
 use super::fold::fold_letter;
+use super::scan;
+
+/// A query, or the parameters in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Query<'a> {
+    text: &'a str,
+    /// Nothing in it is encoded, cut or trimmed by anybody: names and values are what is written.
+    plain: bool,
+}
 
 /// One piece of a query: what stands between separators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,28 +45,80 @@ pub enum EscapeError {
     Nul,
 }
 
+impl<'a> Query<'a> {
+    /// The query with this text.
+    pub fn of(text: &'a str) -> Self {
+        Self { text, plain: canonical::is_plain_query(text) }
+    }
+
+    /// The same where it is known already whether names and values are what is written.
+    pub(super) fn known(text: &'a str, plain: bool) -> Self {
+        Self { text, plain }
+    }
+
+    /// As it is written.
+    pub fn text(self) -> &'a str {
+        self.text
+    }
+
+    /// Every parameter, as [`parameters`] finds them.
+    pub fn parameters(self) -> impl Iterator<Item = Parameter<'a>> {
+        parameters(self.text)
+    }
+
+    /// Whether it can be read, as [`check_escapes`] says.
+    ///
+    /// # Errors
+    /// The first escape that is none.
+    pub fn check_escapes(self) -> Result<(), EscapeError> {
+        if self.plain { Ok(()) } else { check_escapes(self.text) }
+    }
+
+    /// A name or value of it, decoded as [`decode`] does.
+    pub fn decode(self, written: &str) -> Cow<'_, [u8]> {
+        if self.plain { Cow::Borrowed(written.as_bytes()) } else { decode(written) }
+    }
+
+    /// The same as text; `None` when it is not UTF-8.
+    pub fn decode_text(self, written: &str) -> Option<Cow<'_, str>> {
+        if self.plain { Some(Cow::Borrowed(written)) } else { decode_text(written) }
+    }
+
+    /// Whether a name of it folds to `folded`, as [`name_folds_to`] says.
+    pub fn name_folds_to(self, raw_name: &str, folded: &str) -> bool {
+        if self.plain { folds_as_written(raw_name, folded) } else { name_folds_to(raw_name, folded) }
+    }
+}
+
 /// Everything that a server may take for a parameter: what follows the beginning, every `&` and every `;`. The value of a
 /// parameter after `&` reaches to the next `&`, so it may hold the parameters after `;` that follow it.
 pub fn parameters(query: &str) -> impl Iterator<Item = Parameter<'_>> {
-    let separator = |at: usize| match query.as_bytes().get(at) {
-        Some(b';') => (at + 1, Separator::Semicolon),
-        _ => (at + 1, Separator::Ampersand),
-    };
-    let begins = memchr::memchr2_iter(b'&', b';', query.as_bytes()).map(separator);
-    std::iter::once((0, Separator::Ampersand)).chain(begins).map(|(begin, separator)| {
-        let rest = query.get(begin..).unwrap_or_default();
-        let ends = |byte: u8| byte == b'&' || (byte == b';' && separator == Separator::Semicolon);
-        let end = rest.bytes().position(ends);
-        parameter(end.and_then(|end| rest.get(..end)).unwrap_or(rest), separator)
+    let mut left = Some((query, Separator::Ampersand));
+    std::iter::from_fn(move || {
+        let (text, separator) = left?;
+        let (piece, after) = until(scan::find_either(b'&', b';', text.as_bytes()), text);
+        left = match after.split_at_checked(1) {
+            Some((";", behind)) => Some((behind, Separator::Semicolon)),
+            Some((_, behind)) => Some((behind, Separator::Ampersand)),
+            None => None,
+        };
+        let whole = if separator == Separator::Ampersand && after.starts_with(';') {
+            until(scan::find(b'&', text.as_bytes()), text).0
+        } else {
+            piece
+        };
+        Some(parameter(whole, separator))
     })
 }
 
+/// The text before a place and from there on; all of it before none.
+fn until(place: Option<usize>, text: &str) -> (&str, &str) {
+    place.and_then(|place| text.split_at_checked(place)).unwrap_or((text, ""))
+}
+
 fn parameter(piece: &str, separator: Separator) -> Parameter<'_> {
-    let split = piece.bytes().position(|byte| byte == b'=').and_then(|at| piece.split_at_checked(at));
-    match split {
-        Some((raw_name, value)) => Parameter { raw_name, raw_value: value.get(1..), separator },
-        None => Parameter { raw_name: piece, raw_value: None, separator },
-    }
+    let (raw_name, value) = until(scan::find(b'=', piece.as_bytes()), piece);
+    Parameter { raw_name, raw_value: value.get(1..), separator }
 }
 
 /// Whether every `%` of the query begins a percent-encoding, and none is of NUL.
@@ -149,13 +210,22 @@ fn fold_decoded(name: &str) -> String {
 /// Whether some server may read a name as it is written as `folded`, which [`fold_name`] made. A name without escapes
 /// allocates nothing.
 pub fn name_folds_to(raw_name: &str, folded: &str) -> bool {
-    // What is neither encoded, cut nor trimmed is folded byte by byte.
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'[' | b']');
-    if !raw_name.bytes().all(is_plain) {
-        return fold_name(raw_name) == folded || fold_bracketed(raw_name) == folded;
+    if canonical::is_plain_query(raw_name) {
+        folds_as_written(raw_name, folded)
+    } else {
+        fold_name(raw_name) == folded || fold_bracketed(raw_name) == folded
     }
+}
+
+/// Whether no server decodes, cuts or trims a name or value because of the byte.
+pub(super) const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'%' | b'+' | b'[' | b']')
+}
+
+/// [`name_folds_to`] of a name of plain bytes.
+fn folds_as_written(name: &str, folded: &str) -> bool {
     let fold = |byte: u8| if byte == b'.' { b'_' } else { byte.to_ascii_lowercase() };
-    raw_name.len() == folded.len() && raw_name.bytes().map(fold).eq(folded.bytes())
+    name.len() == folded.len() && name.bytes().zip(folded.bytes()).all(|(byte, folded)| fold(byte) == folded)
 }
 
 #[cfg(test)]

@@ -10,40 +10,41 @@ use super::methods::MethodSet;
 use super::pattern::{Shape, shape};
 use crate::policy::texts::ByText;
 use crate::target::fold::{fold_text, is_folded};
+use crate::target::scan;
 
-/// A path as a look-up sees it: decoded text and where its segments begin.
+/// A path as a look-up sees it: decoded text, a slash before every segment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'v> {
     pub(super) text: &'v str,
-    pub(super) starts: &'v [usize],
     /// No letter in it has another case to fold to.
     pub(super) folded: bool,
 }
 
+/// Where the first segment of a path begins. Every other begins behind the slash that ends the one before; behind the last
+/// one, that is beyond the end.
+const FIRST: usize = 1;
+
 impl<'v> View<'v> {
-    /// The text of a segment; `None` beyond the last.
-    fn segment(&self, index: usize) -> Option<&'v str> {
-        let start = *self.starts.get(index)?;
-        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
-        self.text.get(start..end)
+    /// The text of the segment that begins here; `None` beyond the last.
+    fn segment(&self, start: usize) -> Option<&'v str> {
+        let rest = self.text.get(start..)?;
+        scan::find(b'/', rest.as_bytes()).map_or(Some(rest), |end| rest.get(..end))
     }
 
-    /// Where the segments from `index` on are; empty at the end when there is none.
-    fn rest(&self, index: usize) -> Span {
-        (self.starts.get(index).map_or(self.text.len(), |start| *start), self.text.len())
+    /// Where the segments that begin here are; empty at the end when there is none.
+    fn rest(&self, start: usize) -> Span {
+        (start.min(self.text.len()), self.text.len())
     }
 
     /// Whether the last segment is empty and not the only one.
     pub(super) fn has_trailing_slash(&self) -> bool {
-        self.starts.len() > 1 && self.text.ends_with('/')
+        self.text.len() > FIRST && self.text.ends_with('/')
     }
 
     /// The same without its trailing slash.
     pub(super) fn without_trailing_slash(self) -> Self {
-        match (self.starts.split_last(), self.text.strip_suffix('/')) {
-            (Some((_, starts)), Some(text)) if self.has_trailing_slash() => Self { text, starts, ..self },
-            _ => self,
-        }
+        let text = self.text.strip_suffix('/').filter(|_| self.has_trailing_slash()).unwrap_or(self.text);
+        Self { text, ..self }
     }
 }
 
@@ -63,8 +64,8 @@ pub(super) type Spans = SmallVec<[Span; 4]>;
 pub(super) struct Found<'r> {
     pub(super) endpoint: &'r Endpoint,
     pub(super) spans: Spans,
-    /// The tree of the same patterns folded finds the same, as there is nothing to fold in the path, nor in any text beside
-    /// its way that would match it then.
+    /// The tree of the same patterns folded finds the same: of all texts on the way and beside it, folding makes none match
+    /// that does not as it is written.
     pub(super) folds_alike: bool,
 }
 
@@ -103,19 +104,19 @@ pub(super) struct Endpoint {
 /// A node of the tree.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    literals: ByText<Node>,
-    prefixes: ByLength<ByLength<Node>>,
+    texts: Texts<Node>,
     capture: Option<Box<Node>>,
     rest: Option<Endpoint>,
     end: Option<Endpoint>,
-    unfolded: Option<Box<Unfolded>>,
+    /// The texts of those children that have letters to fold, folded, and how many of them become one.
+    unfolded: Option<Box<Texts<usize>>>,
 }
 
-/// The texts of a node's children that have letters to fold, folded.
-#[derive(Debug, Default)]
-struct Unfolded {
-    literals: ByText<()>,
-    prefixes: ByLength<()>,
+/// Values under what a pattern says of a segment: all of it, or how it begins and ends.
+#[derive(Debug)]
+struct Texts<T> {
+    literals: ByText<T>,
+    mixed: ByLength<ByLength<T>>,
 }
 
 /// Values under texts, looked up by every length that occurs, the longest first.
@@ -131,8 +132,15 @@ impl<T> Default for ByLength<T> {
     }
 }
 
-impl<T: Default> ByLength<T> {
-    fn entry(&mut self, key: &str) -> &mut T {
+impl<T> ByLength<T> {
+    fn find(&self, key: &str) -> Option<&T> {
+        self.values.find(key)
+    }
+
+    fn entry(&mut self, key: &str) -> &mut T
+    where
+        T: Default,
+    {
         if let Err(position) = self.lengths.binary_search_by(|length| key.len().cmp(length)) {
             self.lengths.insert(position, key.len());
         }
@@ -141,22 +149,42 @@ impl<T: Default> ByLength<T> {
 
     /// Values whose key begins the text, the longest first, with the key's length.
     fn prefixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
-        self.lengths.iter().filter_map(move |length| Some((*length, self.values.find(text.get(..*length)?)?)))
+        self.lengths.iter().filter_map(move |length| Some((*length, self.find(text.get(..*length)?)?)))
     }
 
     /// Values whose key ends the text, the longest first, with the key's length.
     fn suffixes_of<'s>(&'s self, text: &str) -> impl Iterator<Item = (usize, &'s T)> {
         self.lengths.iter().filter_map(move |length| {
             let begin = text.len().checked_sub(*length)?;
-            Some((*length, self.values.find(text.get(begin..)?)?))
+            Some((*length, self.find(text.get(begin..)?)?))
         })
     }
 }
 
-impl Unfolded {
-    /// Whether a text without letters to fold may match one of these texts when they are folded.
-    fn would_match(&self, segment: &str) -> bool {
-        self.literals.find(segment).is_some() || self.prefixes.prefixes_of(segment).next().is_some()
+impl<T> Default for Texts<T> {
+    fn default() -> Self {
+        Self { literals: ByText::default(), mixed: ByLength::default() }
+    }
+}
+
+impl<T> Texts<T> {
+    /// Values whose texts leave something between them, with where that is in the segment; best shape first.
+    fn around<'s>(&'s self, segment: &str) -> impl Iterator<Item = (Span, &'s T)> {
+        self.mixed.prefixes_of(segment).flat_map(move |(prefix, suffixes)| {
+            suffixes.suffixes_of(segment).filter_map(move |(suffix, value)| {
+                let end = segment.len().checked_sub(suffix).filter(|end| prefix < *end)?;
+                Some(((prefix, end), value))
+            })
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.literals.is_empty() && self.mixed.values.is_empty()
+    }
+
+    /// Every value whose texts match.
+    fn matching<'s>(&'s self, segment: &str) -> impl Iterator<Item = &'s T> {
+        self.literals.find(segment).into_iter().chain(self.around(segment).map(|(_, value)| value))
     }
 }
 
@@ -173,17 +201,21 @@ impl Node {
         let mut node = self;
         for segment in segments {
             node = match shape(segment) {
-                Shape::Literal(text) if !is_folded(text) => {
-                    node.unfolded.get_or_insert_default().literals.entry(&fold_text(text), || ());
-                    node.literals.entry(text, Node::default)
+                Shape::Literal(text) => {
+                    if !is_folded(text) && node.texts.literals.find(text).is_none() {
+                        let unfolded = node.unfolded.get_or_insert_default();
+                        *unfolded.literals.entry(&fold_text(text), || 0) += 1;
+                    }
+                    node.texts.literals.entry(text, Node::default)
                 }
-                Shape::Literal(text) => node.literals.entry(text, Node::default),
                 Shape::Mixed { prefix, capture, suffix } => {
                     captures.push(capture);
-                    if !is_folded(prefix) || !is_folded(suffix) {
-                        node.unfolded.get_or_insert_default().prefixes.entry(&fold_text(prefix));
+                    let known = node.texts.mixed.find(prefix).and_then(|suffixes| suffixes.find(suffix));
+                    if known.is_none() && !(is_folded(prefix) && is_folded(suffix)) {
+                        let unfolded = node.unfolded.get_or_insert_default();
+                        *unfolded.mixed.entry(&fold_text(prefix)).entry(&fold_text(suffix)) += 1;
                     }
-                    node.prefixes.entry(prefix).entry(suffix)
+                    node.texts.mixed.entry(prefix).entry(suffix)
                 }
                 Shape::Capture(capture) => {
                     captures.push(capture);
@@ -200,55 +232,63 @@ impl Node {
 
     /// The best shape for a path, and what its captures matched.
     pub(super) fn find(&self, view: View<'_>) -> Option<Found<'_>> {
-        let mut walk = Walk { view, spans: Spans::new(), folds_alike: view.folded };
-        let endpoint = self.walk(0, &mut walk)?;
+        // Segments are compared with their folded form byte by byte, which would not do for letters beyond ASCII.
+        let folds_alike = view.folded || view.text.is_ascii();
+        let mut walk = Walk { view, spans: Spans::new(), folds_alike };
+        let endpoint = self.walk(FIRST, &mut walk)?;
         Some(Found { endpoint, spans: walk.spans, folds_alike: walk.folds_alike })
     }
 
-    fn walk(&self, index: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
-        let Some(segment) = walk.view.segment(index) else {
-            return self.end.as_ref().or_else(|| self.rest(index, walk));
+    fn walk(&self, start: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
+        let Some(segment) = walk.view.segment(start) else {
+            return self.end.as_ref().or_else(|| self.rest(start, walk));
         };
-        if let Some(unfolded) = &self.unfolded {
-            walk.folds_alike &= !unfolded.would_match(segment);
-        }
-        let literal = self.literals.find(segment);
-        if let Some(endpoint) = literal.and_then(|node| node.walk(index + 1, walk)) {
+        let next = start + segment.len() + 1;
+        walk.folds_alike = walk.folds_alike && self.folds_alike(segment, walk.view);
+        let literal = self.texts.literals.find(segment);
+        if let Some(endpoint) = literal.and_then(|node| node.walk(next, walk)) {
             return Some(endpoint);
         }
-        let start = walk.view.rest(index).0;
-        for (prefix, suffixes) in self.prefixes.prefixes_of(segment) {
-            for (suffix, node) in suffixes.suffixes_of(segment) {
-                let span = (start + prefix, start + segment.len().saturating_sub(suffix));
-                if span.0 < span.1
-                    && let Some(endpoint) = node.after(index, span, walk)
-                {
-                    return Some(endpoint);
-                }
+        for ((begin, end), node) in self.texts.around(segment) {
+            if let Some(endpoint) = node.after(next, (start + begin, start + end), walk) {
+                return Some(endpoint);
             }
         }
         let whole = (start, start + segment.len());
         if !segment.is_empty()
-            && let Some(endpoint) = self.capture.as_ref().and_then(|node| node.after(index, whole, walk))
+            && let Some(endpoint) = self.capture.as_ref().and_then(|node| node.after(next, whole, walk))
         {
             return Some(endpoint);
         }
-        self.rest(index, walk)
+        self.rest(start, walk)
+    }
+
+    /// Whether folding letters, in the segment as in the children's texts, leaves the same children matching. It loses none
+    /// of them, so they need only be counted.
+    fn folds_alike(&self, segment: &str, view: View<'_>) -> bool {
+        let unfolded = |segment| self.unfolded.as_ref().map_or(0, |texts| texts.matching(segment).sum::<usize>());
+        if view.folded || self.texts.is_empty() || is_folded(segment) {
+            return unfolded(segment) == 0;
+        }
+        let folded: SmallVec<[u8; 64]> = segment.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+        std::str::from_utf8(&folded).is_ok_and(|folded| {
+            self.texts.matching(segment).count() == self.texts.matching(folded).count() + unfolded(folded)
+        })
     }
 
     /// Goes on behind a segment in which a capture matched; forgets the capture when that leads nowhere.
-    fn after(&self, index: usize, span: Span, walk: &mut Walk<'_>) -> Option<&Endpoint> {
+    fn after(&self, next: usize, span: Span, walk: &mut Walk<'_>) -> Option<&Endpoint> {
         walk.spans.push(span);
-        let endpoint = self.walk(index + 1, walk);
+        let endpoint = self.walk(next, walk);
         if endpoint.is_none() {
             walk.spans.pop();
         }
         endpoint
     }
 
-    fn rest(&self, index: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
+    fn rest(&self, start: usize, walk: &mut Walk<'_>) -> Option<&Endpoint> {
         let endpoint = self.rest.as_ref()?;
-        walk.spans.push(walk.view.rest(index));
+        walk.spans.push(walk.view.rest(start));
         Some(endpoint)
     }
 
@@ -258,8 +298,8 @@ impl Node {
         let mut nodes = vec![self];
         while let Some(node) = nodes.pop() {
             found.extend(node.end.iter().chain(&node.rest));
-            nodes.extend(node.literals.values());
-            nodes.extend(node.prefixes.values.values().flat_map(|suffixes| suffixes.values.values()));
+            nodes.extend(node.texts.literals.values());
+            nodes.extend(node.texts.mixed.values.values().flat_map(|suffixes| suffixes.values.values()));
             nodes.extend(node.capture.as_deref());
         }
         found

@@ -6,9 +6,9 @@ use super::reading::{ReadingSet, Step};
 use super::spelling::{SpellingId, Spellings};
 use super::trie::{Endpoint, Found, Terminal, View, piece};
 use super::{Misreading, Problem, RouteEntry, bit};
+use crate::target::PathRules;
 use crate::target::fold::{fold_text, is_folded};
 use crate::target::quirks::{Reading, ReadingKind};
-use crate::target::{PathRules, starts};
 
 /// Versions of one path are not followed beyond this many bytes all together. A path of ordinary length that uses all
 /// readings has some hundred versions; what is longer is made to be expensive.
@@ -20,21 +20,19 @@ const MOST_VERSIONS: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
     text: String,
-    starts: Vec<usize>,
     folded: bool,
 }
 
 impl Path {
     fn new(segments: &[String]) -> Self {
         let text: String = segments.iter().flat_map(|segment| ["/", segment]).collect();
-        let starts = starts(&text).collect();
         let folded = is_folded(&text);
-        Self { text, starts, folded }
+        Self { text, folded }
     }
 
     /// As a look-up sees it.
     pub(super) fn view(&self) -> View<'_> {
-        View { text: &self.text, starts: &self.starts, folded: self.folded }
+        View { text: &self.text, folded: self.folded }
     }
 }
 
@@ -170,11 +168,10 @@ impl<'r> Reader<'r, '_> {
         if view.text.is_ascii() {
             let folded: SmallVec<[u8; 256]> = view.text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
             let text = std::str::from_utf8(&folded).ok()?;
-            return tree.find(View { text, starts: view.starts, folded: true });
+            return tree.find(View { text, folded: true });
         }
         let folded = fold_text(view.text);
-        let starts: SmallVec<[usize; 16]> = starts(&folded).collect();
-        let found = tree.find(View { text: &folded, starts: &starts, folded: true })?;
+        let found = tree.find(View { text: &folded, folded: true })?;
         let unfold = |at| unfolded(view.text, &folded, at);
         let spans = found.spans.iter().map(|(start, end)| (unfold(*start), unfold(*end)));
         Some(Found { spans: spans.collect(), ..found })
@@ -200,17 +197,15 @@ impl<'r> Reader<'r, '_> {
         readings: ReadingSet,
     ) -> Result<u32, Misreading> {
         let Some(entry) = self.entries.get(first.terminal.entry) else { return Ok(0) };
-        let slash = entry.quirks.reading(ReadingKind::TrailingSlash);
-        let case = entry.quirks.reading(ReadingKind::Case);
         let slash_matters =
             view.has_trailing_slash() || self.spellings.after(spelling, Step::TrailingSlash) != spelling;
         let case_matters = !view.folded || self.spellings.changing.contains(ReadingKind::Case);
         let mut wavering = 0;
-        for with_slash in [false, true].into_iter().filter(|with| is_read(slash, *with, slash_matters)) {
+        for with_slash in ways(entry.quirks.reading(ReadingKind::TrailingSlash), slash_matters) {
             let readings = readings.with_all(with_slash.then_some(ReadingKind::TrailingSlash));
             let mut folds_alike = false;
-            for with_case in [false, true].into_iter().filter(|with| is_read(case, *with, case_matters)) {
-                if with_case && folds_alike {
+            for with_case in ways(entry.quirks.reading(ReadingKind::Case), case_matters) {
+                if *with_case && folds_alike {
                     continue;
                 }
                 let readings = readings.with_all(with_case.then_some(ReadingKind::Case));
@@ -257,12 +252,12 @@ impl<'r> Reader<'r, '_> {
     }
 }
 
-/// Whether a server may do without a reading, or with it where it could matter.
-fn is_read(reading: Reading, with: bool, matters: bool) -> bool {
-    match (reading, with) {
-        (Reading::Always, with) => with,
-        (Reading::Never, with) => !with,
-        (Reading::Unknown, with) => !with || matters,
+/// Whether servers do without a reading, with it, or either where it could matter.
+fn ways(reading: Reading, matters: bool) -> &'static [bool] {
+    match (reading, matters) {
+        (Reading::Always, _) => &[true],
+        (Reading::Never, _) | (Reading::Unknown, false) => &[false],
+        (Reading::Unknown, true) => &[false, true],
     }
 }
 

@@ -109,7 +109,6 @@ proptest! {
         let path = path.replace('?', "q");
         if let Ok(target) = Target::parse(&path, rules) {
             let text = target.text();
-            prop_assert_eq!(target.starts(), text.match_indices('/').map(|(at, _)| at + 1).collect::<Vec<_>>());
             prop_assert_eq!(target.marks().unfolded, fold::fold_text(text) != text);
             let drops = text.split('/').any(|segment| segment.ends_with(['.', ' ']));
             prop_assert_eq!(target.marks().special, drops || text.contains(['\u{1}', '\u{2}', '\u{3}', ';', '%']));
