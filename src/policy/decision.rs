@@ -55,7 +55,7 @@ impl Decision {
     pub fn limited(self, exceeded: Exceeded) -> Self {
         match self {
             Self::Allow(permit) | Self::Observed(permit, _) => {
-                let denial = Denial::limited(exceeded, &permit.document, permit.route.as_ref());
+                let denial = Denial::limited(exceeded, permit.document(), permit.matched());
                 if permit.observed() { Self::Observed(permit, denial) } else { Self::Deny(denial) }
             }
             Self::Deny(_) | Self::Answered(_) | Self::NeedsBody | Self::NeedsClaims => self,
@@ -66,16 +66,25 @@ impl Decision {
 /// The right to forward one request, once, to one upstream, in one form.
 #[derive(Debug)]
 pub struct Permit {
-    pub(in crate::policy) document: Arc<Document>,
-    pub(in crate::policy) route: Option<Arc<Route>>,
-    pub(in crate::policy) effects: Arc<Effects>,
+    pub(in crate::policy) ground: Ground,
     pub(in crate::policy) path_and_query: PathAndQuery,
     pub(in crate::policy) identity: Option<Arc<IdentityValues>>,
-    pub(in crate::policy) statement: Option<Statement>,
+    pub(in crate::policy) statement: Option<Box<Statement>>,
     pub(in crate::policy) headers: Vec<HeaderEntry>,
     pub(in crate::policy) lifted: Vec<Lifted>,
     /// It is for a preflight, which no limit counts.
     pub(in crate::policy) preflight: bool,
+}
+
+/// What a permit was given for, and with it what forwarding does.
+#[derive(Debug)]
+pub(in crate::policy) enum Ground {
+    /// A request that this route matches.
+    Route(Arc<Route>),
+    /// A preflight for one, which is forwarded with effects of its own.
+    Preflight(Arc<Route>, Arc<Effects>),
+    /// A request that no route matches, in a document that only observes.
+    Document(Arc<Document>),
 }
 
 /// A condition that was not asked of a client-credentials token (policy.md, "Bypass for client credentials").
@@ -101,27 +110,51 @@ pub enum AuthorizationHeader {
 impl Permit {
     /// Position of the upstream in [`crate::policy::Surroundings::upstreams`].
     pub fn upstream(&self) -> usize {
-        self.document.upstream
+        self.document().upstream
     }
 
     /// Name of the policy that allowed it.
     pub fn policy(&self) -> &str {
-        &self.document.name
+        &self.document().name
     }
 
     /// Name of the route that allowed it; absent where an observing document has no route for it.
     pub fn route(&self) -> Option<&str> {
-        self.route.as_ref().map(|route| &*route.name)
+        self.matched().map(|route| &*route.name)
     }
 
     /// The route's number, for metrics.
     pub fn route_id(&self) -> Option<RouteId> {
-        self.route.as_ref().map(|route| route.id)
+        self.matched().map(|route| route.id)
     }
 
     /// How many such requests may pass in what time.
     pub fn limit(&self) -> Option<&Limit> {
-        self.route.as_ref().filter(|_| !self.preflight)?.limit()
+        self.matched().filter(|_| !self.preflight)?.limit()
+    }
+
+    /// The route that allowed it.
+    pub(in crate::policy) fn matched(&self) -> Option<&Arc<Route>> {
+        match &self.ground {
+            Ground::Route(route) | Ground::Preflight(route, _) => Some(route),
+            Ground::Document(_) => None,
+        }
+    }
+
+    fn document(&self) -> &Arc<Document> {
+        match &self.ground {
+            Ground::Route(route) | Ground::Preflight(route, _) => &route.document,
+            Ground::Document(document) => document,
+        }
+    }
+
+    /// What forwarding does.
+    pub(in crate::policy) fn effects(&self) -> &Effects {
+        match &self.ground {
+            Ground::Route(route) => &route.effects,
+            Ground::Preflight(_, effects) => effects,
+            Ground::Document(document) => &document.effects,
+        }
     }
 
     /// Path and query to send, prefixes and parameters already applied.
@@ -132,54 +165,55 @@ impl Permit {
     /// Headers to set: identity headers, `forward.headers`, basic authentication. Each name once. Whatever the
     /// client sent under a name that folds to one of these, or to one of [`Permit::removes`], has to be removed first.
     pub fn headers(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-        let route = self.route.as_deref();
-        let identity = self.identity.iter().flat_map(move |values| {
-            self.effects.identity(values).chain(self.effects.provenance(&self.document, route))
-        });
-        let set = self.effects.fixed.iter().chain(&self.headers);
+        let (effects, route) = (self.effects(), self.matched().map(|route| &**route));
+        let identity = self
+            .identity
+            .iter()
+            .flat_map(move |values| effects.identity(values).chain(effects.provenance(self.document(), route)));
+        let set = effects.fixed.iter().chain(&self.headers);
         identity.chain(set.map(|entry| (&entry.name, &entry.value)))
     }
 
     /// The header that has to carry a signed assertion, and what it says. It goes to the upstream with one or not at all.
     pub fn assertion(&self) -> Option<(&HeaderName, &Statement)> {
-        self.effects.assertion.as_ref().map(|assertion| &assertion.name).zip(self.statement.as_ref())
+        self.effects().assertion.as_ref().map(|assertion| &assertion.name).zip(self.statement.as_deref())
     }
 
     /// Folded names of headers that `forward` sets, whether or not they have a value this time: removed under folding (http.md,
     /// "HTTP hygiene") from what the client sent, trailers included. The identity prefix comes on top.
     pub fn removes(&self) -> &[Box<str>] {
-        &self.effects.removes
+        &self.effects().removes
     }
 
     /// What happens to `Authorization`.
     pub fn authorization(&self) -> AuthorizationHeader {
-        self.effects.authorization
+        self.effects().authorization
     }
 
     /// Whether `X-HTTP-Method-Override` and its kin are removed: always but where the upstream's
     /// `quirks.method_override` is declared.
     pub fn strips_method_override(&self) -> bool {
-        self.document.strips_method_override()
+        self.document().strips_method_override()
     }
 
     /// Time to the response head, instead of the upstream's.
     pub fn timeout(&self) -> Option<Duration> {
-        self.effects.timeout
+        self.effects().timeout
     }
 
     /// Bytes that the request body may have, instead of `limits.body`.
     pub fn max_body(&self) -> Option<u64> {
-        self.effects.max_body
+        self.effects().max_body
     }
 
     /// `forward.strip_prefix`, for mapping an upstream's own paths back (`rewrite_location`).
     pub fn stripped_prefix(&self) -> Option<&str> {
-        self.effects.strip_prefix.as_deref()
+        self.effects().strip_prefix.as_deref()
     }
 
     /// `forward.add_prefix`, for mapping an upstream's own paths back (`rewrite_location`).
     pub fn added_prefix(&self) -> Option<&str> {
-        self.effects.add_prefix.as_deref()
+        self.effects().add_prefix.as_deref()
     }
 
     /// Conditions that were lifted for this client.
@@ -189,18 +223,29 @@ impl Permit {
 
     /// Whether the document only observes.
     pub fn observed(&self) -> bool {
-        self.route.as_ref().map_or(self.document.observes, |route| route.observes)
+        self.matched().map_or(self.document().observes, |route| route.observes)
     }
 }
 
-/// A refusal: what the client is told and what the record says.
+/// A refusal: what the client is told and what the record says. It is boxed so that the decisions of those who are not
+/// refused stay small.
 #[derive(Debug)]
-pub struct Denial {
+pub struct Denial(Box<Refusal>);
+
+/// What a refusal consists of.
+#[derive(Debug)]
+pub(in crate::policy) struct Refusal {
     pub(in crate::policy) cause: Cause,
     pub(in crate::policy) document: Option<Arc<Document>>,
     pub(in crate::policy) route: Option<Arc<Route>>,
     pub(in crate::policy) place: Option<Place>,
     pub(in crate::policy) condition: Option<Arc<str>>,
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self(Box::new(refusal))
+    }
 }
 
 /// Why a request is refused, with what the answer has to say.
@@ -262,23 +307,18 @@ impl Denial {
     /// The refusal of a request that is too much.
     pub(in crate::policy) fn limited(exceeded: Exceeded, document: &Arc<Document>, route: Option<&Arc<Route>>) -> Self {
         let place = route.and_then(|route| route.limit.as_ref()).map(|(_, place)| place.clone());
-        Self {
-            cause: Cause::Limited(exceeded),
-            document: Some(Arc::clone(document)),
-            route: route.map(Arc::clone),
-            place,
-            condition: None,
-        }
+        let (document, route) = (Some(Arc::clone(document)), route.map(Arc::clone));
+        Refusal { cause: Cause::Limited(exceeded), document, route, place, condition: None }.into()
     }
 
     /// Why, with what the answer needs.
     pub fn cause(&self) -> &Cause {
-        &self.cause
+        &self.0.cause
     }
 
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
-        match self.cause {
+        match self.0.cause {
             Cause::AmbiguousPath
             | Cause::AmbiguousParameter
             | Cause::AmbiguousHeader
@@ -297,7 +337,7 @@ impl Denial {
 
     /// The reason's word in metrics, records and policy tests.
     pub fn reason(&self) -> Reason {
-        match &self.cause {
+        match &self.0.cause {
             Cause::AmbiguousPath => Reason::AmbiguousPath,
             Cause::AmbiguousParameter => Reason::AmbiguousParameter,
             Cause::AmbiguousHeader => Reason::AmbiguousHeader,
@@ -317,26 +357,26 @@ impl Denial {
 
     /// What the condition that failed asks, as a policy would say it.
     pub fn condition(&self) -> Option<&Arc<str>> {
-        self.condition.as_ref()
+        self.0.condition.as_ref()
     }
 
     /// Where the condition that failed stands.
     pub fn place(&self) -> Option<&Place> {
-        self.place.as_ref()
+        self.0.place.as_ref()
     }
 
     /// Name of the policy that refused; absent where no route matched.
     pub fn policy(&self) -> Option<&str> {
-        self.document.as_ref().map(|document| &*document.name)
+        self.0.document.as_ref().map(|document| &*document.name)
     }
 
     /// Name of the route that refused; absent where no route matched.
     pub fn route(&self) -> Option<&str> {
-        self.route.as_ref().map(|route| &*route.name)
+        self.0.route.as_ref().map(|route| &*route.name)
     }
 
     /// The route's number, for metrics.
     pub fn route_id(&self) -> Option<RouteId> {
-        self.route.as_ref().map(|route| route.id)
+        self.0.route.as_ref().map(|route| route.id)
     }
 }

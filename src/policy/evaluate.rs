@@ -163,15 +163,11 @@ impl Question<'_> {
         if self.differs(template, stance) {
             return Truth::Unknown;
         }
-        let mut values = 0_usize;
-        let mut answers = self.texts(template).inspect(|_| values += 1).map(|text| text.map_or(Truth::Unknown, &ask));
-        let truth = match stance {
-            Stance::Plain => Truth::all(answers.by_ref()),
-            Stance::Negated => answers.next().map_or(Truth::Unknown, |first| {
-                if answers.all(|answer| answer == first) { first } else { Truth::Unknown }
-            }),
-        };
-        if values == 0 { Truth::Unknown } else { truth }
+        let answer = |text: Option<&str>| text.map_or(Truth::Unknown, &ask);
+        match &template.separator {
+            None => together(self.whole_texts(&template.source).map(answer), stance),
+            Some(_) => together(self.texts(template).map(answer), stance),
+        }
     }
 
     /// Whether the template names a value that another reading of the request changes. A capture that may differ in the
@@ -219,6 +215,16 @@ impl Question<'_> {
                 Texts::Body(self.body.texts(source))
             }
         }
+    }
+}
+
+/// The answer about several values.
+fn together(mut answers: impl Iterator<Item = Truth>, stance: Stance) -> Truth {
+    let Some(first) = answers.next() else { return Truth::Unknown };
+    match stance {
+        Stance::Plain => Truth::all([first, Truth::all(answers)]),
+        Stance::Negated if answers.all(|answer| answer == first) => first,
+        Stance::Negated => Truth::Unknown,
     }
 }
 

@@ -151,7 +151,8 @@ impl Effects {
         facts: &IdentityFacts,
     ) -> Result<Arc<IdentityValues>, Unforwardable> {
         let values = IdentityValues::of(principal, facts);
-        let too_large = self.identity.iter().any(|(field, _)| matches!(values.field(*field), Rendered::TooLarge));
+        let is_too_large = |field| matches!(values.field(field), Rendered::TooLarge);
+        let too_large = values.too_large && self.identity.iter().any(|(field, _)| is_too_large(*field));
         if too_large { Err(Unforwardable { reason: Reason::IdentityTooLarge, place: None }) } else { Ok(values) }
     }
 

@@ -31,6 +31,8 @@ pub struct IdentityValues {
     permissions: Rendered,
     global: Rendered,
     organizations: Rendered,
+    /// At least one of them is [`Rendered::TooLarge`].
+    pub(in crate::policy) too_large: bool,
 }
 
 /// One of them.
@@ -74,7 +76,7 @@ impl IdentityValues {
             None => Rendered::Absent,
         };
         let list = |items: &[String], separator: &str| facts.rendered(&facts.encoding.list(items, separator));
-        Self {
+        let mut values = Self {
             subject: text(principal.customer()),
             client: text(principal.client.as_deref()),
             issuer: text(Some(&principal.issuer.name)),
@@ -86,7 +88,11 @@ impl IdentityValues {
                 _ if principal.is_global() => Rendered::Absent,
                 items => facts.rendered(&facts.encoding.organizations(items)),
             },
-        }
+            too_large: false,
+        };
+        let is_too_large = |field| matches!(values.field(field), Rendered::TooLarge);
+        values.too_large = IdentityField::ALL.into_iter().any(|(field, _, _)| is_too_large(field));
+        values
     }
 
     /// The value of a field. The two that name policy and route are no part of the principal.

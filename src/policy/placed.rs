@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::policy::body::{BodyRules, BodyValues, Expected};
 use crate::policy::compile::TypedValue;
 use crate::policy::condition::{Condition, Test};
-use crate::policy::decision::{Cause, Decision, Denial, Lifted, Permit, Reason, Unread};
+use crate::policy::decision::{Cause, Decision, Denial, Ground, Lifted, Permit, Reason, Refusal, Unread};
 use crate::policy::evaluate::{Parameter, Question, Stance};
 use crate::policy::forward::{Effects, Unforwardable};
 use crate::policy::limit::{Exceeded, Limit};
@@ -254,12 +254,10 @@ impl Placed<'_> {
     }
 
     fn permit(&self, route: &Arc<Route>, question: &Question<'_>) -> Result<Permit, Denial> {
-        self.permitted(route, question).map_err(|refusal| Denial {
-            cause: Cause::Forbidden(refusal.reason),
-            document: Some(Arc::clone(&route.document)),
-            route: Some(Arc::clone(route)),
-            place: refusal.place,
-            condition: None,
+        self.permitted(route, question).map_err(|refusal| {
+            let (document, route) = (Some(Arc::clone(&route.document)), Some(Arc::clone(route)));
+            let cause = Cause::Forbidden(refusal.reason);
+            Refusal { cause, document, route, place: refusal.place, condition: None }.into()
         })
     }
 
@@ -268,13 +266,11 @@ impl Placed<'_> {
         let facts = &self.policies.identity;
         let principal = question.caller.principal;
         Ok(Permit {
-            document: Arc::clone(&route.document),
-            route: Some(Arc::clone(route)),
-            effects: Arc::clone(effects),
+            ground: Ground::Route(Arc::clone(route)),
             path_and_query: self.path_and_query(route, question)?,
             headers: effects.headers(question, facts)?,
             identity: principal.map(|principal| effects.identity_values(principal, facts)).transpose()?,
-            statement: principal.map_or(Ok(None), |principal| effects.statement(principal, facts))?,
+            statement: principal.map_or(Ok(None), |principal| effects.statement(principal, facts))?.map(Box::new),
             lifted: principal.map_or_else(Vec::new, |principal| lifted(&route.conditions, principal)),
             preflight: false,
         })
@@ -333,7 +329,7 @@ impl Placed<'_> {
             return None;
         }
         let document = self.document()?;
-        let effects: &Arc<Effects> = matched.map_or(&document.effects, |(route, _)| &route.effects);
+        let effects: &Effects = matched.map_or(&document.effects, |(route, _)| &route.effects);
         let none = Captures::default();
         let query = matched.map(|(route, _)| self.parameters(route, |_| true)).unwrap_or_default();
         let captures = matched.map_or(&none, |(_, captures)| captures);
@@ -345,12 +341,16 @@ impl Placed<'_> {
             effects.plain_target(path, query).or_else(|_| Effects::unchanged_target(path, query)).ok()?;
         let facts = &self.policies.identity;
         Some(Permit {
-            document: Arc::clone(document),
-            route: matched.map(|(route, _)| Arc::clone(route)),
-            effects: Arc::clone(effects),
+            ground: match matched {
+                Some((route, _)) => Ground::Route(Arc::clone(route)),
+                None => Ground::Document(Arc::clone(document)),
+            },
             path_and_query,
             identity: caller.principal.map(|principal| crate::policy::IdentityValues::of(principal, facts)),
-            statement: caller.principal.and_then(|principal| effects.statement(principal, facts).ok().flatten()),
+            statement: caller
+                .principal
+                .and_then(|principal| effects.statement(principal, facts).ok().flatten())
+                .map(Box::new),
             headers: effects.headers_found(&question, facts),
             lifted: Vec::new(),
             preflight: self.preflight.is_some(),
@@ -360,17 +360,18 @@ impl Placed<'_> {
 
 impl Denial {
     fn of_route(cause: Cause, route: &Arc<Route>, failed: Option<&Condition>) -> Self {
-        Self {
+        Refusal {
             cause,
             document: Some(Arc::clone(&route.document)),
             route: Some(Arc::clone(route)),
             place: failed.map(|condition| condition.place.clone()),
             condition: failed.map(|condition| condition.test.to_string().into()),
         }
+        .into()
     }
 
     fn without_route(cause: Cause, document: Option<&Arc<Document>>) -> Self {
-        Self { cause, document: document.map(Arc::clone), route: None, place: None, condition: None }
+        Refusal { cause, document: document.map(Arc::clone), route: None, place: None, condition: None }.into()
     }
 }
 

@@ -194,7 +194,7 @@ impl Effect {
             timeout: permit.timeout(),
             max_body: permit.max_body(),
             limit: permit.limit().map(Limit::nameless),
-            cors: permit.route.as_ref().and_then(|route| Pages::of(route)),
+            cors: permit.matched().and_then(|route| Pages::of(route)),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::policy::cors::{CrossOrigin, Grant, Preflight};
-use crate::policy::decision::{Cause, Decision, Denial, Permit};
+use crate::policy::decision::{Cause, Decision, Denial, Ground, Permit};
 use crate::policy::forward::Effects;
 use crate::policy::placed::Placed;
 use crate::policy::route::Route;
@@ -45,9 +45,7 @@ impl Placed<'_> {
             return None;
         };
         let permit = |path_and_query| Permit {
-            document: Arc::clone(&route.document),
-            route: Some(Arc::clone(route)),
-            effects: Arc::clone(effects),
+            ground: Ground::Preflight(Arc::clone(route), Arc::clone(effects)),
             path_and_query,
             identity: None,
             statement: None,
