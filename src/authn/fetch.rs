@@ -5,6 +5,7 @@ mod credentials;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, USE
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -19,12 +21,20 @@ use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
 pub use credentials::ClientCredentials;
 
 /// Longest answer in bytes.
 const LARGEST: usize = 1024 * 1024;
+
+/// Longest head of an answer, and how much is read at once: what arrives faster than it is read must not keep this
+/// thread from its other work.
+const BUFFER: usize = 32 * 1024;
+
+/// Interim answers (1xx) that may come before the final one.
+const MOST_INTERIM: usize = 10;
 
 /// Longest time that one fetch may take, from resolving the name to the last byte.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +91,9 @@ pub enum FetchError {
     /// The answer is no HTTP.
     #[error("`{0}` broke the protocol: {1}")]
     Http(String, #[source] hyper::Error),
+    /// Interim answers (1xx) without end.
+    #[error("`{0}` sent more than {MOST_INTERIM} interim answers")]
+    Interim(String),
     /// The body broke off.
     #[error("the answer of `{0}` broke off")]
     Body(String),
@@ -241,12 +254,14 @@ impl Place {
     }
 }
 
-async fn ask<S>(stream: S, place: &Place, request: Request<Full<Bytes>>) -> Result<Fetched, FetchError>
+async fn ask<S>(stream: S, place: &Place, mut request: Request<Full<Bytes>>) -> Result<Fetched, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let broken = |error| FetchError::Http(place.shown.clone(), error);
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let handshake = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.map_err(broken)?;
+    let flooded = count_interim(&mut request);
     let exchange = async {
         let response = sender.send_request(request).await.map_err(broken)?;
         if response.status() != StatusCode::OK {
@@ -269,8 +284,21 @@ where
     };
     tokio::select! {
         fetched = exchange => fetched,
+        () = flooded.notified() => Err(FetchError::Interim(place.shown.clone())),
         never = drive => match never {},
     }
+}
+
+/// Tells when more interim answers have come than anybody needs. Each is read and forgotten by hyper, however many come.
+fn count_interim(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
+    let (flooded, count) = (Arc::new(Notify::new()), AtomicUsize::new(0));
+    let told = Arc::clone(&flooded);
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) >= MOST_INTERIM {
+            told.notify_one();
+        }
+    });
+    flooded
 }
 
 /// The media type of an answer. Several are as good as none.

@@ -34,6 +34,8 @@ mod invariants;
 #[expect(dead_code, reason = "tests of tokens need more of it")]
 mod issuer;
 #[cfg(test)]
+mod issuer_faults;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod limits;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -22,13 +23,23 @@ pub(crate) enum Answer {
     Raw(Vec<u8>),
     /// Status 200 with this body, as soon as [`Server::tell`] is called.
     WhenTold(Vec<u8>),
+    /// These bytes one by one, with this pause before each.
+    Drip(Vec<u8>, Duration),
+    /// These bytes, and then the second ones over and over, a gibibyte in all, if anybody takes it.
+    Endless(Vec<u8>, Vec<u8>),
+    /// Status 200 with a body that depends on the request.
+    Of(fn(&Heard) -> String),
 }
+
+/// Where an endless answer ends.
+const GIBIBYTE: u64 = 1 << 30;
 
 #[derive(Debug, Default)]
 struct Board {
     answers: HashMap<String, Answer>,
     heard: Vec<Heard>,
     told: bool,
+    poured: u64,
 }
 
 /// A request as it came.
@@ -156,6 +167,11 @@ impl Server {
         }
     }
 
+    /// How many bytes of endless answers somebody has taken, or the system for them.
+    pub(crate) fn poured(&self) -> u64 {
+        self.board.lock().unwrap().poured
+    }
+
     /// How often a path was asked for.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.heard(path).len()
@@ -171,7 +187,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, board: &Mutex<B
     let heard = hear(&mut stream).await?;
     let answer = {
         let mut board = board.lock().unwrap();
-        let answer = board.answers.get(&heard.path).cloned();
+        let answer = match board.answers.get(&heard.path).cloned() {
+            Some(Answer::Of(said)) => Some(Answer::Say(200, String::new(), said(&heard).into_bytes())),
+            answer => answer,
+        };
         board.heard.push(heard);
         answer
     };
@@ -183,9 +202,25 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, board: &Mutex<B
         answer = Answer::Say(200, String::new(), body);
     }
     match answer {
-        Answer::WhenTold(_) => None?,
+        Answer::WhenTold(_) | Answer::Of(_) => None?,
         Answer::Hang => std::future::pending().await,
         Answer::Raw(bytes) => stream.write_all(&bytes).await.ok()?,
+        Answer::Drip(bytes, pause) => {
+            for byte in bytes {
+                tokio::time::sleep(pause).await;
+                stream.write_all(&[byte]).await.ok()?;
+                stream.flush().await.ok()?;
+            }
+        }
+        Answer::Endless(begin, more) => {
+            stream.write_all(&begin).await.ok()?;
+            let mut poured = 0;
+            while poured < GIBIBYTE {
+                stream.write_all(&more).await.ok()?;
+                poured += more.len() as u64;
+                board.lock().unwrap().poured += more.len() as u64;
+            }
+        }
         Answer::Say(status, headers, body) => {
             let length = body.len();
             let head = format!("HTTP/1.1 {status} X\r\n{headers}content-length: {length}\r\nconnection: close\r\n\r\n");
