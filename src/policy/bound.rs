@@ -97,6 +97,9 @@ pub(in crate::policy) struct QueryValues<'q> {
     /// Numbers of parameters with a value that servers which split at `;` read shorter, so that a condition on them cannot be
     /// known to be false.
     pub(in crate::policy) wavering: SmallVec<[usize; 2]>,
+    /// Numbers of parameters that servers which do not decode a query's names do not find, so that a condition on them is not
+    /// known to hold. Names in a body are decoded by everybody.
+    pub(in crate::policy) hidden: Vec<usize>,
 }
 
 impl BoundQuery {
@@ -177,6 +180,9 @@ impl BoundQuery {
                 found.values.push((number, value));
                 if scan::find(b';', raw.as_bytes()).is_some() && !found.wavering.contains(&number) {
                     found.wavering.push(number);
+                }
+                if query.encodes_needlessly(name) {
+                    found.hidden.push(number);
                 }
             }
         }

@@ -29,7 +29,7 @@ impl Placed<'_> {
             found = self.parameters(route, |read| read.bound.is_none());
         }
         for (number, text) in bound.values {
-            let differs = bound.wavering.contains(&number);
+            let differs = bound.wavering.contains(&number) || bound.hidden.contains(&number);
             json_values(route, number, &text, differs, &mut found)?;
             let whole = |read: &ReadParameter| read.bound == Some(number) && read.pointer.is_none();
             if let Some(index) = route.query.iter().position(whole) {

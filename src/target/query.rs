@@ -84,6 +84,16 @@ impl<'a> Query<'a> {
         if self.plain { Some(Cow::Borrowed(written)) } else { decode_text(written) }
     }
 
+    /// Whether a name of it encodes a letter, a digit, `-`, `.` or `_`, which no client has to (RFC 3986 section 2.3). A server
+    /// that does not decode names, nginx with `$arg_name`, finds no parameter of the decoded name then.
+    pub fn encodes_needlessly(self, raw_name: &str) -> bool {
+        let escapes = memchr::memchr_iter(b'%', raw_name.as_bytes()).filter_map(|at| {
+            let [high, low] = *raw_name.as_bytes().get(at + 1..)?.first_chunk()?;
+            hex_byte(high, low)
+        });
+        !self.plain && escapes.into_iter().any(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    }
+
     /// Whether a name of it folds to `folded`, as [`name_folds_to`] says.
     pub fn name_folds_to(self, raw_name: &str, folded: &str) -> bool {
         if self.plain { folds_as_written(raw_name, folded) } else { name_folds_to(raw_name, folded) }
@@ -305,6 +315,17 @@ mod tests {
             assert_eq!(check_escapes(query), Err(EscapeError::Invalid), "{query}");
         }
         assert_eq!(check_escapes("a=%00"), Err(EscapeError::Nul));
+    }
+
+    #[test]
+    fn letters_digits_and_marks_are_encoded_needlessly_in_a_name() {
+        let needless = |name| Query::of(name).encodes_needlessly(name);
+        for name in ["%6frg", "o%72g", "org%2Duid", "org%2e", "org%5F", "a%5b%30", "%zz%61"] {
+            assert!(needless(name), "{name}");
+        }
+        for name in ["org", "org%5B%5D", "%24filter", "%7eorg", "a+b", "%C3%A4", "%", "%6", "%2", "%zz"] {
+            assert!(!needless(name), "{name}");
+        }
     }
 
     #[test]

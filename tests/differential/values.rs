@@ -64,7 +64,12 @@ impl Values<'_> {
             _ => {}
         }
         if let Some(parameter) = name.strip_prefix("query.") {
-            return parameters(self.query, parameter);
+            let mut found = parameters(self.query, parameter);
+            let own = pieces(self.query).filter(|piece| piece.decoded_name() == parameter.as_bytes());
+            let is_hidden = own.into_iter().any(|piece| encodes_needlessly(piece.name));
+            found.wavers |= is_hidden;
+            found.is_doubtful |= is_hidden;
+            return found;
         }
         if let Some(header) = name.strip_prefix("header.") {
             let own = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
@@ -117,6 +122,14 @@ fn parameters(query: Option<&str>, name: &str) -> Found {
         found.wavers |= piece.value.contains(';');
         found.is_doubtful |= piece.value.contains(';');
         found
+    })
+}
+
+/// nginx finds no parameter where a character of its name is encoded that nobody has to encode.
+fn encodes_needlessly(name: &str) -> bool {
+    name.split('%').skip(1).any(|after| {
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or_default();
+        byte.is_ascii_alphanumeric() || ['-', '.', '_'].contains(&char::from(byte))
     })
 }
 

@@ -145,12 +145,14 @@ http {{
   underscores_in_headers on;
   ignore_invalid_headers off;
   map $host $vhost {{ default other; ~^admin\\. admin; }}
+  # Values are not decoded: one with a percent sign is no organisation that there is.
+  map $arg_org $known {{ default orders; ~% unknown; }}
   server {{
     listen 127.0.0.1:{port};
     location ~* ^/admin(/|$) {{ {answer('strict')} }}
     location = /desk/stock {{ {answer('strict')} }}
     location ~* ^/shop/[^/]+/keys$ {{ {answer('strict')} }}
-    location ~ ^/orders(/[^/]+)?$ {{ {answer('orders', 'org=$arg_org')} }}
+    location ~ ^/orders(/[^/]+)?$ {{ {answer('$known', 'org=$arg_org')} }}
     location = /heads {{ {answer('heads', 'xorg=$http_x_org')} }}
     location ~ ^/things/[^/]+$ {{ {answer('things', 'method=$request_method')} }}
     location ~ ^/customers/(?<customer>[^/]+)$ {{ {answer('customers', 'customer=$customer')} }}
