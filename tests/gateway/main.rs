@@ -56,6 +56,7 @@ mod smuggling;
 #[cfg(test)]
 mod step_up;
 #[cfg(test)]
+#[expect(dead_code, reason = "tests/soaking.rs needs more of it")]
 mod support;
 #[cfg(test)]
 mod tls;

@@ -36,7 +36,7 @@ impl Program {
 
     /// The same with more variables in its environment, and without waiting.
     pub(crate) fn spawn(directory: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_torwart"));
+        let mut command = Command::new(binary());
         command.args(["--config", "torwart.yaml", "run"]).envs(variables.iter().copied()).stdin(Stdio::null());
         Self::of(command, directory)
     }
@@ -100,9 +100,16 @@ impl Program {
 
     /// Status and body of an answer of the admin socket.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Option<(u16, String)> {
+        self.say(method, path, "")
+    }
+
+    /// The same to a request with a body.
+    pub(crate) fn say(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = UnixStream::connect(&self.admin).ok()?;
-        let fields = "Host: admin\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 0";
-        stream.write_all(format!("{method} {path} HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes()).ok()?;
+        let length = body.len();
+        let fields = "Host: admin\r\nConnection: close\r\nContent-Type: application/json";
+        let head = format!("{method} {path} HTTP/1.1\r\n{fields}\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
@@ -116,10 +123,20 @@ impl Program {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Threads.
+    pub(crate) fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("a process").count()
+    }
+
     /// Open file descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.id())).expect("a process").count()
     }
+}
+
+/// The program that `TORWART` names, or the one that was built with the tests.
+fn binary() -> PathBuf {
+    std::env::var_os("TORWART").map_or_else(|| env!("CARGO_BIN_EXE_torwart").into(), PathBuf::from)
 }
 
 impl Drop for Program {

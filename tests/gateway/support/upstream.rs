@@ -1,7 +1,8 @@
 //! An upstream that writes down what it gets, byte for byte, and answers as the test orders.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -22,15 +23,20 @@ pub(crate) enum After {
 pub(crate) type Behaviour = Arc<dyn Fn(&Message, &mut TcpStream) -> After + Send + Sync>;
 
 /// See the module's description.
-#[derive(Debug)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
+    behaviour: Behaviour,
+    /// What it listens with; `None` while it is dead.
+    listener: Mutex<Option<TcpListener>>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// Nothing is written down, because it goes on for long.
+    forgets: bool,
     connections: AtomicUsize,
+    open: Mutex<HashMap<usize, TcpStream>>,
     bytes: AtomicUsize,
     requests: Mutex<Vec<Message>>,
     faults: Mutex<Vec<String>>,
@@ -62,18 +68,60 @@ pub(crate) fn answer(stream: &mut TcpStream, bytes: &[u8]) -> After {
 
 impl Upstream {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
+        Self::over(Seen::default(), behaviour)
+    }
+
+    /// One that answers and writes nothing down.
+    pub(crate) fn forgetting(behaviour: Behaviour) -> Self {
+        Self::over(Seen { forgets: true, ..Seen::default() }, behaviour)
+    }
+
+    fn over(seen: Seen, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::new(Seen::default());
-        let noted = Arc::clone(&seen);
+        let upstream = Self { address, seen: Arc::new(seen), behaviour, listener: Mutex::new(None) };
+        upstream.listen(listener);
+        upstream
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        let accepting = listener.try_clone().expect("a socket");
+        *self.listener.lock().expect("no panic") = Some(listener);
+        let (seen, behaviour) = (Arc::clone(&self.seen), Arc::clone(&self.behaviour));
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                noted.connections.fetch_add(1, Ordering::SeqCst);
-                let (noted, behaviour) = (Arc::clone(&noted), Arc::clone(&behaviour));
-                thread::spawn(move || serve(stream, &noted, &behaviour));
+            while let Ok((stream, _)) = accepting.accept() {
+                let number = seen.connections.fetch_add(1, Ordering::SeqCst);
+                let (seen, behaviour) = (Arc::clone(&seen), Arc::clone(&behaviour));
+                thread::spawn(move || {
+                    let kept = stream.try_clone().expect("a socket");
+                    seen.open.lock().expect("no panic").insert(number, kept);
+                    let _leave = Leave(&seen, number);
+                    serve(stream, &seen, &behaviour);
+                });
             }
         });
-        Self { address, seen }
+    }
+
+    /// Nobody listens any more, and every connection is closed.
+    pub(crate) fn die(&self) {
+        if let Some(listener) = self.listener.lock().expect("no panic").take() {
+            let _ = socket2::SockRef::from(&listener).shutdown(Shutdown::Both);
+        }
+        for stream in self.seen.open.lock().expect("no panic").values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Listens again where it did.
+    pub(crate) fn revive(&self) {
+        // The thread that accepted may not have let go of its socket yet.
+        let listener = loop {
+            match TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        self.listen(listener);
     }
 
     /// Everything that was received as a whole request, in order.
@@ -112,6 +160,17 @@ impl Upstream {
     }
 }
 
+/// Forgets a connection when it has been served, however that ends.
+struct Leave<'s>(&'s Seen, usize);
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        if let Ok(mut open) = self.0.open.lock() {
+            open.remove(&self.1);
+        }
+    }
+}
+
 fn serve(stream: TcpStream, seen: &Arc<Seen>, behaviour: &Behaviour) {
     stream.set_nodelay(true).expect("a socket");
     stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a socket");
@@ -121,12 +180,15 @@ fn serve(stream: TcpStream, seen: &Arc<Seen>, behaviour: &Behaviour) {
     loop {
         match reader.message(Bodies::None) {
             Ok(Some(request)) => {
-                seen.requests.lock().expect("no panic").push(request.clone());
+                if !seen.forgets {
+                    seen.requests.lock().expect("no panic").push(request.clone());
+                }
                 if behaviour(&request, &mut stream) == After::Close {
                     return;
                 }
             }
             Ok(None) => return,
+            Err(_) if seen.forgets => return,
             Err(error) => {
                 seen.faults.lock().expect("no panic").push(error.to_string());
                 return;
