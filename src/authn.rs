@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
 use crate::json;
+use crate::panics;
 use crate::principal::{ClientCertificate, IssuerIdentity, IssuerSet, Principal};
 
 pub mod bearer;
@@ -115,9 +116,13 @@ impl Issuers {
                 introspector.settle(Handle::current());
             }
             let mut drivers = JoinSet::new();
-            drivers.spawn(revocations.follow(stop.clone()));
+            let stopped = stop.clone();
+            let follow = move || Arc::clone(&revocations).follow(stopped.clone());
+            drivers.spawn(panics::kept("reading revocations", follow));
             for keeper in keepers {
-                drivers.spawn(keeper.drive(stop.clone()));
+                let stopped = stop.clone();
+                let drive = move || Arc::clone(&keeper).drive(stopped.clone());
+                drivers.spawn(panics::kept("refreshing the keys of an issuer", drive));
             }
             while drivers.join_next().await.is_some() {}
         }

@@ -21,7 +21,8 @@
 //! [`document`] and [`diagnostic`] read files and tell what is wrong with them. [`json`] and [`soap`] read hostile text.
 //! [`check`], [`suite`], [`explain`], [`mod@diff`], [`replay`] and [`routes`] ask the same policies offline, with requests
 //! made by [`trial`]; [`cases`] are decisions as data. [`dev`] is the gateway for a laptop, [`admin`] its side for
-//! operators, [`cli`] the verbs, [`clock`] the time, [`state`] what outlives the process.
+//! operators, [`cli`] the verbs, [`clock`] the time, [`state`] what outlives the process, [`panics`] what a mistake in all of
+//! this may end.
 //!
 //! # What always holds
 //! - No permit, no forwarding: only [`policy`] makes one, and forwarding uses it up.
@@ -52,6 +53,7 @@ pub mod document;
 pub mod explain;
 pub mod gateway;
 pub mod json;
+pub mod panics;
 pub mod policy;
 pub mod principal;
 pub mod rate;

@@ -40,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Limits, Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
+use crate::panics;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry::metrics::{Entered, Level, ListenerMetrics};
 use crate::upstream;
@@ -62,6 +63,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     census: Arc<Census>,
     drain: CancellationToken,
+    ended: CancellationToken,
     roll: Arc<Roll>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -114,6 +116,7 @@ pub fn start(snapshots: &Arc<Snapshots>, mut inherited: Inherited) -> Result<Run
         addresses,
         census: Arc::new(Census::default()),
         drain: CancellationToken::new(),
+        ended: CancellationToken::new(),
         roll: Arc::new(Roll::of(count)),
         workers: Vec::with_capacity(count),
     };
@@ -123,6 +126,7 @@ pub fn start(snapshots: &Arc<Snapshots>, mut inherited: Inherited) -> Result<Run
             snapshots: Arc::clone(snapshots),
             census: Arc::clone(&running.census),
             drain: running.drain.clone(),
+            ended: running.ended.clone(),
             inspected: Arc::clone(&inspected),
             roll: (Arc::clone(&running.roll), number),
         };
@@ -141,6 +145,11 @@ impl Running {
     /// Client connections open at this moment.
     pub fn connections(&self) -> usize {
         self.census.open()
+    }
+
+    /// Cancelled when a worker has ended, or does not accept connections any more, although nobody has asked for it.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
     }
 
     /// Which workers still do what they are there for.
@@ -171,6 +180,7 @@ struct Shared {
     snapshots: Arc<Snapshots>,
     census: Arc<Census>,
     drain: CancellationToken,
+    ended: CancellationToken,
     inspected: Arc<gateway::Budget>,
     /// Where the worker answers, and its number there.
     roll: (Arc<Roll>, usize),
@@ -184,6 +194,8 @@ struct Worker {
 }
 
 fn run(shared: Shared, sockets: Vec<Socket>) {
+    // However this thread ends.
+    let _ended = shared.ended.clone().drop_guard();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -213,7 +225,15 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
             }
         });
     }
-    worker.shared.drain.cancelled().await;
+    let drain = worker.shared.drain.clone();
+    tokio::select! {
+        () = drain.cancelled() => {}
+        Some(_) = accepting.join_next() => {
+            // What is being served may end in order; that this worker gets no more is for others to act on.
+            worker.shared.ended.cancel();
+            drain.cancelled().await;
+        }
+    }
     let patience = worker.shared.snapshots.current().config.limits.drain;
     let ended = async {
         while accepting.join_next().await.is_some() {}
@@ -231,7 +251,8 @@ async fn accept(worker: Rc<Worker>, socket: Socket) -> io::Result<()> {
     let serving = async {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => worker.admit(stream, peer, socket.index),
+                // A panic here must not end more than the connection that it is about.
+                Ok((stream, peer)) => _ = panics::caught(|| worker.admit(stream, peer, socket.index)),
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -291,7 +312,8 @@ impl Worker {
         counters.accepted.one();
         let open = Level::enter(&counters);
         let arrival = Arrival { peer, index, counters, place, open };
-        self.connections.spawn_local(Box::pin(serve(Rc::clone(self), snapshot, stream, arrival)));
+        let served = Box::pin(serve(Rc::clone(self), snapshot, stream, arrival));
+        self.connections.spawn_local(panics::contained(served));
     }
 }
 

@@ -44,6 +44,7 @@ use crate::assertion::Signer;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::diagnostic::Diagnostics;
+use crate::panics;
 use crate::policy::Permit;
 
 use self::body::{BodyLimits, RequestBody};
@@ -171,9 +172,11 @@ impl Upstreams {
         for begun in self.list.iter().filter(|one| !among(before, one)) {
             let own = || (Arc::clone(&begun.upstream), Arc::downgrade(&begun.members));
             let ((upstream, members), stop) = (own(), begun.stop.clone());
-            runtime.spawn(stop.run_until_cancelled_owned(resolve::follow(upstream, members)));
+            let follow = move || resolve::follow(Arc::clone(&upstream), members.clone());
+            runtime.spawn(stop.run_until_cancelled_owned(panics::kept("resolving names of endpoints", follow)));
             let ((upstream, members), stop) = (own(), begun.stop.clone());
-            runtime.spawn(stop.run_until_cancelled_owned(health::watch(upstream, members)));
+            let watch = move || health::watch(Arc::clone(&upstream), members.clone());
+            runtime.spawn(stop.run_until_cancelled_owned(panics::kept("checking the health of endpoints", watch)));
         }
     }
 

@@ -18,6 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("diagnostic", &[]),
     ("target", &[]),
+    ("panics", &[]),
     ("json", &["target"]),
     ("soap", &[]),
     ("state", &[]),
@@ -25,12 +26,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("document", &["diagnostic"]),
     ("policy", &["clock", "diagnostic", "document", "json", "principal", "soap", "target"]),
     ("config", &["clock", "diagnostic", "document", "principal", "target"]),
-    ("telemetry", &["clock", "config", "diagnostic", "principal"]),
-    ("assertion", &["clock", "config", "diagnostic", "principal", "state"]),
-    ("authn", &["clock", "config", "diagnostic", "json", "principal", "state", "target", "telemetry"]),
-    ("upstream", &["assertion", "clock", "config", "diagnostic", "policy", "principal", "target", "telemetry"]),
+    ("telemetry", &["clock", "config", "diagnostic", "panics", "principal"]),
+    ("assertion", &["clock", "config", "diagnostic", "panics", "principal", "state"]),
+    ("authn", &["clock", "config", "diagnostic", "json", "panics", "principal", "state", "target", "telemetry"]),
+    (
+        "upstream",
+        &["assertion", "clock", "config", "diagnostic", "panics", "policy", "principal", "target", "telemetry"],
+    ),
     ("rate", &["clock", "policy", "principal", "target"]),
-    ("admin", &["clock", "config", "telemetry"]),
+    ("admin", &["clock", "config", "panics", "telemetry"]),
     ("routes", &["config", "diagnostic", "policy", "principal", "target"]),
 ];
 

@@ -25,6 +25,7 @@ use super::Gateway;
 use super::access::{Origin, Rules};
 use super::answer::{Answer, Site, answer, problem, refusal};
 use crate::config::AdminAddress;
+use crate::panics;
 use crate::telemetry::Telemetry;
 
 /// Connections served at once; operators and probes need few.
@@ -130,15 +131,19 @@ impl Drop for Listener {
 pub async fn serve(listener: Listener, gateway: Arc<dyn Gateway>, telemetry: Arc<Telemetry>, end: CancellationToken) {
     let site = Arc::new(Site { gateway, telemetry });
     let room = Arc::new(Semaphore::new(CONNECTIONS));
+    panics::kept("the admin listener", || accept_all(&listener, &site, &room, &end)).await;
+}
+
+async fn accept_all(listener: &Listener, site: &Arc<Site>, room: &Arc<Semaphore>, end: &CancellationToken) {
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else { return };
         let accepted = tokio::select! {
-            accepted = accept(&listener) => accepted,
+            accepted = accept(listener) => accepted,
             () = end.cancelled() => return,
         };
         match accepted {
             Ok((stream, origin)) => {
-                let connection = connection(stream, Arc::clone(&site), origin);
+                let connection = connection(stream, Arc::clone(site), origin);
                 let end = end.clone();
                 tokio::spawn(async move {
                     tokio::select! {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::keyset::{KeySet, KeySetError};
 use super::schedule;
 use crate::clock::Timestamp;
+use crate::panics::contained;
 
 /// How often an unknown `kid` may cause a fetch.
 const BRAKE_SECONDS: i64 = 10;
@@ -254,10 +255,12 @@ impl Keeper {
     /// One fetch, whatever comes of it.
     async fn attempt(&self, source: &dyn Source) {
         self.begin();
-        let outcome = match source.fetch().await {
-            Ok(published) => KeySet::public(&published.text).map(|set| (set, published)).map_err(describe),
-            Err(error) => Err(error),
+        let fetched = async {
+            let published = source.fetch().await?;
+            KeySet::public(&published.text).map(|set| (set, published)).map_err(describe)
         };
+        // A fetch that panics is one that failed: the next one is due as if it had.
+        let outcome = contained(Box::pin(fetched)).await.unwrap_or_else(|panicked| Err(panicked.to_string()));
         let now = (self.clock)();
         let good = match outcome {
             Ok((set, published)) => {

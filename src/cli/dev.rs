@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::{Common, Exit};
 use crate::dev::workspace::CERTS;
 use crate::dev::{Dev, DevError, End, Options, PORT};
+use crate::panics;
 
 /// Arguments of `torwart dev`.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,7 @@ pub(super) fn run(args: &Args, common: &Common) -> Exit {
             return Exit::NoAnswer;
         }
     };
+    panics::install();
     common.print(&dev.announcement());
     let end = dev.wait();
     dev.shutdown();

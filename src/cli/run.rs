@@ -8,6 +8,7 @@ use super::{Common, Exit, NO_CONFIGURATION, ProcessEnvironment};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
 use crate::diagnostic::Diagnostics;
+use crate::panics;
 use crate::server::process::{Process, ProcessError, Service};
 use crate::snapshot::{Material, Reader, Reading};
 use crate::telemetry::{Telemetry, log};
@@ -36,6 +37,7 @@ pub(super) fn run(_: &Args, common: &Common) -> Exit {
         return Exit::Configuration;
     };
     log::install(&config.logging);
+    panics::install();
     open_more_files();
     let telemetry = match Telemetry::start(&config) {
         Ok(telemetry) => telemetry,
@@ -78,7 +80,7 @@ fn serve(config: &Config, process: Process) -> Exit {
     match waited {
         Ok(()) => Exit::Yes,
         Err(error) => {
-            tracing::error!(%error, "cannot be told of signals");
+            tracing::error!(%error, "the gateway cannot go on");
             Exit::NoAnswer
         }
     }

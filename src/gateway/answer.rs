@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::standing::Standing;
+use crate::panics;
 use crate::server::pulse::Busy;
 use crate::server::stall::Turn;
 use crate::snapshot::Snapshot;
@@ -108,7 +109,7 @@ impl Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         if !self.ended && !self.bodiless && !self.is_end_stream() {
-            self.record.error = Some("client-aborted");
+            self.record.error = Some(if panics::is_unwinding() { "panicked" } else { "client-aborted" });
         }
         let since = self.record.started;
         if let Some(call) = &mut self.record.upstream {

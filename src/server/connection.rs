@@ -1,9 +1,11 @@
 //! One client connection: from its first byte to its last. The protocol comes from ALPN, every bound from `limits`.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -138,8 +140,10 @@ where
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut connection =
-        pin!(http2_builder(&limits).serve_connection(TokioIo::new(Frames::new(stream, counters)), service));
+    let streams = Local { patience: limits.body_idle_timeout, marred: Rc::default() };
+    let marred = Rc::clone(&streams.marred);
+    let builder = http2_builder(streams, &limits);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Frames::new(stream, counters)), service));
     let mut pace = Pace::new(&limits);
     let mut drained = pin!(drain.cancelled());
     let (mut draining, mut leaving) = (false, false);
@@ -154,7 +158,8 @@ where
                 return Poll::Ready(());
             }
             // A connection that has not asked for anything may not have sent its preface yet, and could not be told to go.
-            let enough = pulse.requests() >= limits.requests_per_connection || draining && pulse.requests() > 0;
+            let last = pulse.requests() >= limits.requests_per_connection || marred.get();
+            let enough = last || draining && pulse.requests() > 0;
             if leaving || !enough && pace.poll_expired(cx, &pulse).is_pending() {
                 break;
             }
@@ -171,8 +176,8 @@ where
     drop(counted);
 }
 
-fn http2_builder(limits: &Limits) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local { patience: limits.body_idle_timeout });
+fn http2_builder(streams: Local, limits: &Limits) -> http2::Builder<Local> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW)
@@ -199,21 +204,26 @@ fn header_list_size(limits: &Limits) -> u32 {
 }
 
 /// Runs the streams of an HTTP/2 connection on the worker that accepted it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Local {
     /// How long a client may leave an answer where it is.
     patience: Duration,
+    /// A stream ended in a panic. Those beside it go on, and no other is begun: what the panic has left of the connection's
+    /// own state ends with it.
+    marred: Rc<Cell<bool>>,
 }
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
-        let patience = self.patience;
-        tokio::task::spawn_local(stall::watched(
-            async move {
+        let Self { patience, marred } = self.clone();
+        tokio::task::spawn_local(async move {
+            let stream = async move {
                 future.await;
-            },
-            patience,
-        ));
+            };
+            if stall::watched(stream, patience).await.is_err() {
+                marred.set(true);
+            }
+        });
     }
 }
 

@@ -72,6 +72,21 @@ pub enum ProcessError {
     System(#[from] io::Error),
 }
 
+/// Why a gateway that was in service cannot go on. Whoever supervises the process starts another one, which is better than
+/// to go on without a part.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The operating system refuses to tell signals.
+    #[error("cannot be told of signals: {0}")]
+    Signals(#[source] io::Error),
+    /// A worker has ended, or accepts no connections.
+    #[error("a worker has ended")]
+    Worker,
+    /// Nobody hears signals any more.
+    #[error("what hears signals has ended")]
+    Control,
+}
+
 /// What the admin listener sees of the gateway.
 #[derive(Debug)]
 struct Face {
@@ -128,24 +143,27 @@ impl Process {
     /// Serves until `SIGTERM` or `SIGINT`, reloads at `SIGHUP`, opens the audit file anew at `SIGUSR1`.
     ///
     /// # Errors
-    /// The operating system refuses to tell signals.
-    pub fn wait(&self) -> io::Result<()> {
+    /// The gateway cannot go on the way it should; see [`Broken`].
+    pub fn wait(&self) -> Result<(), Broken> {
         let _context = self.control.handle().enter();
-        let signals = Signals::listen()?;
+        let signals = Signals::listen().map_err(Broken::Signals)?;
         let (told, ended) = std::sync::mpsc::channel();
         let (face, supervisor) = (Arc::clone(&self.face), Arc::clone(&self.supervisor));
         supervisor.ready(&face.status());
         if let Some(every) = supervisor.watchdog() {
             self.control.handle().spawn(feed(Arc::clone(&supervisor), Arc::clone(self.running.roll()), every));
         }
+        let worker = self.running.ended().clone();
         self.control.handle().spawn(async move {
-            signals.obey(&face, &supervisor).await;
+            let outcome = tokio::select! {
+                () = signals.obey(&face, &supervisor) => Ok(()),
+                () = worker.cancelled() => Err(Broken::Worker),
+            };
             // The receiver is gone only when the process is.
-            let _ = told.send(());
+            let _ = told.send(outcome);
         });
-        // An error means that the control thread is gone, and with it everybody who could tell the end.
-        let _ = ended.recv();
-        Ok(())
+        // An error means that the task is gone, and with it everybody who could tell the end.
+        ended.recv().unwrap_or(Err(Broken::Control))
     }
 
     /// Readiness turns false, listeners close, running requests get `limits.drain`; returns when all is over.

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::panics::{self, Panicked};
+
 /// Since when it is the client's turn, if it is.
 pub(crate) type Turn = Rc<Cell<Option<Instant>>>;
 
@@ -28,11 +30,18 @@ pub(crate) fn turn() -> Turn {
 }
 
 /// Runs a stream until it ends or its client has been silent for `patience`. Dropping a stream's future resets it.
-pub(super) async fn watched(stream: impl Future<Output = ()>, patience: Duration) {
+///
+/// # Errors
+/// It ended in a panic; it is reset then, too.
+pub(super) async fn watched(stream: impl Future<Output = ()>, patience: Duration) -> Result<(), Panicked> {
     let turn = Turn::default();
     let mut watch = Watch { turn: Rc::clone(&turn), patience, timer: None };
-    let mut stream = std::pin::pin!(TURN.scope(turn, stream));
-    std::future::poll_fn(|cx| if stream.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { watch.poll(cx) }).await;
+    let mut stream = std::pin::pin!(Some(TURN.scope(turn, stream)));
+    std::future::poll_fn(|cx| match panics::poll(stream.as_mut(), cx) {
+        Poll::Pending => watch.poll(cx).map(Ok),
+        ended @ Poll::Ready(_) => ended,
+    })
+    .await
 }
 
 struct Watch {

@@ -34,14 +34,7 @@ impl Drop for Watch {
 
 pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<Watch, notify::Error> {
     let changed = Arc::new(Notify::new());
-    let events = Arc::clone(&changed);
-    let eyes = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Looking at a file is no change, or looking would never end.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
-            events.notify_one();
-        }
-    })?;
-    let mut watched = Watched { watcher: eyes, directories: BTreeMap::new() };
+    let mut watched = Watched::begin(&changed)?;
     watched.follow(&snapshots.sources());
     // What was changed before the first watch was in place.
     changed.notify_one();
@@ -61,9 +54,11 @@ async fn run(snapshots: Weak<Snapshots>, changed: Arc<Notify>, mut watched: Watc
             watched.look(&snapshots);
             watched
         });
-        watched = match looked.await {
-            Ok(watched) => watched,
-            Err(_) => return tracing::error!("watching files ended in a panic: reload with SIGHUP"),
+        watched = if let Ok(watched) = looked.await {
+            watched
+        } else {
+            tracing::error!("watching files ended in a panic and begins again");
+            Watched::begin_again(&changed).await
         };
     }
 }
@@ -76,6 +71,29 @@ struct Watched {
 }
 
 impl Watched {
+    /// Watches nothing yet. `changed` will be told.
+    fn begin(changed: &Arc<Notify>) -> Result<Self, notify::Error> {
+        let events = Arc::clone(changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Looking at a file is no change, or looking would never end.
+            if !event.is_ok_and(|event| event.kind.is_access()) {
+                events.notify_one();
+            }
+        })?;
+        Ok(Self { watcher, directories: BTreeMap::new() })
+    }
+
+    /// The same as often as it takes. The look that follows finds everything to be new, and watches it.
+    async fn begin_again(changed: &Arc<Notify>) -> Self {
+        loop {
+            tokio::time::sleep(IMPATIENCE).await;
+            match Self::begin(changed) {
+                Ok(watched) => return watched,
+                Err(error) => tracing::error!(%error, "files are not watched; reload with SIGHUP"),
+            }
+        }
+    }
+
     /// Reloads if anything has changed.
     fn look(&mut self, snapshots: &Arc<Snapshots>) {
         let sources = snapshots.sources();

@@ -18,6 +18,7 @@ pub use self::post::EndpointError;
 use self::post::{Endpoint, PostError};
 use super::metrics::Metrics;
 use super::record::Record;
+use crate::panics::{Panicked, contained};
 
 /// Records that may wait.
 const WAITING: usize = 8192;
@@ -122,14 +123,17 @@ impl Thread {
         if batch.is_empty() {
             return;
         }
-        let (count, body) = (batch.len() as u64, spans::request(batch));
+        let count = batch.len() as u64;
+        let posted = contained(Box::pin(async { self.post(&spans::request(batch)).await })).await;
         batch.clear();
-        match self.post(&body).await {
-            Ok(()) => {
+        match posted {
+            Ok(Ok(())) => {
                 self.metrics.traces.written.many(count);
                 self.failing = false;
             }
-            Err(error) => {
+            // A panic has been reported where it happened.
+            Err(Panicked) => self.metrics.traces.failed.many(count),
+            Ok(Err(error)) => {
                 self.metrics.traces.failed.many(count);
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(%error, endpoint = %self.endpoint, "traces cannot be exported");

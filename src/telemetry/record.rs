@@ -13,6 +13,7 @@ use super::id::{RequestId, Trace};
 use super::metrics::{Counted, Route, UpstreamMetrics};
 use super::writer::{Full, Place as WriterPlace};
 use crate::diagnostic::Place;
+use crate::panics;
 use crate::principal::Principal;
 
 /// What happened to one request.
@@ -263,6 +264,9 @@ impl Drop for Recording {
         let blank = Record::blank(self.record.time, self.record.started);
         let mut record = std::mem::replace(&mut self.record, blank);
         record.duration = record.started.elapsed();
+        if record.status.is_none() && panics::is_unwinding() {
+            record.error = Some("panicked");
+        }
         if let Some(call) = record.upstream.as_mut().filter(|call| call.step.duration.is_zero()) {
             call.step.duration = record.duration.saturating_sub(call.step.after);
         }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::metrics::{Metrics, SinkMetrics};
 use super::record::Record;
+use crate::panics;
 
 /// Records that may be on their way at once.
 const PLACES: usize = 8192;
@@ -243,6 +244,20 @@ struct Thread {
 
 impl Thread {
     fn run(mut self) {
+        while panics::caught(|| self.work()).is_err() {
+            // Nobody knows how far the writing had come.
+            self.shared.counts().failed.many(self.batch.lines.len() as u64);
+            self.batch = Batch::default();
+            self.torn = true;
+        }
+        let mut wishes = lock(&self.shared.wishes);
+        wishes.finished = true;
+        drop(wishes);
+        self.shared.changed.notify_all();
+    }
+
+    /// Writes until somebody wishes for the end, or nobody is left to hand records in.
+    fn work(&mut self) {
         while let Ok(first) = self.receiver.recv() {
             let idle = first.is_none();
             self.take(first);
@@ -255,10 +270,6 @@ impl Thread {
                 break;
             }
         }
-        let mut wishes = lock(&self.shared.wishes);
-        wishes.finished = true;
-        drop(wishes);
-        self.shared.changed.notify_all();
     }
 
     /// Takes over what was wished for, after waiting for more records.
@@ -289,10 +300,15 @@ impl Thread {
     }
 
     fn take(&mut self, message: Option<(Arc<Record>, Place)>) {
-        if let Some((record, place)) = message {
-            (self.format)(&record, &mut self.batch.bytes);
-            self.batch.lines.push((self.batch.bytes.len(), place));
+        let Some((record, place)) = message else { return };
+        let before = self.batch.bytes.len();
+        let formatted = panics::caught(|| (self.format)(&record, &mut self.batch.bytes));
+        if formatted.is_err() {
+            // One record that cannot be told does not cost the others theirs.
+            self.batch.bytes.truncate(before);
+            return self.shared.counts().failed.one();
         }
+        self.batch.lines.push((self.batch.bytes.len(), place));
     }
 
     /// Writes the batch. What a failing destination does not take is dropped, or tried again until it does.
@@ -436,6 +452,25 @@ mod tests {
         );
         assert_eq!(metrics.audit.written.value(), 5000);
         assert_eq!(writer.shared.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_record_whose_line_cannot_be_made_costs_no_other_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let metrics = Arc::new(Metrics::default());
+        let format: Format = Box::new(|record, out| {
+            out.extend_from_slice(format!("{}", record.request_bytes).as_bytes());
+            assert_ne!(record.request_bytes, 2, "this one ends in the middle of its line");
+            out.push(b'\n');
+        });
+        let destination = Destination::File(path.clone());
+        let writer = Writer::start(destination, format, Arc::clone(&metrics), |all| &all.audit).unwrap();
+        (0..5).for_each(|n| writer.push(record(n), None));
+        writer.finish(PATIENCE);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\n3\n4\n");
+        assert_eq!((metrics.audit.written.value(), metrics.audit.failed.value()), (4, 1));
+        assert_eq!(writer.shared.taken.load(Ordering::Relaxed), 0, "its place is free again");
     }
 
     #[test]

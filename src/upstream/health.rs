@@ -26,6 +26,7 @@ use super::member::Member;
 use super::members::Members;
 use crate::config::HealthCheck;
 use crate::diagnostic::chain;
+use crate::panics::{Panicked, contained};
 
 /// How long an answer may take, where the interval is not shorter.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -87,6 +88,8 @@ enum CheckError {
     Status(StatusCode),
     #[error("the request cannot be written")]
     Request(#[from] http::Error),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// Checks an upstream's members until they are gone.
@@ -112,7 +115,8 @@ pub(super) async fn watch(upstream: Arc<Upstream>, members: Weak<Members>) {
 /// One check of one member.
 async fn look(upstream: Arc<Upstream>, member: Arc<Member>, check: Arc<HealthCheck>) {
     let within = PATIENCE.min(check.interval);
-    let outcome = timeout(within, ask(&upstream, &member, &check.path)).await;
+    let asked = contained(Box::pin(timeout(within, ask(&upstream, &member, &check.path)))).await;
+    let outcome = asked.unwrap_or_else(|panicked| Ok(Err(panicked.into())));
     let error = outcome.unwrap_or(Err(CheckError::Late(within))).err();
     let error = error.map(|error| chain(&error));
     if member.health.note(error.clone()) {

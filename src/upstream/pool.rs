@@ -24,6 +24,7 @@ use super::load::Upstream;
 use super::member::Member;
 use super::members::Seat;
 use super::{BUFFER, MAX_INTERIM};
+use crate::panics;
 
 thread_local! {
     static POOLS: RefCell<HashMap<u64, Registered>> = RefCell::new(HashMap::new());
@@ -296,9 +297,9 @@ impl Pool {
     /// Starts the task that closes what nobody needs any more, unless it runs.
     fn sweep(self: &Rc<Self>) {
         if !self.is_swept.replace(true) {
-            let pool = Rc::downgrade(self);
-            let upstream = Arc::clone(&self.upstream);
-            spawn_local(async move { sweep(pool, upstream).await });
+            let (pool, upstream) = (Rc::downgrade(self), Arc::clone(&self.upstream));
+            let sweep = move || sweep(Weak::clone(&pool), Arc::clone(&upstream));
+            spawn_local(panics::kept("closing idle connections to upstreams", sweep));
         }
     }
 

@@ -15,6 +15,7 @@ use super::route::{Durations, Mode, Route, Series};
 use super::tally::Tally;
 use super::{Count, EndpointFigures, Metrics, SinkMetrics, UpstreamMetrics, lock};
 use crate::clock::Timestamp;
+use crate::panics;
 
 /// The `Content-Type` of the text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -267,6 +268,7 @@ fn program(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     out.counter("torwart_audit_records", "Audit records by what became of them", sink(&metrics.audit))?;
     out.counter("torwart_access_log_lines", "Lines of the access log by what became of them", sink(&metrics.access))?;
     out.counter("torwart_traces", "Traces of requests by what became of them", sink(&metrics.traces))?;
+    out.counter("torwart_panics", "Mistakes in the gateway that ended a connection or more", one(panics::count()))?;
     let build = [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], Value::Gauge(1.0))];
     out.gauge("torwart_build_info", "The version that is running", build)
 }

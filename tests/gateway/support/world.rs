@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use torwart::config::{self, Documents};
+use torwart::config::{self, Config, Documents};
 use torwart::server::inherited::Inherited;
 use torwart::server::{self, Running};
 use torwart::snapshot::{Control, Material, Reader, Reading, Snapshots};
@@ -53,6 +53,7 @@ pub(crate) struct World {
     audit: String,
     workers: usize,
     files: Vec<(String, String)>,
+    beyond: fn(&mut Config),
 }
 
 /// A running gateway and what surrounds it.
@@ -84,6 +85,7 @@ impl World {
             audit: "{path: audit.log}".to_owned(),
             workers: 1,
             files: Vec::new(),
+            beyond: |_| {},
         }
     }
 
@@ -147,6 +149,12 @@ impl World {
         self
     }
 
+    /// A configuration that no file can ask for.
+    pub(crate) fn beyond(mut self, change: fn(&mut Config)) -> Self {
+        self.beyond = change;
+        self
+    }
+
     /// More than one worker.
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.workers = count;
@@ -175,7 +183,12 @@ impl World {
         let config = config.unwrap_or_else(|| panic!("{}", problems.render()));
         let telemetry = Telemetry::start(&config).expect("telemetry");
         let control = Control::start().expect("a thread");
-        let reader: Reader = Box::new(move || read(&path));
+        let beyond = self.beyond;
+        let reader: Reader = Box::new(move || {
+            let mut reading = read(&path);
+            reading.material.iter_mut().for_each(|material| beyond(&mut material.config));
+            reading
+        });
         let (snapshots, _) = Snapshots::load(reader, Arc::clone(&telemetry), &control)
             .unwrap_or_else(|problems| panic!("{}", problems.render()));
         let running = server::start(&snapshots, Inherited::default()).expect("listeners");
