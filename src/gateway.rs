@@ -30,6 +30,7 @@ use crate::authn;
 use crate::policy::{Caller, Decision, Exceeded, Head, Needs, Permit, Placed, Reason};
 use crate::principal::Principal;
 use crate::response::Refusal;
+use crate::server::overload::{Load, NoRoom};
 use crate::server::pulse::Pulse;
 use crate::snapshot::Snapshots;
 use crate::upstream::{self, ClientBody, Purpose};
@@ -40,6 +41,7 @@ pub struct Worker {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) drain: CancellationToken,
     pub(crate) inspected: Arc<Budget>,
+    pub(crate) load: Rc<Load>,
 }
 
 /// Answers one request, whatever it is. The request counts as begun when this returns, before the future is polled.
@@ -82,6 +84,7 @@ async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<R
     if let Some(answer) = own::answer(&head) {
         return Ok(exchange.answered_by_the_gateway(answer));
     }
+    exchange.busy.find_room(snapshot.config.limits.connections).map_err(|NoRoom| Refusal::Overloaded)?;
     exchange.check_covered(&authority)?;
     exchange.identify_client()?;
 

@@ -68,6 +68,8 @@ pub enum Refusal {
     BodyTooLarge,
     /// 503: the audit record that `audit.required` asks for cannot be written.
     Unrecordable,
+    /// 503: too many requests are under way, or memory is short.
+    Overloaded,
     /// What forwarding says.
     Upstream(upstream::Failure),
     /// 500: the configuration in force contradicts itself. Never seen unless there is a mistake in the gateway.
@@ -121,6 +123,7 @@ impl Refusal {
             | Self::TargetForm
             | Self::BodyTooLarge
             | Self::ClientCertificate
+            | Self::Overloaded
             | Self::Place(PlaceError::MethodRefused) => true,
             Self::NotCovered
             | Self::Place(_)
@@ -231,7 +234,9 @@ impl Refusal {
                 _ => None,
             },
             Self::Upstream(upstream::Failure::NoneHealthy(interval)) => Some(interval.as_secs().max(CAPACITY_RETRY)),
-            Self::Unrecordable | Self::Upstream(upstream::Failure::Saturated(_)) => Some(CAPACITY_RETRY),
+            Self::Overloaded | Self::Unrecordable | Self::Upstream(upstream::Failure::Saturated(_)) => {
+                Some(CAPACITY_RETRY)
+            }
             _ => None,
         }
     }

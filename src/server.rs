@@ -3,6 +3,7 @@
 //! Every worker is a thread with a runtime of its own and a listening socket of its own on every address; a connection
 //! stays with the worker that accepted it. What workers share is the [`Snapshots`] and the count of connections.
 
+mod arrival;
 mod census;
 pub(crate) mod certificate;
 pub(crate) mod clients;
@@ -10,7 +11,9 @@ mod connection;
 mod frames;
 pub mod inherited;
 mod listener;
+pub mod memory;
 mod observer;
+pub(crate) mod overload;
 pub mod process;
 pub mod proxy_protocol;
 pub(crate) mod pulse;
@@ -25,7 +28,7 @@ mod wire;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -42,12 +45,14 @@ use crate::config::{Limits, Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
 use crate::panics;
 use crate::snapshot::{Snapshot, Snapshots};
-use crate::telemetry::metrics::{Entered, Level, ListenerMetrics};
+use crate::telemetry::metrics::{Level, ListenerMetrics};
 use crate::upstream;
-use census::{Census, Place};
+use arrival::Arrival;
+use census::Census;
 use inherited::Inherited;
 use listener::Socket;
-use proxy_protocol::{Absent, Announced};
+use memory::Memory;
+use overload::Load;
 use pulse::Pulse;
 use roll::Roll;
 use wire::Counted;
@@ -92,7 +97,19 @@ pub enum StartError {
 /// # Errors
 /// An address that cannot be bound, an inherited socket that nobody wants, or a thread that cannot be made; nothing runs
 /// then.
-pub fn start(snapshots: &Arc<Snapshots>, mut inherited: Inherited) -> Result<Running, StartError> {
+pub fn start(snapshots: &Arc<Snapshots>, inherited: Inherited) -> Result<Running, StartError> {
+    start_within(snapshots, inherited, Memory::of_the_system())
+}
+
+/// The same, with somebody else to tell how much memory there is.
+///
+/// # Errors
+/// See [`start`].
+pub fn start_within(
+    snapshots: &Arc<Snapshots>,
+    mut inherited: Inherited,
+    memory: Memory,
+) -> Result<Running, StartError> {
     let snapshot = snapshots.current();
     let count =
         snapshot.config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
@@ -121,6 +138,9 @@ pub fn start(snapshots: &Arc<Snapshots>, mut inherited: Inherited) -> Result<Run
         workers: Vec::with_capacity(count),
     };
     let inspected = Arc::new(gateway::Budget::default());
+    let load = Arc::downgrade(&snapshots.telemetry().metrics().load);
+    let watch = move || memory.clone().watch(Weak::clone(&load));
+    snapshots.control().spawn(panics::kept("looking after memory", watch));
     for (number, sockets) in sockets.into_iter().enumerate() {
         let shared = Shared {
             snapshots: Arc::clone(snapshots),
@@ -212,6 +232,7 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
         snapshots: Arc::clone(&shared.snapshots),
         drain: shared.drain.clone(),
         inspected: Arc::clone(&shared.inspected),
+        load: Rc::new(Load::new(Arc::clone(&shared.snapshots.telemetry().metrics().load))),
     });
     let worker = Rc::new(Worker { shared, connections, gateway });
     let (roll, number) = worker.shared.roll.clone();
@@ -305,6 +326,9 @@ impl Worker {
         let Some(mut place) = self.shared.census.admit(limits.connections) else {
             return counters.refused.count("connections");
         };
+        if !self.gateway.load.takes_connections(self.shared.census.open()) {
+            return counters.refused.count("memory");
+        }
         // A proxy speaks for many: there the address counts that it names.
         if !listener.proxy_protocol && !place.count(peer.ip(), limits.connections_per_address) {
             return counters.refused.count("connections_per_address");
@@ -314,44 +338,6 @@ impl Worker {
         let arrival = Arrival { peer, index, counters, place, open };
         let served = Box::pin(serve(Rc::clone(self), snapshot, stream, arrival));
         self.connections.spawn_local(panics::contained(served));
-    }
-}
-
-/// A connection that was let in.
-struct Arrival {
-    peer: SocketAddr,
-    /// Position of its listener.
-    index: usize,
-    counters: Arc<ListenerMetrics>,
-    place: Place,
-    open: Entered<ListenerMetrics>,
-}
-
-impl Arrival {
-    /// Reads what the proxy says of its client, where the listener wants to be told. `None`: the connection is to be
-    /// closed without a word, which has been counted.
-    async fn announced(&mut self, stream: &mut TcpStream, snapshot: &Snapshot) -> Option<()> {
-        if !snapshot.config.listeners.get(self.index)?.proxy_protocol {
-            return Some(());
-        }
-        let limits = &snapshot.config.limits;
-        let refused = match proxy_protocol::read(stream, limits.header_timeout).await {
-            Ok(announced) => {
-                if let Announced::Client(client) = announced {
-                    self.peer = client;
-                }
-                if self.place.count(self.peer.ip(), limits.connections_per_address) {
-                    return Some(());
-                }
-                "connections_per_address"
-            }
-            Err(Absent::Malformed(_)) => "proxy_header",
-            Err(Absent::TooSlow) => "proxy_header_timeout",
-            // So do load balancers find out whether somebody listens.
-            Err(Absent::Ended(_)) => return None,
-        };
-        self.counters.refused.count(refused);
-        None
     }
 }
 

@@ -200,6 +200,11 @@ impl Snapshots {
         lock(&self.last_error).clone()
     }
 
+    /// Where to run what is not on a request's path.
+    pub(crate) fn control(&self) -> &tokio::runtime::Handle {
+        &self.control
+    }
+
     /// What the last attempt has read.
     fn sources(&self) -> Sources {
         lock(&self.sources).clone()

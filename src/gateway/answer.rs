@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::standing::Standing;
 use crate::panics;
-use crate::server::pulse::Busy;
+use crate::server::overload::Occupied;
 use crate::server::stall::Turn;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Recording;
@@ -38,7 +38,7 @@ pub struct Answer {
     /// Whose turn it is, for HTTP/2.
     pub(super) turn: Turn,
     pub(super) standing: Standing,
-    pub(super) _busy: Rc<Busy>,
+    pub(super) _busy: Rc<Occupied>,
     pub(super) snapshot: Arc<Snapshot>,
 }
 

@@ -22,7 +22,8 @@ use crate::policy::{Caller, Decision, Denial, Exceeded, Grant, Per, Permit, Plac
 use crate::principal::{ClientCertificate, Principal};
 use crate::rate::Sender;
 use crate::response::{self, Circumstances, Refusal, asks_for_html, metadata_options, raw};
-use crate::server::pulse::{Busy, Pulse};
+use crate::server::overload::Occupied;
+use crate::server::pulse::Pulse;
 use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
@@ -60,7 +61,7 @@ pub(super) struct Exchange {
     standing: Standing,
     number: u64,
     pulse: Arc<Pulse>,
-    busy: Rc<Busy>,
+    pub(super) busy: Rc<Occupied>,
 }
 
 impl Exchange {
@@ -104,7 +105,7 @@ impl Exchange {
             record,
             number,
             pulse: Arc::clone(pulse),
-            busy: Rc::new(busy),
+            busy: Rc::new(Occupied::new(busy, &worker.load)),
         }
     }
 

@@ -60,6 +60,9 @@ pub(super) fn of(refusal: &Refusal) -> Wording {
         Refusal::Unrecordable => {
             Wording::new(503, "audit-unavailable", "Service Unavailable", "the request cannot be recorded")
         }
+        Refusal::Overloaded => {
+            Wording::new(503, "overloaded", "Service Unavailable", "there is too much to do at the moment")
+        }
         Refusal::Upstream(failure) => upstream(failure),
         Refusal::Inconsistent => internal(),
     }

@@ -19,9 +19,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) use self::encode::CONTENT_TYPE;
 pub use self::histogram::Histogram;
 pub use self::parts::{
-    Count, EndpointFigures, Entered, IssuerMetrics, Level, ListenerMetrics, SinkMetrics, TokenMemoryMetrics,
-    UpstreamMetrics,
+    Count, EndpointFigures, Entered, IssuerMetrics, Level, ListenerMetrics, LoadMetrics, SinkMetrics,
+    TokenMemoryMetrics, UpstreamMetrics,
 };
+pub(crate) use self::process::kibibytes;
 pub(super) use self::route::method_label;
 pub use self::route::{Counted, Mode, Route, Routes};
 pub use self::tally::Tally;
@@ -36,6 +37,8 @@ use crate::clock::Timestamp;
 pub struct Metrics {
     /// The memory of verified tokens.
     pub token_memory: Arc<TokenMemoryMetrics>,
+    /// Requests under way, and memory.
+    pub load: Arc<LoadMetrics>,
     /// Audit records.
     pub audit: SinkMetrics,
     /// Lines of the access log.

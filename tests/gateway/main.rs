@@ -42,6 +42,8 @@ mod limits;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod panics;
 #[cfg(test)]
 mod proxy_protocol;

@@ -52,6 +52,7 @@ impl Collector for Shown {
         issuers(&mut out, metrics)?;
         upstreams(&mut out, metrics)?;
         listeners(&mut out, metrics)?;
+        load(&mut out, metrics)?;
         program(&mut out, metrics)?;
         process(&mut out)
     }
@@ -271,6 +272,14 @@ fn program(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     out.counter("torwart_panics", "Mistakes in the gateway that ended a connection or more", one(panics::count()))?;
     let build = [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], Value::Gauge(1.0))];
     out.gauge("torwart_build_info", "The version that is running", build)
+}
+
+fn load(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
+    let requests = [(Vec::new(), Value::Gauge(amount(metrics.load.requests())))];
+    out.gauge("http_server_active_requests", "Requests under way", requests)?;
+    let memory = [(Vec::new(), Value::Gauge(f64::from(metrics.load.memory()) / 1000.0))];
+    let help = "How much of the memory that the process may have it has; requests are refused from 0.85 on";
+    out.gauge("torwart_memory_used_ratio", help, memory)
 }
 
 fn process(out: &mut Families<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
 //! Handles for everything that is counted beside requests: connections, issuers, upstreams, sinks.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::lock;
@@ -66,6 +66,40 @@ impl Count {
     }
 }
 
+/// What all workers are busy with.
+#[derive(Debug, Default)]
+pub struct LoadMetrics {
+    requests: AtomicUsize,
+    memory: AtomicU32,
+}
+
+impl LoadMetrics {
+    /// Counts one more request under way. How many there were before.
+    pub(crate) fn begin_request(&self) -> usize {
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// One of them has ended.
+    pub(crate) fn end_request(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Requests under way.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Sets how much of the memory is used, in thousandths of the limit that is nearest.
+    pub(crate) fn set_memory(&self, thousandths: u32) {
+        self.memory.store(thousandths, Ordering::Relaxed);
+    }
+
+    /// How much of the memory is used, as it was seen last.
+    pub fn memory(&self) -> u32 {
+        self.memory.load(Ordering::Relaxed)
+    }
+}
+
 /// Connections of one listener.
 #[derive(Debug, Default)]
 pub struct ListenerMetrics {
@@ -73,7 +107,7 @@ pub struct ListenerMetrics {
     pub open: Level,
     /// Connections accepted since start.
     pub accepted: Count,
-    /// Connections closed for a limit that was reached, for what was wrong with the proxy, or for a flood of frames.
+    /// Connections closed for a limit that was reached or for want of memory, for what was wrong with the proxy, or for a flood of frames.
     pub refused: Tally,
     /// TLS handshakes by result: `ok`, or a word for what failed.
     pub handshakes: Tally,

@@ -41,7 +41,7 @@ impl Process {
         let fields: Vec<&str> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
         // Fields are numbered from 1 in proc(5), and the first behind the name is number 3.
         let ticks = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<f64>().ok());
-        let kib = |key| value(status, key).map(|kib| kib * 1024);
+        let kib = |key| kibibytes(status, key);
         let boot = value(system, "btime").and_then(|seconds| u32::try_from(seconds).ok());
         Self {
             cpu_seconds: ticks(14).zip(ticks(15)).map(|(user, system)| (user + system) / TICKS),
@@ -53,6 +53,11 @@ impl Process {
             threads: value(status, "Threads:"),
         }
     }
+}
+
+/// The first number behind `key` at the beginning of a line, which is in KiB, as bytes.
+pub(crate) fn kibibytes(text: &str, key: &str) -> Option<u64> {
+    value(text, key).map(|kib| kib.saturating_mul(1024))
 }
 
 /// The first number behind `key` at the beginning of a line.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use torwart::config::{self, Config, Documents};
 use torwart::server::inherited::Inherited;
+use torwart::server::memory::Memory;
 use torwart::server::{self, Running};
 use torwart::snapshot::{Control, Material, Reader, Reading, Snapshots};
 use torwart::telemetry::Telemetry;
@@ -54,6 +55,7 @@ pub(crate) struct World {
     workers: usize,
     files: Vec<(String, String)>,
     beyond: fn(&mut Config),
+    memory: Memory,
 }
 
 /// A running gateway and what surrounds it.
@@ -86,6 +88,7 @@ impl World {
             workers: 1,
             files: Vec::new(),
             beyond: |_| {},
+            memory: Memory::of_the_system(),
         }
     }
 
@@ -155,6 +158,12 @@ impl World {
         self
     }
 
+    /// A kernel that tells in this directory how much memory is used.
+    pub(crate) fn memory(mut self, directory: &Path) -> Self {
+        self.memory = Memory::told_in(directory, directory);
+        self
+    }
+
     /// More than one worker.
     pub(crate) fn workers(mut self, count: usize) -> Self {
         self.workers = count;
@@ -191,7 +200,7 @@ impl World {
         });
         let (snapshots, _) = Snapshots::load(reader, Arc::clone(&telemetry), &control)
             .unwrap_or_else(|problems| panic!("{}", problems.render()));
-        let running = server::start(&snapshots, Inherited::default()).expect("listeners");
+        let running = server::start_within(&snapshots, Inherited::default(), self.memory).expect("listeners");
         Gateway {
             addresses: running.addresses().to_vec(),
             running: Some(running),
