@@ -105,6 +105,8 @@ pub struct UpstreamState {
     pub name: Arc<str>,
     /// Connections that are open or being opened.
     pub connections: usize,
+    /// As many as there may be.
+    pub max_connections: usize,
     /// Requests that wait for one.
     pub waiting: usize,
     /// Every address of every endpoint, and every endpoint without one.
@@ -120,10 +122,22 @@ pub struct EndpointState {
     pub address: Option<Arc<str>>,
     /// Whether it gets requests.
     pub available: bool,
+    /// `healthy`, `ejected`, `failing checks` or `unresolved`.
+    pub state: &'static str,
     /// Requests under way.
     pub requests: usize,
     /// Open connections.
     pub connections: usize,
+    /// Those of them that wait for a request.
+    pub idle: usize,
+    /// Connections opened so far, health checks apart.
+    pub connects: u64,
+    /// Attempts to open one that failed.
+    pub connects_failed: u64,
+    /// Requests that were answered whole.
+    pub answers: u64,
+    /// Requests without an answer, or with half of one.
+    pub failures: u64,
     /// How often it was ejected.
     pub ejections: u64,
     /// Health checks that passed.
@@ -301,16 +315,27 @@ mod tests {
             endpoint: "http://crm:80".into(),
             address: None,
             available,
+            state: "unresolved",
             requests: 0,
             connections: 0,
+            idle: 0,
+            connects: 0,
+            connects_failed: 0,
+            answers: 0,
+            failures: 0,
             ejections: 0,
             checks_passed: 0,
             checks_failed: 0,
             ejected_for: None,
             error: None,
         };
-        let upstream =
-            |name: &str, endpoints| UpstreamState { name: name.into(), connections: 0, waiting: 0, endpoints };
+        let upstream = |name: &str, endpoints| UpstreamState {
+            name: name.into(),
+            connections: 0,
+            max_connections: 1024,
+            waiting: 0,
+            endpoints,
+        };
         let upstreams =
             vec![upstream("a", vec![endpoint(false), endpoint(true)]), upstream("b", vec![endpoint(false)])];
         let readiness = State { upstreams, ..serving(vec![]) }.readiness();

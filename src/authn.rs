@@ -421,6 +421,8 @@ pub struct MemoryState {
     pub hits: u64,
     /// Look-ups that did not.
     pub misses: u64,
+    /// Tokens forgotten to make room for others.
+    pub evictions: u64,
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub use self::body::{ClientBody, ResponseBody};
 pub use self::exchange::Attempts;
 pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
 pub use self::rehearsal::rehearse;
-pub use self::state::{EndpointState, UpstreamState};
+pub use self::state::{Condition, EndpointState, UpstreamState};
 pub use self::tunnel::tunnels_ended;
 
 /// Bytes that are buffered at most in one direction of one exchange (http.md, "Towards the upstream").

@@ -40,9 +40,12 @@ pub(super) async fn answer(site: &Site, request: &Parts, body: &[u8]) -> Answer 
         "/readyz" if get => readiness(&site.gateway.state()),
         "/metrics" if get => metrics(site),
         "/api/v1/status" if get => status(&site.gateway.state()),
+        "/api/v1/upstreams" if get => json(StatusCode::OK, &json!({"upstreams": site.gateway.state().upstreams})),
         "/api/v1/reload" if post => reload(&*site.gateway).await,
         KEY_SET if get => key_set(site, &request.headers),
-        KEY_SET | "/livez" | "/readyz" | "/metrics" | "/api/v1/status" => method_refused("GET, HEAD"),
+        KEY_SET | "/livez" | "/readyz" | "/metrics" | "/api/v1/status" | "/api/v1/upstreams" => {
+            method_refused("GET, HEAD")
+        }
         "/api/v1/reload" => method_refused("POST"),
         "/api/v1/revocations" if get => revocations(&*site.gateway, request.uri.query()).await,
         "/api/v1/revocations" if post => revoke(&*site.gateway, body).await,

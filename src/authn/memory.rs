@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 use serde_json::Value;
 
 use super::MemoryState;
@@ -29,7 +29,8 @@ pub struct Remembered {
 /// The memory. Looked up by the whole token, signature included: a hash leads to the entry, the comparison decides.
 #[derive(Debug)]
 pub struct Memory {
-    cache: Option<Cache<Box<str>, Arc<Remembered>, ByWeight>>,
+    cache: Option<Cache<Box<str>, Arc<Remembered>, ByWeight, DefaultHashBuilder, Evictions>>,
+    evictions: Evictions,
     capacity: u64,
     least: u64,
     hits: AtomicU64,
@@ -45,6 +46,19 @@ impl Weighter<Box<str>, Arc<Remembered>> for ByWeight {
     }
 }
 
+/// Counts what has to go to make room.
+#[derive(Debug, Clone, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Box<str>, Arc<Remembered>> for Evictions {
+    type RequestState = ();
+
+    // Not `on_evict`: that hears of entries that are replaced by newer ones of the same token, too.
+    fn before_evict(&self, (): &mut (), _: &Box<str>, _: &mut Arc<Remembered>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Memory {
     /// A memory of so many bytes. Too few for a handful of tokens remember nothing.
     pub fn new(bytes: usize) -> Self {
@@ -52,11 +66,13 @@ impl Memory {
         // Every entry weighs at least this, which bounds their number as well as their bytes.
         let least = (capacity / MOST_TOKENS).max(1);
         let estimated = usize::try_from((capacity / 2048).min(MOST_TOKENS)).unwrap_or(0);
+        let evictions = Evictions::default();
         let options = OptionsBuilder::new().estimated_items_capacity(estimated).weight_capacity(capacity).build();
-        let cache = options.ok().filter(|_| estimated >= 32).map(|options| {
-            Cache::with_options(options, ByWeight, DefaultHashBuilder::default(), DefaultLifecycle::default())
-        });
-        Self { cache, capacity, least, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        let cache = options
+            .ok()
+            .filter(|_| estimated >= 32)
+            .map(|options| Cache::with_options(options, ByWeight, DefaultHashBuilder::default(), evictions.clone()));
+        Self { cache, evictions, capacity, least, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// Bytes that it may take.
@@ -100,6 +116,7 @@ impl Memory {
             bytes: self.cache.as_ref().map_or(0, Cache::weight),
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
+            evictions: self.evictions.0.load(Ordering::Relaxed),
         }
     }
 }
@@ -130,5 +147,32 @@ fn value_weight(value: &Value) -> usize {
         Value::String(text) => text.len(),
         Value::Array(items) => items.iter().map(|item| size_of::<Value>() + 8 + value_weight(item)).sum(),
         Value::Object(members) => claims_weight(members),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Issuer, Preset};
+    use crate::principal::IssuerId;
+
+    #[test]
+    fn tokens_that_go_to_make_room_are_counted_and_those_replaced_or_forgotten_are_not() {
+        let issuer = Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy));
+        let rules = Arc::new(Rules::new(&issuer, IssuerId(0)));
+        let claims =
+            serde_json::json!({"sub": "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111", "client_id": "app", "scope": "crm"});
+        let principal = Arc::new(rules.claims_to_principal(claims.as_object().unwrap().clone()).unwrap());
+        let memory = Memory::new(1 << 20);
+        for generation in 0..10 {
+            memory.insert("the same", &principal, &rules, generation);
+        }
+        memory.forget("the same");
+        assert_eq!((memory.state().entries, memory.state().evictions), (0, 0));
+        let many = 10_000;
+        (0..many).for_each(|number| memory.insert(&format!("token {number}"), &principal, &rules, 0));
+        let state = memory.state();
+        assert!(state.bytes <= memory.capacity() && state.entries > 10, "{state:?}");
+        assert_eq!(state.entries + state.evictions, many);
     }
 }

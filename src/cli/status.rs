@@ -65,8 +65,7 @@ fn upstream(upstream: &Value) -> Vec<String> {
         let at = text("address").map(|address| format!(" at {address}")).unwrap_or_default();
         let state = match number("ejected_for") {
             Some(seconds) => format!("ejected for {seconds} s"),
-            None if endpoint.get("available") == Some(&Value::Bool(true)) => "available".to_owned(),
-            None => "not available".to_owned(),
+            None => text("state").unwrap_or("unknown").to_owned(),
         };
         let (requests, connections) =
             (number("requests").unwrap_or_default(), number("connections").unwrap_or_default());
@@ -74,7 +73,9 @@ fn upstream(upstream: &Value) -> Vec<String> {
         let endpoint = text("endpoint").unwrap_or_default();
         format!("upstream    {name}: {endpoint}{at} {state}, {requests} requests, {connections} connections{error}")
     });
-    lines.collect()
+    let waiting = upstream.get("waiting").and_then(Value::as_u64).filter(|waiting| *waiting > 0);
+    let waiting = waiting.map(|count| format!("upstream    {name}: {count} requests wait for a connection"));
+    lines.chain(waiting).collect()
 }
 
 fn assertion(assertion: &Value) -> Vec<String> {
@@ -117,10 +118,10 @@ mod tests {
         let status = serde_json::json!({
             "version": "0.1.0", "ready": true, "reasons": [], "revision": "ab", "generation": 3, "loaded": "2026-11-21T22:00:00.000Z",
             "listeners": ["[::]:8443"], "observing": ["crm"],
-            "upstreams": [{"name": "crm", "connections": 3, "waiting": 0, "endpoints": [
-                {"endpoint": "http://crm:80", "address": "10.0.0.1:80", "available": true, "requests": 2, "connections": 3},
-                {"endpoint": "http://crm:80", "address": "10.0.0.2:80", "available": false, "ejected_for": 9},
-                {"endpoint": "http://old:80", "address": null, "available": false, "error": "no such name"},
+            "upstreams": [{"name": "crm", "connections": 3, "waiting": 4, "endpoints": [
+                {"endpoint": "http://crm:80", "address": "10.0.0.1:80", "state": "healthy", "requests": 2, "connections": 3},
+                {"endpoint": "http://crm:80", "address": "10.0.0.2:80", "state": "ejected", "ejected_for": 9},
+                {"endpoint": "http://old:80", "address": null, "state": "unresolved", "error": "no such name"},
             ]}],
             "assertion": {"issuer": "https://gw", "error": "no disk", "keys": [
                 {"id": "k1", "role": "signing", "from": "2026-11-21T22:00:00Z", "age": 5},
@@ -134,9 +135,10 @@ mod tests {
         let wanted = "version     0.1.0\nready       yes\nrevision    ab\ngeneration  3\nloaded      2026-11-21T22:00:00.000Z\n\
                       listener    [::]:8443\nissuer      shoen: 2 keys, confirmed 7 s ago\n\
                       issuer      x: 0 keys; introspection: 5 answers, 1 failures, down\n\
-                      upstream    crm: http://crm:80 at 10.0.0.1:80 available, 2 requests, 3 connections\n\
+                      upstream    crm: http://crm:80 at 10.0.0.1:80 healthy, 2 requests, 3 connections\n\
                       upstream    crm: http://crm:80 at 10.0.0.2:80 ejected for 9 s, 0 requests, 0 connections\n\
-                      upstream    crm: http://old:80 not available, 0 requests, 0 connections, no such name\n\
+                      upstream    crm: http://old:80 unresolved, 0 requests, 0 connections, no such name\n\
+                      upstream    crm: 4 requests wait for a connection\n\
                       assertion   https://gw, no disk\n            k1 signing since 5 s\n            k2 next in 9 s\n\
                       observing   crm\n";
         assert_eq!(text(&status), wanted);

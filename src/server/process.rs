@@ -278,6 +278,7 @@ impl admin::Gateway for Face {
         let memory = snapshot.issuers.memory();
         metrics.token_memory.hits.reach(memory.hits);
         metrics.token_memory.misses.reach(memory.misses);
+        metrics.token_memory.evictions.reach(memory.evictions);
         metrics.token_memory.entries.set(memory.entries);
         metrics.token_memory.bytes.set(memory.bytes);
     }

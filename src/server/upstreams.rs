@@ -9,6 +9,7 @@ pub(super) fn states(snapshot: &Snapshot) -> Vec<admin::UpstreamState> {
     let states = snapshot.upstreams.states().map(|upstream| admin::UpstreamState {
         name: upstream.name,
         connections: upstream.connections,
+        max_connections: upstream.max_connections,
         waiting: upstream.waiting,
         endpoints: upstream
             .endpoints
@@ -17,8 +18,14 @@ pub(super) fn states(snapshot: &Snapshot) -> Vec<admin::UpstreamState> {
                 endpoint: endpoint.endpoint,
                 address: endpoint.address,
                 available: endpoint.available,
+                state: endpoint.condition.as_str(),
                 requests: endpoint.requests,
                 connections: endpoint.connections,
+                idle: endpoint.idle,
+                connects: endpoint.connects,
+                connects_failed: endpoint.connects_failed,
+                answers: endpoint.answers,
+                failures: endpoint.failures,
                 ejections: endpoint.ejections,
                 checks_passed: endpoint.checks_passed,
                 checks_failed: endpoint.checks_failed,
@@ -45,6 +52,8 @@ pub(super) fn measure(snapshot: &Snapshot) {
                 ejections: endpoint.ejections,
                 checks_passed: endpoint.checks_passed,
                 checks_failed: endpoint.checks_failed,
+                connects: endpoint.connects,
+                connects_failed: endpoint.connects_failed,
             })
         });
         counters.show_endpoints(known.collect());

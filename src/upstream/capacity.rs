@@ -40,6 +40,11 @@ impl Capacity {
         self.waiting.load(Ordering::SeqCst)
     }
 
+    /// Connections that may be open.
+    pub(super) fn most(&self) -> usize {
+        self.max
+    }
+
     /// Connections that are open or being opened.
     pub(super) fn in_use(&self) -> usize {
         self.max.saturating_sub(self.slots.available_permits())

@@ -54,12 +54,20 @@ pub(super) async fn connect(
     member: &Arc<Member>,
     slot: Option<OwnedSemaphorePermit>,
 ) -> Result<Stream, Failure> {
+    let opened = open(upstream, member).await;
+    if slot.is_some() {
+        member.connected(&opened);
+    }
+    Ok(Stream { transport: opened?, received: Arc::default(), _slot: slot, _open: Open::new(member) })
+}
+
+async fn open(upstream: &Upstream, member: &Member) -> Result<Transport, Failure> {
     let within = upstream.connect_timeout;
     let transport = timeout(within, establish(member, within)).await.map_err(|_| Failure::ConnectTimeout(within))??;
     if upstream.http2 && !transport.speaks_http2() {
         return Err(Failure::Protocol(ProtocolFault::NotHttp2));
     }
-    Ok(Stream { transport, received: Arc::default(), _slot: slot, _open: Open::new(member) })
+    Ok(transport)
 }
 
 async fn establish(member: &Member, within: Duration) -> Result<Transport, Failure> {

@@ -25,6 +25,10 @@ pub(super) struct Member {
     pub(super) health: Health,
     under_way: AtomicUsize,
     connections: AtomicUsize,
+    opened: AtomicU64,
+    unopened: AtomicU64,
+    answered: AtomicU64,
+    unanswered: AtomicU64,
 }
 
 /// Where a member listens.
@@ -55,6 +59,10 @@ impl Member {
             health: Health::default(),
             under_way: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            opened: AtomicU64::new(0),
+            unopened: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
         }
     }
 
@@ -77,6 +85,22 @@ impl Member {
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
+
+    /// Counts an attempt to open a connection for requests.
+    pub(super) fn connected<T, E>(&self, outcome: &Result<T, E>) {
+        let counter = if outcome.is_ok() { &self.opened } else { &self.unopened };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Attempts to open a connection that succeeded, and those that failed.
+    pub(super) fn connects(&self) -> (u64, u64) {
+        (self.opened.load(Ordering::Relaxed), self.unopened.load(Ordering::Relaxed))
+    }
+
+    /// Requests that were answered whole, and those in which it did not do what a server does.
+    pub(super) fn outcomes(&self) -> (u64, u64) {
+        (self.answered.load(Ordering::Relaxed), self.unanswered.load(Ordering::Relaxed))
+    }
 }
 
 /// One request that a member is to answer, under way as long as this lives.
@@ -94,11 +118,13 @@ impl Call {
 
     /// The answer was whole.
     pub(super) fn succeeded(&self) {
+        self.member.answered.fetch_add(1, Ordering::Relaxed);
         self.member.outlier.succeeded(moment::now);
     }
 
     /// The member did not do what a server does.
     pub(super) fn failed(&self) {
+        self.member.unanswered.fetch_add(1, Ordering::Relaxed);
         if self.member.outlier.failed(moment::now()) {
             self.members.eject(&self.member);
         }

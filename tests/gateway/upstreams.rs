@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use torwart::upstream::Condition;
+
+use crate::support::process::wait_until;
 use crate::support::upstream::Behaviour;
 use crate::support::world::ALICE;
 use crate::support::world::Gateway;
@@ -219,4 +222,48 @@ routes:
     assert_eq!(reasons, ["-", "-", "narrow", "ambiguous-parameter", "narrow"]);
     assert_eq!(records[2]["condition"]["line"], 7);
     assert_eq!(records[2]["values"]["query.org"], "o3");
+}
+
+#[test]
+fn what_becomes_of_connections_and_requests_is_known_by_address() {
+    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], crate::reload::free_port()));
+    let gateway = World::new().endpoint(dead).start();
+    let states = || gateway.snapshots.current().upstreams.states().next().expect("an upstream");
+    assert_eq!(states().max_connections, 1024);
+    let mut asked = 0;
+    while states().endpoints[1].connects_failed == 0 {
+        assert_eq!(gateway.client().ask(get("/open/a", "")).status(), 200, "asked elsewhere");
+        asked += 1;
+        assert!(asked < 1000, "nobody tries it");
+    }
+    let [good, bad] = &states().endpoints[..] else { panic!("two endpoints") };
+    assert_eq!((good.answers, good.failures, good.requests), (asked, 0, 0));
+    assert_eq!((good.connects, good.connects_failed, good.connections, good.idle), (1, 0, 1, 1));
+    assert_eq!((bad.answers, bad.failures, bad.connects, bad.connections, bad.idle), (0, 1, 0, 0, 0));
+    assert_eq!((good.condition, bad.condition), (Condition::Healthy, Condition::Healthy), "once is not often");
+}
+
+#[test]
+fn a_connection_that_a_request_holds_is_not_idle() {
+    let broken = World::new().answering(upstream::fixed(b"no answer at all\r\n\r\n", After::Close)).start();
+    let states = || broken.snapshots.current().upstreams.states().next().expect("an upstream");
+    for _ in 0..5 {
+        assert_eq!(broken.client().ask(get("/open/a", "")).status(), 502);
+    }
+    assert_eq!((states().endpoints[0].answers, states().endpoints[0].failures), (0, 5));
+    let (held, hold) = std::sync::mpsc::channel::<()>();
+    let hold = std::sync::Mutex::new(hold);
+    let slow = World::new().answering(Arc::new(move |_, stream| {
+        let _ = hold.lock().expect("no panic").recv();
+        upstream::answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    }));
+    let slow = slow.start();
+    let endpoint = || slow.snapshots.current().upstreams.states().next().expect("an upstream").endpoints.remove(0);
+    let mut client = slow.client();
+    client.send(get("/open/a", ""));
+    wait_until("it is asked", || slow.upstream.requests().len() == 1);
+    assert_eq!((endpoint().requests, endpoint().connections, endpoint().idle), (1, 1, 0));
+    held.send(()).expect("an upstream");
+    assert_eq!(client.receive().status(), 200);
+    assert_eq!((endpoint().requests, endpoint().connections, endpoint().idle), (0, 1, 1));
 }

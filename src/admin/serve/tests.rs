@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::super::revocations::{Made, Order, Page, Refusal, Revocation, What, Window};
-use super::super::{AssertionState, IssuerState, PublicKeys, Rules, State, Terms};
+use super::super::{AssertionState, EndpointState, IssuerState, PublicKeys, Rules, State, Terms, UpstreamState};
 use super::*;
 use crate::telemetry::Metrics;
 
@@ -174,6 +174,46 @@ async fn ready_tells_its_reasons() {
     let answer = running.ask("GET /api/v1/status", &[]).await;
     assert_eq!(body(&answer)["issuers"][0]["keys"], 1);
     assert_eq!(body(&answer)["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[tokio::test]
+async fn upstreams_are_told_with_every_address() {
+    let endpoint = EndpointState {
+        endpoint: "http://crm:80".into(),
+        address: Some("10.0.0.1:80".into()),
+        available: false,
+        state: "ejected",
+        requests: 1,
+        connections: 3,
+        idle: 2,
+        connects: 4,
+        connects_failed: 5,
+        answers: 6,
+        failures: 7,
+        ejections: 8,
+        checks_passed: 9,
+        checks_failed: 10,
+        ejected_for: Some(11),
+        error: Some("no".to_owned()),
+    };
+    let upstream = UpstreamState {
+        name: "crm".into(),
+        connections: 3,
+        max_connections: 12,
+        waiting: 0,
+        endpoints: vec![endpoint],
+    };
+    let state = State { upstreams: vec![upstream], ..State::default() };
+    let running = start("127.0.0.1:0", None, Rules::default(), state);
+    let told = body(&running.ask("GET /api/v1/upstreams", &[]).await);
+    let endpoint = serde_json::json!({
+        "endpoint": "http://crm:80", "address": "10.0.0.1:80", "available": false, "state": "ejected", "requests": 1,
+        "connections": 3, "idle": 2, "connects": 4, "connects_failed": 5, "answers": 6, "failures": 7, "ejections": 8,
+        "checks_passed": 9, "checks_failed": 10, "ejected_for": 11, "error": "no",
+    });
+    let upstream = serde_json::json!({"name": "crm", "connections": 3, "max_connections": 12, "waiting": 0, "endpoints": [endpoint]});
+    assert_eq!(told, serde_json::json!({"upstreams": [upstream]}));
+    assert_eq!(status(&running.ask("POST /api/v1/upstreams", &[JSON]).await), 405);
 }
 
 #[tokio::test]

@@ -181,6 +181,8 @@ fn issuers(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     let memory = &metrics.token_memory;
     out.counter("torwart_token_cache_hits", "Tokens that were remembered", one(memory.hits.value()))?;
     out.counter("torwart_token_cache_misses", "Tokens that had to be verified", one(memory.misses.value()))?;
+    let help = "Tokens forgotten to make room for others";
+    out.counter("torwart_token_cache_evictions", help, one(memory.evictions.value()))?;
     let entries = [(Vec::new(), Value::Gauge(float(memory.entries.value())))];
     out.gauge("torwart_token_cache_entries", "Tokens remembered", entries)?;
     let bytes = [(Vec::new(), Value::Gauge(float(memory.bytes.value())))];
@@ -229,7 +231,10 @@ fn endpoints(out: &mut Families<'_>, upstreams: &[(Arc<str>, Arc<UpstreamMetrics
     out.counter("torwart_upstream_endpoint_ejections", help, ejections)?;
     let checks = samples(|figures| Value::Counter(figures.checks_passed)).map(|sample| with_result(sample, "ok"));
     let failed = samples(|figures| Value::Counter(figures.checks_failed)).map(|sample| with_result(sample, "error"));
-    out.counter("torwart_upstream_health_checks", "Health checks of an address of an endpoint", checks.chain(failed))
+    out.counter("torwart_upstream_health_checks", "Health checks of an address of an endpoint", checks.chain(failed))?;
+    let opened = samples(|figures| Value::Counter(figures.connects)).map(|sample| with_result(sample, "ok"));
+    let failed = samples(|figures| Value::Counter(figures.connects_failed)).map(|sample| with_result(sample, "error"));
+    out.counter("torwart_upstream_connects", "Connections opened for requests, and attempts to", opened.chain(failed))
 }
 
 fn with_result((mut labels, value): Sample<'static>, result: &str) -> Sample<'static> {

@@ -159,6 +159,8 @@ pub struct TokenMemoryMetrics {
     pub hits: Count,
     /// Tokens that had to be verified.
     pub misses: Count,
+    /// Tokens forgotten to make room for others.
+    pub evictions: Count,
     /// Tokens remembered at the moment.
     pub entries: Level,
     /// Bytes they take.
@@ -212,6 +214,10 @@ pub struct EndpointFigures {
     pub checks_passed: u64,
     /// Health checks that failed.
     pub checks_failed: u64,
+    /// Connections opened for requests.
+    pub connects: u64,
+    /// Attempts to open one that failed.
+    pub connects_failed: u64,
 }
 
 /// Records on their way to a file or a collector.

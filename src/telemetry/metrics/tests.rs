@@ -100,7 +100,15 @@ fn everything_the_specification_names_is_there_and_parses() {
     assert_eq!(value("torwart_config_last_reload_success"), "1.0");
     assert_eq!(value(r#"torwart_observing{policy="crm"}"#), "0.0");
     assert_eq!(value(r#"torwart_audit_records_total{result="dropped"}"#), "0");
-    for name in ["torwart_token_cache_hits_total", "process_cpu_seconds_total", "process_open_fds"] {
+    for name in [
+        "torwart_token_cache_hits_total",
+        "torwart_token_cache_evictions_total",
+        "torwart_panics_total",
+        "http_server_active_requests",
+        "torwart_memory_used_ratio",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+    ] {
         value(name);
     }
     drop(open);
@@ -121,6 +129,8 @@ fn every_address_of_an_upstream_and_what_was_sent_again_is_shown() {
         ejections: 5,
         checks_passed: 6,
         checks_failed: 7,
+        connects: 8,
+        connects_failed: 9,
     };
     metrics.upstream("crm").show_endpoints(vec![figures("10.0.0.1:80", true), figures("10.0.0.2:80", false)]);
     let samples = parse(&metrics.text());
@@ -133,6 +143,8 @@ fn every_address_of_an_upstream_and_what_was_sent_again_is_shown() {
         (format!("torwart_upstream_endpoint_ejections_total{{{labels}}}"), "5"),
         (format!(r#"torwart_upstream_health_checks_total{{{labels},result="ok"}}"#), "6"),
         (format!(r#"torwart_upstream_health_checks_total{{{labels},result="error"}}"#), "7"),
+        (format!(r#"torwart_upstream_connects_total{{{labels},result="ok"}}"#), "8"),
+        (format!(r#"torwart_upstream_connects_total{{{labels},result="error"}}"#), "9"),
         (r#"torwart_upstream_retries_total{upstream="crm",result="sent"}"#.to_owned(), "2"),
         (r#"torwart_upstream_retries_total{upstream="crm",result="over-budget"}"#.to_owned(), "1"),
         (r#"torwart_upstream_waiting{upstream="crm"}"#.to_owned(), "0.0"),
