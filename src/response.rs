@@ -20,6 +20,7 @@ use crate::policy::{Cause, Denial, Exceeded, PlaceError, Preflight};
 use crate::target::AuthorityError;
 use crate::upstream;
 pub use metadata::{Metadata, metadata_options};
+pub(crate) use page::escaped;
 use wording::Wording;
 
 /// Methods that `OPTIONS *` and refusals of methods that nobody may use name.

@@ -15,6 +15,7 @@ use super::form::encode;
 use crate::dev::key::sha256;
 use crate::dev::persona::{self, Persona, Realm};
 use crate::principal::Flow;
+use crate::response::escaped;
 
 /// Colours have a contrast of at least 7 to 1 in both schemes.
 const STYLE: &str = "
@@ -41,8 +42,8 @@ code { overflow-wrap: anywhere; }
 pub(super) fn chooser(realm: &Realm, client: &str, query: &str) -> Response<Bytes> {
     let mut body = format!(
         "<h1>Who do you want to be?</h1>\n<p><code>{}</code> asks for a token of the issuer <code>{}</code>.</p>\n",
-        escape(client),
-        escape(&realm.issuer.name)
+        escaped(client),
+        escaped(&realm.issuer.name)
     );
     let mut people = realm.users_of(client).peekable();
     if people.peek().is_none() {
@@ -54,8 +55,8 @@ pub(super) fn chooser(realm: &Realm, client: &str, query: &str) -> Response<Byte
             let _ = writeln!(
                 body,
                 "<li><a href=\"{}\"><span class=\"name\">Continue as {}</span>{}</a></li>",
-                escape(&link),
-                escape(&persona.name),
+                escaped(&link),
+                escaped(&persona.name),
                 about(persona)
             );
         }
@@ -68,17 +69,17 @@ pub(super) fn chooser(realm: &Realm, client: &str, query: &str) -> Response<Byte
 pub(super) fn issuers(realms: &[Realm]) -> Response<Bytes> {
     let mut body = "<h1>Torwart dev provider</h1>\n".to_owned();
     for realm in realms {
-        let url = escape(&realm.issuer.issuer);
+        let url = escaped(&realm.issuer.issuer);
         let separator = if realm.issuer.issuer.ends_with('/') { "" } else { "/" };
         let _ = writeln!(
             body,
             "<h2>{}</h2>\n<p>Issuer: <code>{url}</code><br>\n\
              <a href=\"{url}{separator}.well-known/openid-configuration\">Discovery document</a></p>\n<dl>",
-            escape(&realm.issuer.name)
+            escaped(&realm.issuer.name)
         );
         for persona in &realm.personas {
             let kind = if persona.flow == Flow::ClientCredentials { "program" } else { "person" };
-            let _ = writeln!(body, "<dt>{} ({kind})</dt><dd>{}</dd>", escape(&persona.name), about(persona));
+            let _ = writeln!(body, "<dt>{} ({kind})</dt><dd>{}</dd>", escaped(&persona.name), about(persona));
         }
         body.push_str("</dl>\n");
     }
@@ -87,7 +88,7 @@ pub(super) fn issuers(realms: &[Realm]) -> Response<Bytes> {
 
 /// The page that says why nobody can choose anything.
 pub(super) fn refusal(problem: &str) -> Response<Bytes> {
-    let body = format!("<h1>This request cannot be answered</h1>\n<p>{}</p>\n", escape(problem));
+    let body = format!("<h1>This request cannot be answered</h1>\n<p>{}</p>\n", escaped(problem));
     page(StatusCode::BAD_REQUEST, "Request refused", &body)
 }
 
@@ -95,11 +96,11 @@ pub(super) fn refusal(problem: &str) -> Response<Bytes> {
 fn about(persona: &Persona) -> String {
     let mut out = String::new();
     if let Some(subject) = persona.claims.get("sub").and_then(serde_json::Value::as_str) {
-        let _ = write!(out, "<span class=\"about\">Subject: {}</span>", escape(subject));
+        let _ = write!(out, "<span class=\"about\">Subject: {}</span>", escaped(subject));
     }
     let scopes = persona::scopes(&persona.claims);
     if !scopes.is_empty() {
-        let _ = write!(out, "<span class=\"about\">Scopes: {}</span>", escape(&scopes.join(" ")));
+        let _ = write!(out, "<span class=\"about\">Scopes: {}</span>", escaped(&scopes.join(" ")));
     }
     out
 }
@@ -111,27 +112,11 @@ fn page(status: StatusCode, title: &str, body: &str) -> Response<Bytes> {
          <title>{} - Torwart dev mode</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\
          <p class=\"note\">Development only: anybody can be anybody here, and these tokens are worth nothing \
          elsewhere.</p>\n</main>\n</body>\n</html>\n",
-        escape(title)
+        escaped(title)
     );
     let digest = BASE64.encode(sha256(STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     answer::html(status, html, &policy)
-}
-
-/// Text as HTML shows it, in content and in quoted attributes.
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            other => out.push(other),
-        }
-    }
-    out
 }
