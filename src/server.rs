@@ -138,9 +138,10 @@ pub fn start_within(
         workers: Vec::with_capacity(count),
     };
     let inspected = Arc::new(gateway::Budget::default());
-    let load = Arc::downgrade(&snapshots.telemetry().metrics().load);
-    let watch = move || memory.clone().watch(Weak::clone(&load));
-    snapshots.control().spawn(panics::kept("looking after memory", watch));
+    let (load, census) = (Arc::downgrade(&snapshots.telemetry().metrics().load), Arc::downgrade(&running.census));
+    let watch = move || memory.clone().watch(Weak::clone(&load), Weak::clone(&census));
+    let looking = panics::kept("looking after memory", watch);
+    snapshots.control().spawn(running.drain.clone().run_until_cancelled_owned(looking));
     for (number, sockets) in sockets.into_iter().enumerate() {
         let shared = Shared {
             snapshots: Arc::clone(snapshots),

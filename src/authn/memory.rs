@@ -26,10 +26,12 @@ pub struct Remembered {
     weight: u64,
 }
 
+type Tokens = Cache<Box<str>, Arc<Remembered>, ByWeight, DefaultHashBuilder, Evictions>;
+
 /// The memory. Looked up by the whole token, signature included: a hash leads to the entry, the comparison decides.
 #[derive(Debug)]
 pub struct Memory {
-    cache: Option<Cache<Box<str>, Arc<Remembered>, ByWeight, DefaultHashBuilder, Evictions>>,
+    cache: Option<Tokens>,
     evictions: Evictions,
     capacity: u64,
     least: u64,

@@ -1,6 +1,7 @@
 //! How much of the memory that it may have the process has: its resident set and its address space, each with its limits.
 //! Looked at beside the way of requests, more often when it is more.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
@@ -9,14 +10,26 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 use tokio::time::sleep;
 
+use super::census::Census;
 use crate::telemetry::metrics::{LoadMetrics, kibibytes};
 
+/// Thousandths of the memory from which on it is scarce: no more requests.
+const SCARCE: u64 = 850;
+/// Thousandths from which on it is exhausted: no more connections.
+const EXHAUSTED: u64 = 950;
 /// Time between two looks while less than half is used.
 const CALM: Duration = Duration::from_millis(100);
 /// The same while more is.
 const ALERT: Duration = Duration::from_millis(20);
 /// How long limits are believed: an orchestrator may change them.
 const LIMITS_KEPT: Duration = Duration::from_secs(5);
+
+/// What a request may come to use: a buffer in each direction (http.md, "Towards the upstream") and what surrounds them.
+const REQUEST: u64 = 160 * 1024;
+/// What a connection may come to use besides: a head on its way in, an answer of the gateway's own on its way out.
+const CONNECTION: u64 = 64 * 1024;
+/// How long a request or connection may take to use it. What is older shows in what the kernel tells.
+const FILLING: Duration = Duration::from_secs(5);
 
 /// Where the kernel tells.
 #[derive(Debug, Clone)]
@@ -36,6 +49,31 @@ struct Limits {
     space: Option<u64>,
 }
 
+/// How much of the memory is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Use {
+    /// Thousandths of the limit that is nearest.
+    used: u32,
+    /// Bytes until it is scarce.
+    until_scarce: u64,
+    /// Bytes until it is exhausted.
+    until_exhausted: u64,
+}
+
+impl Use {
+    /// There is no limit, or nobody tells.
+    const NOTHING: Self = Self { used: 0, until_scarce: u64::MAX, until_exhausted: u64::MAX };
+}
+
+/// How many there may be where so many have used what they will, and so many bytes are left for others; none where
+/// there is not enough for one.
+fn most(old: usize, left: u64, each: u64) -> usize {
+    match usize::try_from(left / each).unwrap_or(usize::MAX) {
+        0 => 0,
+        more => old.saturating_add(more),
+    }
+}
+
 impl Memory {
     /// What the kernel tells of this process.
     pub fn of_the_system() -> Self {
@@ -48,29 +86,43 @@ impl Memory {
     }
 
     /// Looks again and again, until nobody wants to know any more.
-    pub(super) async fn watch(self, load: Weak<LoadMetrics>) {
+    pub(super) async fn watch(self, load: Weak<LoadMetrics>, census: Weak<Census>) {
         let mut limits = self.limits();
         let mut read = Instant::now();
-        while let Some(load) = load.upgrade() {
-            if read.elapsed() >= LIMITS_KEPT {
-                (limits, read) = (self.limits(), Instant::now());
+        let (mut requests, mut connections) = (Recent::default(), Recent::default());
+        while let (Some(load), Some(census)) = (load.upgrade(), census.upgrade()) {
+            let now = Instant::now();
+            if now.saturating_duration_since(read) >= LIMITS_KEPT {
+                (limits, read) = (self.limits(), now);
             }
-            let used = self.used(limits);
-            load.set_memory(used);
-            drop(load);
-            sleep(if used < 500 { CALM } else { ALERT }).await;
+            let memory = self.used(limits);
+            let (under_way, open) = (load.requests(), census.open());
+            let (old, old_connections) = (requests.least(under_way, now), connections.least(open, now));
+            // What requests may come to use is theirs already.
+            let young = REQUEST.saturating_mul(under_way.saturating_sub(old) as u64);
+            let most_requests = most(old, memory.until_scarce, REQUEST);
+            let most_connections = most(old_connections, memory.until_exhausted.saturating_sub(young), CONNECTION);
+            load.set_memory(memory.used, [most_requests, most_connections]);
+            drop((load, census));
+            sleep(if memory.used < 500 { CALM } else { ALERT }).await;
         }
     }
 
-    /// Thousandths of the limit that is nearest. What the kernel does not tell counts as nothing used.
-    fn used(&self, limits: Limits) -> u32 {
+    /// How near the nearest limit is. What the kernel does not tell counts as nothing used.
+    fn used(&self, limits: Limits) -> Use {
         let status = fs::read_to_string(self.processes.join("self/status")).unwrap_or_default();
-        let share = |key, limit: Option<u64>| {
-            let bytes = kibibytes(&status, key)?;
-            Some(bytes.saturating_mul(1000) / limit.filter(|limit| *limit > 0)?)
+        let of = |key, limit: Option<u64>| {
+            let (bytes, limit) = (kibibytes(&status, key)?, limit.filter(|limit| *limit > 0)?);
+            let used = u32::try_from(bytes.saturating_mul(1000) / limit).unwrap_or(u32::MAX);
+            let until = |thousandths| (limit / 1000).saturating_mul(thousandths).saturating_sub(bytes);
+            Some(Use { used, until_scarce: until(SCARCE), until_exhausted: until(EXHAUSTED) })
         };
-        let used = share("VmRSS:", limits.resident).max(share("VmSize:", limits.space)).unwrap_or(0);
-        u32::try_from(used).unwrap_or(u32::MAX)
+        let both = [of("VmRSS:", limits.resident), of("VmSize:", limits.space)];
+        both.into_iter().flatten().fold(Use::NOTHING, |nearest, one| Use {
+            used: nearest.used.max(one.used),
+            until_scarce: nearest.until_scarce.min(one.until_scarce),
+            until_exhausted: nearest.until_exhausted.min(one.until_exhausted),
+        })
     }
 
     fn limits(&self) -> Limits {
@@ -98,6 +150,21 @@ impl Memory {
         let files = groups.flat_map(|group| names.iter().map(move |name| group.join(name)));
         // `max` is no number, and no limit.
         files.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
+    }
+}
+
+/// How many there were of late.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<(Instant, usize)>);
+
+impl Recent {
+    /// How many there were at the quietest moment: so many have used what they will.
+    fn least(&mut self, requests: usize, now: Instant) -> usize {
+        while self.0.front().is_some_and(|(then, _)| now.saturating_duration_since(*then) > FILLING) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, requests));
+        self.0.iter().map(|(_, requests)| *requests).min().unwrap_or(0)
     }
 }
 
@@ -143,12 +210,30 @@ mod tests {
     fn what_is_used_is_told_in_thousandths_of_the_nearest_limit() {
         let (_directory, memory) = told(&[("proc/self/status", "Name:\ttorwart\nVmSize:\t 900 kB\nVmRSS:\t 100 kB\n")]);
         let used = |resident, space| memory.used(Limits { resident, space });
-        assert_eq!(used(Some(200 * 1024), None), 500);
-        assert_eq!(used(Some(200 * 1024), Some(1000 * 1024)), 900);
-        assert_eq!(used(None, None), 0);
-        assert_eq!(used(Some(50 * 1024), None), 2000);
+        let left = |used, until_scarce, until_exhausted| Use { used, until_scarce, until_exhausted };
+        assert_eq!(used(Some(200_000), None), left(512, 170_000 - 102_400, 190_000 - 102_400));
+        assert_eq!(used(Some(2_000_000), Some(1_000_000)), left(921, 0, 950_000 - 921_600));
+        assert_eq!(used(Some(1_000_000), Some(2_000_000)), left(460, 850_000 - 102_400, 950_000 - 102_400));
+        assert_eq!(used(Some(50 * 1024), None), left(2000, 0, 0));
+        assert_eq!(used(None, None), Use::NOTHING);
         let nobody = told(&[]).1;
-        assert_eq!((nobody.used(Limits { resident: Some(1), space: Some(1) }), nobody.limits().resident), (0, None));
+        let limits = Limits { resident: Some(1), space: Some(1) };
+        assert_eq!((nobody.used(limits), nobody.limits().resident), (Use::NOTHING, None));
+    }
+
+    #[test]
+    fn there_may_be_those_that_have_used_what_they_will_and_as_many_as_fit_beside_them() {
+        assert_eq!([most(40, 1000, 100), most(40, 100, 100), most(40, 99, 100), most(40, 0, 100)], [50, 41, 0, 0]);
+        assert_eq!(most(1, u64::MAX, 1), usize::MAX);
+    }
+
+    #[test]
+    fn requests_that_came_of_late_are_told_from_those_that_stay() {
+        let (mut recent, begun) = (Recent::default(), Instant::now());
+        let mut least = |seconds, requests| recent.least(requests, begun + Duration::from_secs(seconds));
+        assert_eq!([least(0, 10), least(1, 50), least(2, 40), least(5, 40)], [10; 4]);
+        assert_eq!(least(8, 40), 40, "they were there all the time");
+        assert_eq!([least(9, 5), least(10, 25)], [5, 5]);
     }
 
     #[test]
@@ -156,6 +241,6 @@ mod tests {
         let memory = Memory::of_the_system();
         let limits = memory.limits();
         assert!(limits.resident.unwrap() > 1 << 20);
-        assert!(memory.used(Limits { resident: Some(1 << 20), ..limits }) > 1000);
+        assert!(memory.used(Limits { resident: Some(1 << 20), ..limits }).used > 1000);
     }
 }

@@ -11,10 +11,6 @@ use std::sync::Arc;
 use super::pulse::Busy;
 use crate::telemetry::metrics::LoadMetrics;
 
-/// Thousandths of the memory from which on requests are refused.
-const SCARCE: u32 = 850;
-/// Thousandths from which on connections are, too.
-const EXHAUSTED: u32 = 950;
 /// Requests, and connections, that are served however scarce memory is.
 const ALWAYS: usize = 16;
 
@@ -66,13 +62,12 @@ impl Load {
         let before = self.0.begin_request();
         // Counted before it is known to be one: dropping it takes that back.
         let room = Room(Rc::clone(self));
-        let most = if self.0.memory() >= SCARCE { all.min(ALWAYS) } else { all };
-        (before < most).then_some(room)
+        (before < all.min(self.0.most_requests().max(ALWAYS))).then_some(room)
     }
 
-    /// Whether memory allows another connection beside those that are open.
+    /// Whether memory allows so many connections.
     pub(super) fn takes_connections(&self, open: usize) -> bool {
-        self.0.memory() < EXHAUSTED || open <= ALWAYS
+        open <= self.0.most_connections().max(ALWAYS)
     }
 }
 
@@ -86,16 +81,18 @@ impl Drop for Room {
 mod tests {
     use super::*;
 
-    fn load(memory: u32) -> Rc<Load> {
-        let metrics = Arc::new(LoadMetrics::default());
-        metrics.set_memory(memory);
-        Rc::new(Load::new(metrics))
+    fn load() -> Rc<Load> {
+        Rc::new(Load::new(Arc::default()))
+    }
+
+    fn admitted(load: &Rc<Load>, all: usize) -> Vec<Room> {
+        std::iter::from_fn(|| load.admit(all)).take(1000).collect()
     }
 
     #[test]
     fn there_is_room_for_so_many_until_one_ends() {
-        let load = load(SCARCE - 1);
-        let rooms: Vec<_> = std::iter::from_fn(|| load.admit(100)).collect();
+        let load = load();
+        let rooms = admitted(&load, 100);
         assert_eq!((rooms.len(), load.0.requests()), (100, 100));
         drop(rooms);
         assert_eq!(load.0.requests(), 0);
@@ -103,16 +100,20 @@ mod tests {
     }
 
     #[test]
-    fn where_memory_is_scarce_a_few_are_let_in_and_those_inside_stay() {
-        let load = load(0);
-        let rooms: Vec<_> = (0..50).map(|_| load.admit(100).unwrap()).collect();
-        load.0.set_memory(SCARCE);
+    fn where_memory_is_short_fewer_are_let_in_and_those_inside_stay() {
+        let load = load();
+        load.0.set_memory(700, [50, 2000]);
+        let rooms = admitted(&load, 100);
+        assert_eq!(rooms.len(), 50);
+        load.0.set_memory(850, [0, 2000]);
         assert!(load.admit(100).is_none() && load.takes_connections(1000));
         assert_eq!(load.0.requests(), 50);
         drop(rooms);
-        assert_eq!(std::iter::from_fn(|| load.admit(100)).take(1000).collect::<Vec<_>>().len(), ALWAYS);
-        assert_eq!(std::iter::from_fn(|| load.admit(3)).take(1000).collect::<Vec<_>>().len(), 3);
-        load.0.set_memory(EXHAUSTED);
+        assert_eq!(admitted(&load, 100).len(), ALWAYS);
+        assert_eq!(admitted(&load, 3).len(), 3);
+        load.0.set_memory(900, [0, 20]);
+        assert!(!load.takes_connections(21) && load.takes_connections(20));
+        load.0.set_memory(950, [0, 0]);
         assert!(!load.takes_connections(ALWAYS + 1) && load.takes_connections(ALWAYS));
     }
 }

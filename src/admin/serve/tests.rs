@@ -204,7 +204,7 @@ async fn upstreams_are_told_with_every_address() {
         endpoints: vec![endpoint],
     };
     let state = State { upstreams: vec![upstream], ..State::default() };
-    let running = start("127.0.0.1:0", None, Rules::default(), state);
+    let running = start("127.0.0.1:0", None, Rules { dev: true, ..Rules::default() }, state);
     let told = body(&running.ask("GET /api/v1/upstreams", &[]).await);
     let endpoint = serde_json::json!({
         "endpoint": "http://crm:80", "address": "10.0.0.1:80", "available": false, "state": "ejected", "requests": 1,

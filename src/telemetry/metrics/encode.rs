@@ -283,7 +283,7 @@ fn load(out: &mut Families<'_>, metrics: &Metrics) -> fmt::Result {
     let requests = [(Vec::new(), Value::Gauge(amount(metrics.load.requests())))];
     out.gauge("http_server_active_requests", "Requests under way", requests)?;
     let memory = [(Vec::new(), Value::Gauge(f64::from(metrics.load.memory()) / 1000.0))];
-    let help = "How much of the memory that the process may have it has; requests are refused from 0.85 on";
+    let help = "How much of the memory that the process may have it has";
     out.gauge("torwart_memory_used_ratio", help, memory)
 }
 

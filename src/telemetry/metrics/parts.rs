@@ -67,10 +67,19 @@ impl Count {
 }
 
 /// What all workers are busy with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LoadMetrics {
     requests: AtomicUsize,
     memory: AtomicU32,
+    most_requests: AtomicUsize,
+    most_connections: AtomicUsize,
+}
+
+impl Default for LoadMetrics {
+    fn default() -> Self {
+        let [most_requests, most_connections] = [(); 2].map(|()| AtomicUsize::new(usize::MAX));
+        Self { requests: AtomicUsize::new(0), memory: AtomicU32::new(0), most_requests, most_connections }
+    }
 }
 
 impl LoadMetrics {
@@ -89,9 +98,22 @@ impl LoadMetrics {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Sets how much of the memory is used, in thousandths of the limit that is nearest.
-    pub(crate) fn set_memory(&self, thousandths: u32) {
-        self.memory.store(thousandths, Ordering::Relaxed);
+    /// Sets how much of the memory is used, in thousandths of the limit that is nearest, and for how many requests and
+    /// connections the rest is enough.
+    pub(crate) fn set_memory(&self, used: u32, [requests, connections]: [usize; 2]) {
+        self.most_requests.store(requests, Ordering::Relaxed);
+        self.most_connections.store(connections, Ordering::Relaxed);
+        self.memory.store(used, Ordering::Relaxed);
+    }
+
+    /// For how many requests at a time memory is enough, as it was seen last.
+    pub fn most_requests(&self) -> usize {
+        self.most_requests.load(Ordering::Relaxed)
+    }
+
+    /// For how many connections it is.
+    pub fn most_connections(&self) -> usize {
+        self.most_connections.load(Ordering::Relaxed)
     }
 
     /// How much of the memory is used, as it was seen last.
