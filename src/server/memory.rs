@@ -63,15 +63,28 @@ struct Use {
 impl Use {
     /// There is no limit, or nobody tells.
     const NOTHING: Self = Self { used: 0, until_scarce: u64::MAX, until_exhausted: u64::MAX };
+
+    /// How many requests there may be, where so many have used what they will. None where one would be too much.
+    fn most_requests(self, old: usize) -> usize {
+        match fitting(self.until_scarce, REQUEST) {
+            0 => 0,
+            more => old.saturating_add(more),
+        }
+    }
+
+    /// The same of connections, beside so many requests that have not: what those will use is theirs already, and so are
+    /// their connections.
+    fn most_connections(self, old: usize, young: usize) -> usize {
+        if fitting(self.until_exhausted, CONNECTION) == 0 {
+            return 0;
+        }
+        let left = self.until_exhausted.saturating_sub(REQUEST.saturating_mul(young as u64));
+        old.saturating_add(young).saturating_add(fitting(left, CONNECTION))
+    }
 }
 
-/// How many there may be where so many have used what they will, and so many bytes are left for others; none where
-/// there is not enough for one.
-fn most(old: usize, left: u64, each: u64) -> usize {
-    match usize::try_from(left / each).unwrap_or(usize::MAX) {
-        0 => 0,
-        more => old.saturating_add(more),
-    }
+fn fitting(left: u64, each: u64) -> usize {
+    usize::try_from(left / each).unwrap_or(usize::MAX)
 }
 
 impl Memory {
@@ -98,11 +111,8 @@ impl Memory {
             let memory = self.used(limits);
             let (under_way, open) = (load.requests(), census.open());
             let (old, old_connections) = (requests.least(under_way, now), connections.least(open, now));
-            // What requests may come to use is theirs already.
-            let young = REQUEST.saturating_mul(under_way.saturating_sub(old) as u64);
-            let most_requests = most(old, memory.until_scarce, REQUEST);
-            let most_connections = most(old_connections, memory.until_exhausted.saturating_sub(young), CONNECTION);
-            load.set_memory(memory.used, [most_requests, most_connections]);
+            let young = under_way.saturating_sub(old);
+            load.set_memory(memory.used, [memory.most_requests(old), memory.most_connections(old_connections, young)]);
             drop((load, census));
             sleep(if memory.used < 500 { CALM } else { ALERT }).await;
         }
@@ -223,8 +233,14 @@ mod tests {
 
     #[test]
     fn there_may_be_those_that_have_used_what_they_will_and_as_many_as_fit_beside_them() {
-        assert_eq!([most(40, 1000, 100), most(40, 100, 100), most(40, 99, 100), most(40, 0, 100)], [50, 41, 0, 0]);
-        assert_eq!(most(1, u64::MAX, 1), usize::MAX);
+        let left = |until_scarce, until_exhausted| Use { used: 0, until_scarce, until_exhausted };
+        let requests = [10 * REQUEST, REQUEST, REQUEST - 1, 0].map(|bytes| left(bytes, 0).most_requests(40));
+        assert_eq!(requests, [50, 41, 0, 0]);
+        let connections = |bytes, young| left(0, bytes).most_connections(40, young);
+        assert_eq!([connections(10 * CONNECTION, 0), connections(CONNECTION - 1, 0)], [50, 0]);
+        assert_eq!(connections(10 * CONNECTION + 3 * REQUEST, 3), 53, "requests have paid for their connections");
+        assert_eq!(connections(CONNECTION, 3), 43, "what is not used yet closes nobody's connection");
+        assert!(Use::NOTHING.most_requests(1) > 1_000_000_000, "without a limit there is none");
     }
 
     #[test]
