@@ -54,7 +54,8 @@ mod run {
     use std::collections::BTreeSet;
     use std::fs::File;
     use std::io::{BufRead as _, BufReader};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -167,13 +168,24 @@ mod run {
             .sum()
     }
 
+    /// The curve can be drawn.
+    fn draws(samples: &Path) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/soaking/curve.py");
+        let drawn = Command::new("python3").arg(script).arg(samples).output().expect("python3");
+        let image = String::from_utf8_lossy(&drawn.stdout);
+        assert!(image.starts_with("<svg ") && image.matches("<polyline ").count() == 7, "{drawn:?}");
+    }
+
     #[test]
     fn under_faults_every_decision_is_right_and_nothing_grows() {
         let seconds = std::env::var("TORWART_SOAK_SECONDS").ok().map(|text| text.parse().expect("seconds"));
         let lasting = seconds.map_or(USUAL, Duration::from_secs);
         let mut site = Site::start();
-        let mut samples = Samples::new(std::env::var_os("TORWART_SOAK_SAMPLES").map(PathBuf::from));
+        let kept = std::env::var_os("TORWART_SOAK_SAMPLES").map(PathBuf::from);
+        let file = kept.unwrap_or_else(|| site.directory.path().join("samples.jsonl"));
+        let mut samples = Samples::new(&file);
         load(&site, lasting, &mut samples);
+        draws(&file);
         let (_, metrics) = site.program.ask("GET", "/metrics").expect("metrics");
         let (mut faults, table) = samples.judge();
         for (what, times) in site.ledger.counts() {

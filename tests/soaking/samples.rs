@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -33,15 +33,14 @@ const MOST: f64 = 300_000.0;
 /// See the module's description.
 pub(crate) struct Samples {
     all: Vec<Value>,
-    file: Option<File>,
+    file: File,
     begun: Instant,
 }
 
 impl Samples {
     /// Samples that are also written to a file, a JSON object a line.
-    pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        let file = file.map(|path| File::create(path).expect("a file"));
-        Self { all: Vec::new(), file, begun: Instant::now() }
+    pub(crate) fn new(file: &Path) -> Self {
+        Self { all: Vec::new(), file: File::create(file).expect("a file"), begun: Instant::now() }
     }
 
     pub(crate) fn take(&mut self, site: &Site) {
@@ -62,9 +61,7 @@ impl Samples {
             "denied": metric(&metrics, "torwart_decisions_total", "decision=\"deny\""),
             "wrong": site.ledger.wrongs.load(std::sync::atomic::Ordering::Relaxed),
         });
-        if let Some(file) = &mut self.file {
-            writeln!(file, "{sample}").expect("a disk");
-        }
+        writeln!(self.file, "{sample}").expect("a disk");
         self.all.push(sample);
     }
 
