@@ -29,7 +29,7 @@ const REQUEST: u64 = 160 * 1024;
 /// What a connection may come to use besides: a head on its way in, an answer of the gateway's own on its way out.
 const CONNECTION: u64 = 64 * 1024;
 /// How long a request or connection may take to use it. What is older shows in what the kernel tells.
-const FILLING: Duration = Duration::from_secs(5);
+const FILLING: Duration = Duration::from_secs(30);
 
 /// Where the kernel tells.
 #[derive(Debug, Clone)]
@@ -247,9 +247,9 @@ mod tests {
     fn requests_that_came_of_late_are_told_from_those_that_stay() {
         let (mut recent, begun) = (Recent::default(), Instant::now());
         let mut least = |seconds, requests| recent.least(requests, begun + Duration::from_secs(seconds));
-        assert_eq!([least(0, 10), least(1, 50), least(2, 40), least(5, 40)], [10; 4]);
-        assert_eq!(least(8, 40), 40, "they were there all the time");
-        assert_eq!([least(9, 5), least(10, 25)], [5, 5]);
+        assert_eq!([least(0, 10), least(6, 50), least(12, 40), least(30, 40)], [10; 4]);
+        assert_eq!(least(48, 40), 40, "they were there all the time");
+        assert_eq!([least(50, 5), least(60, 25)], [5, 5]);
     }
 
     #[test]
