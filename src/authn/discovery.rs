@@ -138,6 +138,18 @@ mod tests {
         assert_eq!(second, "https://auth.example.com/.well-known/oauth-authorization-server/realms/a");
     }
 
+    #[test]
+    fn a_short_host_has_a_path_too() {
+        assert_eq!(metadata_urls("https://i/a")[1], "https://i/.well-known/oauth-authorization-server/a");
+    }
+
+    #[test]
+    fn what_is_no_metadata_may_be_at_the_other_place_and_what_is_another_issuers_may_not() {
+        assert!(is_absence(&DiscoveryError::Malformed("https://i".to_owned(), KEYS)));
+        let (url, found, wanted) = ("https://i".to_owned(), "https://j".to_owned(), "https://i".to_owned());
+        assert!(!is_absence(&DiscoveryError::OtherIssuer { url, found, wanted }));
+    }
+
     fn read(body: &str) -> Result<String, DiscoveryError> {
         member("https://i/x", body.as_bytes(), ("https://i", false), KEYS)
     }

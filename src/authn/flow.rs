@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_may_be_a_number_or_a_literal() {
+        for (wanted, other) in [(json!(3), json!(4)), (json!(true), json!(false))] {
+            let rule = FlowRule::ClaimEquals(ClaimPath::top("machine"), wanted.clone());
+            assert_eq!(decide(&rule, &json!({"machine": wanted}), None), Flow::ClientCredentials, "{wanted}");
+            assert_eq!(decide(&rule, &json!({"machine": other}), None), Flow::User, "{other}");
+            assert_eq!(decide(&rule, &json!({"machine": wanted.to_string()}), None), Flow::Unknown, "{wanted} as text");
+        }
+    }
+
+    #[test]
     fn existence_is_never_unknown_unless_the_way_is_obstructed() {
         let rule = FlowRule::ClaimExists(ClaimPath(["a".to_owned(), "b".to_owned()].into()), false);
         assert_eq!(decide(&rule, &json!({}), None), Flow::ClientCredentials);

@@ -156,6 +156,7 @@ async fn an_issuer_that_is_down_leaves_the_last_good_keys_in_force_until_they_ar
     assert!(fixture.keeper.at(fetched.plus(600)).is_some());
     assert!(fixture.keeper.at(fetched.plus(601)).is_none());
     assert_eq!(fixture.keeper.generation(fetched.plus(601)), None);
+    assert!(fixture.keeper.report().failures > 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +166,8 @@ async fn garbage_does_not_replace_good_keys() {
         fixture.issuer.answer(Ok(Published { text: text.into(), max_age: None }));
         sleep(Duration::from_secs(4000)).await;
         assert_eq!(fixture.ids(), ["a"], "{text}");
-        assert!(fixture.keeper.report().last_error.is_some());
+        let error = fixture.keeper.report().last_error.unwrap();
+        assert!(error.starts_with("the key set is not usable: ") && error.len() > 30, "{error}");
     }
 }
 
@@ -177,6 +179,7 @@ async fn without_any_key_the_issuer_is_tried_again_within_ten_seconds() {
     assert!(fixture.keeper.at(now()).is_none());
     let retry = fixture.keeper.retry_after();
     assert!((1..=11).contains(&retry), "{retry}");
+    assert_eq!(fixture.keeper.report().failures, 1);
     sleep(Duration::from_mins(1)).await;
     let before = fixture.issuer.fetches();
     fixture.issuer.answer(Ok(published("a", 3600)));

@@ -241,5 +241,6 @@ async fn answers_are_bounded_in_bytes() {
         assert_eq!(room.ask(token(&number.to_string()), NOW, || async { Ok(said) }).await, Ok(number));
     }
     let kept = room.kept.as_ref().unwrap();
-    assert!(kept.weight() <= 100_000 && kept.len() > 10, "{} in {}", kept.len(), kept.weight());
+    // Each says that it takes a thousand bytes.
+    assert!(kept.weight() <= 100_000 && (11..=100).contains(&kept.len()), "{} in {}", kept.len(), kept.weight());
 }
