@@ -159,6 +159,28 @@ mod tests {
     use crate::principal::IssuerId;
 
     #[test]
+    fn an_entry_weighs_what_its_token_and_its_claims_take_however_they_are_nested() {
+        let of = |claims: serde_json::Value| claims_weight(claims.as_object().unwrap());
+        assert_eq!(of(serde_json::json!({})), 0);
+        assert_eq!(of(serde_json::json!({"name": 5})), 100);
+        assert_eq!(of(serde_json::json!({"name": "value"})), 105);
+        assert_eq!(of(serde_json::json!({"name": {"inner": "value"}})), 100 + 106);
+        let item = size_of::<Value>() + 8;
+        assert_eq!(of(serde_json::json!({"name": ["value", true]})), 100 + item + 5 + item);
+
+        let issuer = Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy));
+        let rules = Rules::new(&issuer, IssuerId(0));
+        let weighed = |roles: &str, token: &str| {
+            let claims = serde_json::json!({"sub": "alice", "client_id": "app", "roles": roles});
+            weight(token, &rules.claims_to_principal(claims.as_object().unwrap().clone()).unwrap())
+        };
+        assert_eq!(weighed("", &"t".repeat(800)) - weighed("", ""), 800);
+        // The claims are there once as they came and once, half of them on the average, as the principal has them.
+        assert_eq!(weighed(&"r".repeat(1000), "") - weighed("", ""), 1500);
+        assert!(weighed("", "") > (size_of::<Principal>() + size_of::<Remembered>()) as u64);
+    }
+
+    #[test]
     fn tokens_that_go_to_make_room_are_counted_and_those_replaced_or_forgotten_are_not() {
         let issuer = Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy));
         let rules = Arc::new(Rules::new(&issuer, IssuerId(0)));

@@ -135,7 +135,7 @@ impl Revocations {
         let saved = self.save(&mut writer, &line_of(&held, false).text());
         // Another process may have taken the same back, and that was read just now; this order came later.
         self.add(&mark, &held);
-        self.sweep(&mut writer);
+        self.sweep(&mut writer, Timestamp::now());
         (held, added, saved)
     }
 
@@ -164,8 +164,7 @@ impl Revocations {
     }
 
     /// Forgets what ended long ago, at most once an hour.
-    fn sweep(&self, writer: &mut Writer) {
-        let now = Timestamp::now();
+    fn sweep(&self, writer: &mut Writer, now: Timestamp) {
         if now < writer.swept_at.plus(3600) {
             return;
         }

@@ -41,12 +41,14 @@ mod tests {
         assert!(is_vulnerable(&[1]));
         assert!(is_vulnerable(&65_537_u32.to_be_bytes()));
         assert!(is_vulnerable(&(65_537_u64 * 65_537).to_be_bytes()));
+        assert!(is_vulnerable(&65_537_u128.pow(7).to_be_bytes()));
     }
 
     #[test]
     fn ordinary_numbers_do_not() {
         assert!(!is_vulnerable(&[3]));
         assert!(!is_vulnerable(&65_539_u32.to_be_bytes()));
+        assert!(!is_vulnerable(&(65_537_u128.pow(7) + 2).to_be_bytes()));
         assert!(!is_vulnerable(&[0xc5; 256]));
         assert!(!is_vulnerable(&[]));
     }

@@ -229,7 +229,11 @@ fn a_secret_file_holds_secrets_only() {
     let alone = KeySet::secret(secret.to_string().as_bytes()).unwrap();
     assert_eq!(alone.ids().collect::<Vec<_>>(), [Some("s")], "one key is read, not its text taken for the secret");
     let like = json!({"k": encode(&[1; 32])}).to_string();
-    assert_eq!(KeySet::secret(like.as_bytes()).unwrap().ids().collect::<Vec<_>>(), [None], "JSON that is no key is a secret");
+    assert_eq!(
+        KeySet::secret(like.as_bytes()).unwrap().ids().collect::<Vec<_>>(),
+        [None],
+        "JSON that is no key is a secret"
+    );
     assert_eq!(read(json!([secret, jwk("p256", json!({}))])).unwrap_err(), KeySetError::Unusable(Unusable::Mixed));
     assert_eq!(KeySet::secret(b"short").unwrap_err(), KeySetError::Short);
     assert!(KeySet::secret(&[b'x'; 32]).is_ok());

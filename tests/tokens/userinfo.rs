@@ -378,7 +378,8 @@ fn a_signed_answer_is_verified_like_a_token_openid_connect_core_5_3_2() {
         world.server.answer("/userinfo", Answer::Say(200, jwt.to_owned(), body.as_bytes().to_vec()));
         world.complete(&world.token(&json!({"jti": number.to_string()})))
     };
-    let good = [json!({}), json!({"aud": ["other", AUDIENCE]}), json!({"exp": now + 60, "iat": now + 30, "nbf": now + 30})];
+    let good =
+        [json!({}), json!({"aud": ["other", AUDIENCE]}), json!({"exp": now + 60, "iat": now + 30, "nbf": now + 30})];
     for (number, changes) in good.into_iter().enumerate() {
         let whole =
             ask(number, &signed(header, changes.clone())).unwrap_or_else(|failure| panic!("{changes}: {failure}"));

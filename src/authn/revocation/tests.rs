@@ -384,6 +384,25 @@ fn what_ended_long_ago_is_not_loaded() {
     assert_eq!(register_in(directory.path()).revocations().list(9, None, now).revocations.len(), 1);
 }
 
+#[test]
+fn what_ended_long_ago_is_forgotten_once_an_hour() {
+    let register = register();
+    let revocations = register.revocations();
+    let begin = Timestamp::now();
+    for until in [begin, begin.plus(60)] {
+        make(&register, &Revocation { until: Some(until), ..revocation(0, subject(&until.0.to_string())) });
+        make(&register, &Revocation { until: Some(until), ..revocation(0, Target::IssuedBefore(until)) });
+    }
+    revoke(&register, subject("for good"));
+    let left_at = |later: i64| {
+        revocations.sweep(&mut revocations.writer(), begin.plus(later));
+        revocations.len()
+    };
+    assert!(!revocations.is_empty());
+    assert_eq!([GRACE, GRACE + 1, GRACE + 3599].map(left_at), [5, 5, 5], "not yet, then not again within the hour");
+    assert_eq!([GRACE + 3600, GRACE + 3601].map(left_at), [1, 1]);
+}
+
 // What is told.
 
 #[tokio::test]
