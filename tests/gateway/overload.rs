@@ -237,12 +237,12 @@ fn a_process_with_little_memory_refuses_before_it_runs_out() {
         program
     };
     let idle = space(&start("unlimited".to_owned()));
-    let program = start((idle + 80 * 1024).to_string());
+    let program = start((idle + 160 * 1024).to_string());
     assert!(program.metric("torwart_memory_used_ratio") < 0.85, "at rest there is room");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut clients = Vec::new();
     // Enough for several times the memory, if all were let in.
-    for _ in 0..2500 {
+    for _ in 0..3000 {
         let mut client = Client::plain(address);
         // Some find their connection closed.
         let _ = client.try_send("GET /a HTTP/1.1\r\nHost: api.test\r\n\r\n");
