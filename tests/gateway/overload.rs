@@ -222,6 +222,7 @@ fn space(program: &Program) -> u64 {
 }
 
 #[test]
+#[ignore = "wants the machine for itself: tests/run runs it alone"]
 fn a_process_with_little_memory_refuses_before_it_runs_out() {
     let stopped = Arc::new(AtomicBool::new(false));
     let upstream = Upstream::start(endless(&stopped));
