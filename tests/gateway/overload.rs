@@ -150,7 +150,7 @@ fn where_memory_is_all_but_gone_connections_are_closed_too() {
 fn what_the_youngest_requests_may_yet_use_is_counted_before_they_do() {
     let (kernel, gate) = (Kernel::new(), Arc::new(Gate::default()));
     // Less than a tenth is used; what thirty requests may come to use would make it 85 percent.
-    std::fs::write(kernel.root().join("meminfo"), "MemTotal: 6250 kB\n").expect("a file");
+    std::fs::write(kernel.root().join("meminfo"), "MemTotal: 12000 kB\n").expect("a file");
     std::fs::write(kernel.root().join("self/status"), "VmSize: 500 kB\nVmRSS: 500 kB\n").expect("a file");
     let gateway = World::new().answering(gate.before()).memory(&kernel.root()).start();
     wait_until("it is foreseen", || gateway.snapshots.telemetry().metrics().load.most_requests() == 30);
@@ -222,7 +222,6 @@ fn space(program: &Program) -> u64 {
 }
 
 #[test]
-#[ignore = "wants the machine for itself: tests/run runs it alone"]
 fn a_process_with_little_memory_refuses_before_it_runs_out() {
     let stopped = Arc::new(AtomicBool::new(false));
     let upstream = Upstream::start(endless(&stopped));
