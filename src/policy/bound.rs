@@ -97,9 +97,18 @@ pub(in crate::policy) struct QueryValues<'q> {
     /// Numbers of parameters with a value that servers which split at `;` read shorter, so that a condition on them cannot be
     /// known to be false.
     pub(in crate::policy) wavering: SmallVec<[usize; 2]>,
-    /// Numbers of parameters that servers which do not decode a query's names do not find, so that a condition on them is not
-    /// known to hold. Names in a body are decoded by everybody.
-    pub(in crate::policy) hidden: Vec<usize>,
+    /// A parameter that servers which do not decode names do not find.
+    hidden: Option<Box<str>>,
+}
+
+impl QueryValues<'_> {
+    /// The same of a query, whose names not every server decodes, as that of a body's are.
+    ///
+    /// # Errors
+    /// A bound name that is encoded although it need not be.
+    pub(in crate::policy) fn found_by_everybody(mut self) -> Result<Self, BoundError> {
+        self.hidden.take().map_or(Ok(self), |name| Err(BoundError::MisspeltParameter(name)))
+    }
 }
 
 impl BoundQuery {
@@ -182,7 +191,7 @@ impl BoundQuery {
                     found.wavering.push(number);
                 }
                 if query.encodes_needlessly(name) {
-                    found.hidden.push(number);
+                    found.hidden = Some(bound.exact.clone());
                 }
             }
         }

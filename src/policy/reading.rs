@@ -23,13 +23,13 @@ impl Placed<'_> {
         if !route.bound_query.is_empty() && route.may_end_at_semicolon() && self.target.path().contains(';') {
             return Err(BoundError::InPath);
         }
-        let bound = route.bound_query.read(self.target.read_query())?;
+        let bound = route.bound_query.read(self.target.read_query())?.found_by_everybody()?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {
             found = self.parameters(route, |read| read.bound.is_none());
         }
         for (number, text) in bound.values {
-            let differs = bound.wavering.contains(&number) || bound.hidden.contains(&number);
+            let differs = bound.wavering.contains(&number);
             json_values(route, number, &text, differs, &mut found)?;
             let whole = |read: &ReadParameter| read.bound == Some(number) && read.pointer.is_none();
             if let Some(index) = route.query.iter().position(whole) {

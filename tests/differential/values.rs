@@ -64,12 +64,7 @@ impl Values<'_> {
             _ => {}
         }
         if let Some(parameter) = name.strip_prefix("query.") {
-            let mut found = parameters(self.query, parameter);
-            let own = pieces(self.query).filter(|piece| piece.decoded_name() == parameter.as_bytes());
-            let is_hidden = own.into_iter().any(|piece| encodes_needlessly(piece.name));
-            found.wavers |= is_hidden;
-            found.is_doubtful |= is_hidden;
-            return found;
+            return parameters(self.query, parameter);
         }
         if let Some(header) = name.strip_prefix("header.") {
             let own = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
@@ -123,6 +118,12 @@ fn parameters(query: Option<&str>, name: &str) -> Found {
         found.is_doubtful |= piece.value.contains(';');
         found
     })
+}
+
+/// Whether a bound parameter stands in a query under a name that servers which do not decode names do not find.
+pub(crate) fn hides(query: Option<&str>, bound: &[String]) -> bool {
+    let named = |name: &[u8]| bound.iter().any(|bound| bound.as_bytes() == name);
+    pieces(query).any(|piece| encodes_needlessly(piece.name) && named(&piece.decoded_name()))
 }
 
 /// nginx finds no parameter where a character of its name is encoded that nobody has to encode.

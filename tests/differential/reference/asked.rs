@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::conditions::{Situation, lifted, refusal};
 use super::super::narrow::{Narrowing, narrowings};
 use super::super::paths::Captured;
-use super::super::values::{Values, ambiguous_headers, ambiguous_query};
+use super::super::values::{Values, ambiguous_headers, ambiguous_query, hides};
 use super::super::world::{Exceeded, Fields, Forwarded, Outcome, Person, Refusal, Request, Sender, World};
 use super::bodies::{Body, Fault, Wanted, is_of_body};
 use super::counting::{Counts, Limit};
@@ -250,7 +250,9 @@ impl<'w> Asked<'w> {
 
     /// "bound and typed values (400)", as far as they stand in the head.
     fn check_values(&self, wanted: &Wanted<'_>, values: &Values<'_>, narrow: &[Narrowing<'_>]) -> Result<(), Fault> {
-        let ambiguous = ambiguous_query(self.query, wanted.parameters) || wanted.is_ambiguous_query(self.query);
+        let ambiguous = ambiguous_query(self.query, wanted.parameters)
+            || hides(self.query, wanted.parameters)
+            || wanted.is_ambiguous_query(self.query);
         if ambiguous || !values.is_readable(wanted.names) {
             return Err((400, "ambiguous-parameter"));
         }
