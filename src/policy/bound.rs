@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::json;
 use crate::policy::decision::Cause;
 use crate::target::fold::{fold_header, folds_to};
-use crate::target::query::{EscapeError, Query, Separator, fold_name};
+use crate::target::query::{EscapeError, Query, Separator, fold_name, without_needless_escapes};
 use crate::target::scan;
 
 /// More parameters than this are not read. PHP (`max_input_vars`), Tomcat (`maxParameterCount`) and `qs` (`parameterLimit`)
@@ -97,18 +97,6 @@ pub(in crate::policy) struct QueryValues<'q> {
     /// Numbers of parameters with a value that servers which split at `;` read shorter, so that a condition on them cannot be
     /// known to be false.
     pub(in crate::policy) wavering: SmallVec<[usize; 2]>,
-    /// A parameter that servers which do not decode names do not find.
-    hidden: Option<Box<str>>,
-}
-
-impl QueryValues<'_> {
-    /// The same of a query, whose names not every server decodes, as that of a body's are.
-    ///
-    /// # Errors
-    /// A bound name that is encoded although it need not be.
-    pub(in crate::policy) fn found_by_everybody(mut self) -> Result<Self, BoundError> {
-        self.hidden.take().map_or(Ok(self), |name| Err(BoundError::MisspeltParameter(name)))
-    }
 }
 
 impl BoundQuery {
@@ -152,6 +140,24 @@ impl BoundQuery {
         })
     }
 
+    /// The query with the names of bound parameters written so that servers which do not decode names find them, too; `None`
+    /// where they are.
+    pub(in crate::policy) fn spelt_plainly(&self, query: Query<'_>) -> Option<String> {
+        let bound = |name: &str| self.0.iter().any(|bound| *query.decode(name) == *bound.exact.as_bytes());
+        let hidden = |name: &str| query.encodes_needlessly(name) && bound(name);
+        if !query.parameters().any(|parameter| hidden(parameter.raw_name)) {
+            return None;
+        }
+        let pieces = query.text().split('&').map(|piece| match piece.split_once('=').unwrap_or((piece, "")) {
+            (name, _) if hidden(name) => {
+                let (plain, rest) = (without_needless_escapes(name), piece.get(name.len()..).unwrap_or_default());
+                Cow::Owned(plain + rest)
+            }
+            _ => Cow::Borrowed(piece),
+        });
+        Some(pieces.collect::<Vec<_>>().join("&"))
+    }
+
     /// Reads the bound parameters.
     ///
     /// # Errors
@@ -189,9 +195,6 @@ impl BoundQuery {
                 found.values.push((number, value));
                 if scan::find(b';', raw.as_bytes()).is_some() && !found.wavering.contains(&number) {
                     found.wavering.push(number);
-                }
-                if query.encodes_needlessly(name) {
-                    found.hidden = Some(bound.exact.clone());
                 }
             }
         }

@@ -277,14 +277,16 @@ impl Placed<'_> {
     }
 
     fn path_and_query(&self, route: &Route, question: &Question<'_>) -> Result<PathAndQuery, Unforwardable> {
-        let effects = &route.effects;
+        let (effects, path) = (&route.effects, self.target.path());
+        let spelt = self.target.read_query().and_then(|query| route.bound_query.spelt_plainly(query));
+        let query = spelt.as_deref().or(self.target.query());
         if effects.keeps_target() && route.narrowings().next().is_none() {
-            return match self.sent {
+            return match self.sent.filter(|_| spelt.is_none()) {
                 Some(sent) => Ok(sent.clone()),
-                None => Effects::unchanged_target(self.target.path(), self.target.query()),
+                None => Effects::unchanged_target(path, query),
             };
         }
-        effects.target(self.target.path(), self.target.query(), route.conditions.iter(), question)
+        effects.target(path, query, route.conditions.iter(), question)
     }
 
     /// What a failed condition answers with.

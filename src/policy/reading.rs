@@ -23,7 +23,7 @@ impl Placed<'_> {
         if !route.bound_query.is_empty() && route.may_end_at_semicolon() && self.target.path().contains(';') {
             return Err(BoundError::InPath);
         }
-        let bound = route.bound_query.read(self.target.read_query())?.found_by_everybody()?;
+        let bound = route.bound_query.read(self.target.read_query())?;
         let mut found = Parameters::new();
         if route.query.iter().any(|read| read.bound.is_none()) {
             found = self.parameters(route, |read| read.bound.is_none());

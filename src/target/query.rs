@@ -87,11 +87,7 @@ impl<'a> Query<'a> {
     /// Whether a name of it encodes a letter, a digit, `-`, `.` or `_`, which no client has to (RFC 3986 section 2.3). A server
     /// that does not decode names, nginx with `$arg_name`, finds no parameter of the decoded name then.
     pub fn encodes_needlessly(self, raw_name: &str) -> bool {
-        let escapes = memchr::memchr_iter(b'%', raw_name.as_bytes()).filter_map(|at| {
-            let [high, low] = *raw_name.as_bytes().get(at + 1..)?.first_chunk()?;
-            hex_byte(high, low)
-        });
-        !self.plain && escapes.into_iter().any(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        !self.plain && without_needless_escapes(raw_name).len() < raw_name.len()
     }
 
     /// Whether a name of it folds to `folded`, as [`name_folds_to`] says.
@@ -178,6 +174,24 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(decoded)
+}
+
+/// A name with its letters, digits, `-`, `.` and `_` as they are, and every other escape as it was.
+pub fn without_needless_escapes(raw_name: &str) -> String {
+    let mut pieces = raw_name.split('%');
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let escaped = piece.as_bytes().first_chunk().and_then(|[high, low]| hex_byte(*high, *low));
+        let needless = escaped.filter(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte));
+        if let (Some(byte), Some(rest)) = (needless, piece.get(2..)) {
+            plain.push(char::from(byte));
+            plain.push_str(rest);
+        } else {
+            plain.push('%');
+            plain.push_str(piece);
+        }
+    }
+    plain
 }
 
 /// The same as text; `None` when it is not UTF-8.

@@ -120,18 +120,30 @@ fn parameters(query: Option<&str>, name: &str) -> Found {
     })
 }
 
-/// Whether a bound parameter stands in a query under a name that servers which do not decode names do not find.
-pub(crate) fn hides(query: Option<&str>, bound: &[String]) -> bool {
-    let named = |name: &[u8]| bound.iter().any(|bound| bound.as_bytes() == name);
-    pieces(query).any(|piece| encodes_needlessly(piece.name) && named(&piece.decoded_name()))
+/// A query whose bound names have no character encoded that nobody has to encode: nginx would not find them.
+pub(crate) fn spelt_plainly(query: &str, bound: &[String]) -> String {
+    let spelt = query.split('&').map(|piece| {
+        let (name, value) = piece.split_at(piece.find('=').unwrap_or(piece.len()));
+        let is_bound = bound.iter().any(|bound| bound.as_bytes() == decoded(name));
+        if is_bound {
+            needless().fold(name.to_owned(), |name, plain| undone(&name, plain)) + value
+        } else {
+            piece.to_owned()
+        }
+    });
+    spelt.collect::<Vec<_>>().join("&")
 }
 
-/// nginx finds no parameter where a character of its name is encoded that nobody has to encode.
-fn encodes_needlessly(name: &str) -> bool {
-    name.split('%').skip(1).any(|after| {
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).unwrap_or_default();
-        byte.is_ascii_alphanumeric() || ['-', '.', '_'].contains(&char::from(byte))
-    })
+/// Characters that nobody has to encode.
+fn needless() -> impl Iterator<Item = char> {
+    ('a'..='z').chain('A'..='Z').chain('0'..='9').chain("-._".chars())
+}
+
+/// A name with one character as it is, in whichever case its digits are written.
+fn undone(name: &str, plain: char) -> String {
+    let code = u32::from(plain);
+    let [upper, lower] = [format!("%{code:02X}"), format!("%{code:02x}")];
+    name.replace(&upper, &plain.to_string()).replace(&lower, &plain.to_string())
 }
 
 /// Whether a text has the type.

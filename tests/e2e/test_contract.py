@@ -437,7 +437,7 @@ class Contract(EndToEnd):
             (400, f"/crm/list?customer={ALICE}&Customer={BOB}", alice), (400, f"/crm/list?customer={ALICE}&customer[]={BOB}", alice),
             (400, f"/crm/list?customer={ALICE}&customer%00x={BOB}", alice), (400, f"/crm/list?customer={ALICE}&%20customer={BOB}", alice),
             (400, f"/crm/list?customer={ALICE};customer={BOB}", alice), (400, f"/crm/list?x=1;customer={ALICE}", alice), (400, f"/crm/list?customer={ALICE}&x=%zz", alice),
-            (400, f"/crm/list?customer={ALICE}&x=%u0041", alice), (400, f"/crm/list?cust%6fmer={ALICE}", alice), (200, f"/crm/list?customer={ALICE}&x=1", alice),
+            (400, f"/crm/list?customer={ALICE}&x=%u0041", alice), (200, f"/crm/list?cust%6fmer={ALICE}", alice), (200, f"/crm/list?customer={ALICE}&x=1", alice),
             (200, f"/crm/list?customer={BOB}", kusy), (200, "/crm/list", kusy), (403, "/crm/users", kusy), (403, "/crm/users", noflow), (200, "/crm/users", alice),
             (200, "/crm/machines", kusy), (403, "/crm/machines", alice), (403, "/crm/machines", noflow), (200, "/crm/people", alice), (403, "/crm/people", kusy),
             (403, "/crm/people", noflow), (200, "/crm/not-machine", alice), (403, "/crm/not-machine", kusy), (403, "/crm/not-machine", noflow),

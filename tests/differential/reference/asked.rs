@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::conditions::{Situation, lifted, refusal};
 use super::super::narrow::{Narrowing, narrowings};
 use super::super::paths::Captured;
-use super::super::values::{Values, ambiguous_headers, ambiguous_query, hides};
+use super::super::values::{Values, ambiguous_headers, ambiguous_query};
 use super::super::world::{Exceeded, Fields, Forwarded, Outcome, Person, Refusal, Request, Sender, World};
 use super::bodies::{Body, Fault, Wanted, is_of_body};
 use super::counting::{Counts, Limit};
@@ -213,7 +213,7 @@ impl<'w> Asked<'w> {
         denied(&values)?;
         // "After the decision: forward, identity-too-large, limit."
         let added = person.map(|person| narrow.iter().flat_map(|one| one.added(person, &values)).collect::<Vec<_>>());
-        let target = forwarding.target(&added.unwrap_or_default(), &values);
+        let target = forwarding.target(&parameters, &added.unwrap_or_default(), &values);
         let mut set = forwarding.headers(&values);
         let (identity, provenance) = forwarding.identity((place.document, Some(place.route)), &requires);
         let faults: Vec<_> = set.iter().filter_map(|(_, value)| value.as_ref().err()).copied().collect();
@@ -250,9 +250,7 @@ impl<'w> Asked<'w> {
 
     /// "bound and typed values (400)", as far as they stand in the head.
     fn check_values(&self, wanted: &Wanted<'_>, values: &Values<'_>, narrow: &[Narrowing<'_>]) -> Result<(), Fault> {
-        let ambiguous = ambiguous_query(self.query, wanted.parameters)
-            || hides(self.query, wanted.parameters)
-            || wanted.is_ambiguous_query(self.query);
+        let ambiguous = ambiguous_query(self.query, wanted.parameters) || wanted.is_ambiguous_query(self.query);
         if ambiguous || !values.is_readable(wanted.names) {
             return Err((400, "ambiguous-parameter"));
         }

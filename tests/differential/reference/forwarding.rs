@@ -7,7 +7,7 @@ use torwart::policy::Encoding;
 
 use super::super::conditions::{find, list};
 use super::super::narrow::narrowings;
-use super::super::values::{Values, decoded, fold_header};
+use super::super::values::{Values, decoded, fold_header, spelt_plainly};
 use super::super::world::{Fields, ISSUERS, Person, World};
 use super::{name_of, text};
 
@@ -27,15 +27,16 @@ pub(crate) struct Forwarding<'w> {
 }
 
 impl Forwarding<'_> {
-    /// Path and query as they are sent, with what `narrow` adds.
-    pub(crate) fn target(&self, narrowed: &[String], values: &Values<'_>) -> Option<String> {
+    /// Path and query as they are sent, with what `narrow` adds. Bound names are spelt so that every server finds them.
+    pub(crate) fn target(&self, bound: &[String], narrowed: &[String], values: &Values<'_>) -> Option<String> {
         let path = self.path_sent()?;
-        let mut query = self.query.map(str::to_owned);
+        let mut query = self.query.map(|query| spelt_plainly(query, bound));
         let empty = Map::new();
         let set = self.forward.get("query").and_then(Value::as_object).unwrap_or(&empty);
         if !set.is_empty() || !narrowed.is_empty() {
             // "all other bytes of the query stay"
-            let others = self.query.into_iter().filter(|query| !query.is_empty()).flat_map(|query| query.split('&'));
+            let others =
+                query.as_deref().into_iter().filter(|query| !query.is_empty()).flat_map(|query| query.split('&'));
             let is_set =
                 |piece: &str| set.keys().any(|name| decoded(piece.split('=').next().unwrap()) == name.as_bytes());
             let mut kept: Vec<String> = others.filter(|piece| !is_set(piece)).map(str::to_owned).collect();
