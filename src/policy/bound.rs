@@ -143,19 +143,23 @@ impl BoundQuery {
     /// The query with the names of bound parameters written so that servers which do not decode names find them, too; `None`
     /// where they are.
     pub(in crate::policy) fn spelt_plainly(&self, query: Query<'_>) -> Option<String> {
-        let bound = |name: &str| self.0.iter().any(|bound| *query.decode(name) == *bound.exact.as_bytes());
-        let hidden = |name: &str| query.encodes_needlessly(name) && bound(name);
-        if !query.parameters().any(|parameter| hidden(parameter.raw_name)) {
+        if self.is_empty() || query.is_plain() {
             return None;
         }
-        let pieces = query.text().split('&').map(|piece| match piece.split_once('=').unwrap_or((piece, "")) {
-            (name, _) if hidden(name) => {
-                let (plain, rest) = (without_needless_escapes(name), piece.get(name.len()..).unwrap_or_default());
-                Cow::Owned(plain + rest)
+        let bound = |name: &str| self.0.iter().any(|bound| *query.decode(name) == *bound.exact.as_bytes());
+        let mut is_changed = false;
+        let pieces = query.text().split('&').map(|piece| {
+            let (name, rest) = piece.split_at(scan::find(b'=', piece.as_bytes()).unwrap_or(piece.len()));
+            match without_needless_escapes(name).filter(|_| bound(name)) {
+                Some(plain) => {
+                    is_changed = true;
+                    Cow::Owned(plain + rest)
+                }
+                None => Cow::Borrowed(piece),
             }
-            _ => Cow::Borrowed(piece),
         });
-        Some(pieces.collect::<Vec<_>>().join("&"))
+        let spelt = pieces.collect::<Vec<_>>().join("&");
+        is_changed.then_some(spelt)
     }
 
     /// Reads the bound parameters.

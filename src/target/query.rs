@@ -56,6 +56,11 @@ impl<'a> Query<'a> {
         Self { text, plain }
     }
 
+    /// Whether its names and values are what is written.
+    pub fn is_plain(self) -> bool {
+        self.plain
+    }
+
     /// As it is written.
     pub fn text(self) -> &'a str {
         self.text
@@ -82,12 +87,6 @@ impl<'a> Query<'a> {
     /// The same as text; `None` when it is not UTF-8.
     pub fn decode_text(self, written: &str) -> Option<Cow<'_, str>> {
         if self.plain { Some(Cow::Borrowed(written)) } else { decode_text(written) }
-    }
-
-    /// Whether a name of it encodes a letter, a digit, `-`, `.` or `_`, which no client has to (RFC 3986 section 2.3). A server
-    /// that does not decode names, nginx with `$arg_name`, finds no parameter of the decoded name then.
-    pub fn encodes_needlessly(self, raw_name: &str) -> bool {
-        !self.plain && without_needless_escapes(raw_name).len() < raw_name.len()
     }
 
     /// Whether a name of it folds to `folded`, as [`name_folds_to`] says.
@@ -176,11 +175,13 @@ pub fn decode(text: &str) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// A name with its letters, digits, `-`, `.` and `_` as they are, and every other escape as it was.
-pub fn without_needless_escapes(raw_name: &str) -> String {
-    let mut pieces = raw_name.split('%');
-    let mut plain = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
+/// A name of which no letter, digit, `-`, `.` or `_` is encoded, which no client has to do (RFC 3986 section 2.3); every other
+/// escape is as it was. `None` where the name is one. A server that does not decode names, nginx with `$arg_name`, finds no
+/// parameter of the decoded name otherwise.
+pub fn without_needless_escapes(raw_name: &str) -> Option<String> {
+    let (first, escapes) = raw_name.split_once('%')?;
+    let mut plain = first.to_owned();
+    for piece in escapes.split('%') {
         let escaped = piece.as_bytes().first_chunk().and_then(|[high, low]| hex_byte(*high, *low));
         let needless = escaped.filter(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte));
         if let (Some(byte), Some(rest)) = (needless, piece.get(2..)) {
@@ -191,7 +192,7 @@ pub fn without_needless_escapes(raw_name: &str) -> String {
             plain.push_str(piece);
         }
     }
-    plain
+    (plain.len() < raw_name.len()).then_some(plain)
 }
 
 /// The same as text; `None` when it is not UTF-8.
@@ -333,7 +334,7 @@ mod tests {
 
     #[test]
     fn letters_digits_and_marks_are_encoded_needlessly_in_a_name() {
-        let needless = |name| Query::of(name).encodes_needlessly(name);
+        let needless = |name| without_needless_escapes(name).is_some();
         for name in ["%6frg", "o%72g", "org%2Duid", "org%2e", "org%5F", "a%5b%30", "%zz%61"] {
             assert!(needless(name), "{name}");
         }
