@@ -11,6 +11,7 @@ use crate::catalogue::Dice;
 use crate::clients::{Until, Way, connect};
 use crate::ledger::Fate;
 use crate::site::{ALICE, BIG, Site, seconds, sum};
+use crate::support::client::Client;
 
 /// How much later than its token a stream may end on a machine that has other work.
 const LATE: Duration = Duration::from_secs(5);
@@ -42,14 +43,20 @@ fn judge_end(site: &Site, what: &str, expires: u64) {
     }
 }
 
+/// Asks for something that goes on, with a token of a few seconds. When it expires is told beside the client.
+fn ask_for_stream(site: &Site, dice: &mut Dice, fields: &str) -> (Client, u64) {
+    let expires = seconds() + 2 + dice.below(5) as u64;
+    let asked = site.ledger.begin(Fate::Either);
+    let mut client = connect(site, if dice.below(2) == 0 { Way::Plain } else { Way::Tls });
+    client.send(head("GET", "/me", &asked, &site.alice(&json!({"exp": expires, "jti": asked})), fields));
+    (client, expires)
+}
+
 /// `WebSocket`s that live as long as their token.
 pub(crate) fn sockets(site: &Site, seed: u64, until: Until<'_>) {
     let mut dice = Dice::new(seed);
     while !until() {
-        let expires = seconds() + 2 + dice.below(5) as u64;
-        let asked = site.ledger.begin(Fate::Either);
-        let mut client = connect(site, if dice.below(2) == 0 { Way::Plain } else { Way::Tls });
-        client.send(head("GET", "/me", &asked, &site.alice(&json!({"exp": expires, "jti": asked})), UPGRADE));
+        let (mut client, expires) = ask_for_stream(site, &mut dice, UPGRADE);
         let mut seen = Vec::new();
         while !seen.ends_with(b"\r\n\r\n") {
             seen.extend(client.bytes(1).unwrap_or_else(|| b"\r\n\r\n".to_vec()));
@@ -83,11 +90,8 @@ pub(crate) fn sockets(site: &Site, seed: u64, until: Until<'_>) {
 pub(crate) fn events(site: &Site, seed: u64, until: Until<'_>) {
     let mut dice = Dice::new(seed);
     while !until() {
-        let expires = seconds() + 2 + dice.below(5) as u64;
-        let asked = site.ledger.begin(Fate::Either);
-        let mut client = connect(site, if dice.below(2) == 0 { Way::Plain } else { Way::Tls });
-        let token = site.alice(&json!({"exp": expires, "jti": asked}));
-        let all = client.send(head("GET", "/me", &asked, &token, "X-Do: events\r\n")).rest();
+        let (mut client, expires) = ask_for_stream(site, &mut dice, "X-Do: events\r\n");
+        let all = client.rest();
         if !all.starts_with(b"HTTP/1.1 200 ") || all.ends_with(b"0\r\n\r\n") {
             site.ledger.wrong(format!("an event stream: {}", String::from_utf8_lossy(&all)));
         }
