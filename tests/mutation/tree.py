@@ -109,5 +109,5 @@ class Tree:
         if around:
             return [min(around)[1]]
         text = (self.place / file).read_bytes() if spans else b""
-        first, last = text.rfind(b"\n", 0, start) + 1, (text.find(b"\n", end) + len(text)) % len(text) if text else 0
+        first, last = text.rfind(b"\n", 0, start) + 1, text.find(b"\n", end)
         return [n for n, begin, stop in spans if first <= begin < last or start <= begin < end]
