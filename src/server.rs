@@ -41,7 +41,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Limits, Listener, Protocol};
+use crate::config::{Config, Limits, Listener, Protocol};
 use crate::gateway::{self, Connection, Tls};
 use crate::panics;
 use crate::snapshot::{Snapshot, Snapshots};
@@ -92,6 +92,11 @@ pub enum StartError {
     Worker(#[from] io::Error),
 }
 
+/// How many workers serve a configuration: as many as it says, else one for each processor.
+pub fn worker_count(config: &Config) -> usize {
+    config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
 /// Binds every listener that is not among the inherited ones, and starts the workers.
 ///
 /// # Errors
@@ -111,8 +116,7 @@ pub fn start_within(
     memory: Memory,
 ) -> Result<Running, StartError> {
     let snapshot = snapshots.current();
-    let count =
-        snapshot.config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let count = worker_count(&snapshot.config);
     let mut addresses = Vec::new();
     let mut sockets: Vec<Vec<Socket>> = (0..count).map(|_| Vec::new()).collect();
     for (index, listener) in snapshot.config.listeners.iter().enumerate() {

@@ -9,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::config::{self, Config, Documents, FileKind};
 use crate::diagnostic::Diagnostics;
 use crate::panics;
+use crate::server;
 use crate::server::process::{Process, ProcessError, Service};
 use crate::snapshot::{Material, Reader, Reading};
 use crate::telemetry::{Telemetry, log};
@@ -113,8 +114,12 @@ const RESERVE: usize = 64;
 fn headroom(config: &Config) -> Diagnostics {
     let mut problems = Diagnostics::new();
     let endpoints: usize = config.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
-    let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let beside = config.listeners.len().saturating_mul(workers).saturating_add(endpoints).saturating_add(RESERVE);
+    let beside = config
+        .listeners
+        .len()
+        .saturating_mul(server::worker_count(config))
+        .saturating_add(endpoints)
+        .saturating_add(RESERVE);
     let (connections, most) = (config.limits.connections, getrlimit(Resource::Nofile).current);
     let needed = connections.saturating_mul(2).saturating_add(beside);
     if let Some(most) = most.filter(|most| *most < needed as u64) {
