@@ -1,8 +1,8 @@
 //! Records of what happened: one [`Record`] per request becomes metrics, a line of the access log and an audit record.
 //!
-//! The request's path pays for counters, and for one queue operation per sink that is switched on. Formatting and
-//! writing happen on threads of their own; what they cannot keep up with is counted, or, with `audit.required`,
-//! refused before it is forwarded.
+//! The request's path pays for counters, and for one line of text per sink that is switched on, formatted into a buffer
+//! that no other worker uses. Writing happens on threads of its own; what they cannot keep up with is counted, or, with
+//! `audit.required`, refused before it is forwarded.
 
 mod access;
 mod audit;
@@ -150,24 +150,17 @@ impl Telemetry {
     }
 
     /// Counts a finished request and hands its record to the writers. Never waits.
-    pub fn record(&self, mut record: Record) {
-        self.metrics.count(&record);
+    fn record(&self, record: &mut Record) {
+        self.metrics.count(record);
         let place = record.place.take();
-        let audit = self.audit.as_ref().filter(|_| self.audits(record.verdict));
-        let access = self.access.as_ref().filter(|_| self.settings.access.load(Ordering::Relaxed));
-        let traces = self.traces.load();
-        if audit.is_none() && access.is_none() && traces.is_none() {
-            return;
+        if let Some(access) = self.access.as_ref().filter(|_| self.settings.access.load(Ordering::Relaxed)) {
+            access.push(record, None);
         }
-        let record = Arc::new(record);
-        if let Some(access) = access {
-            access.push(Arc::clone(&record), None);
+        if let Some(audit) = self.audit.as_ref().filter(|_| self.audits(record.verdict)) {
+            audit.push(record, place.as_ref());
         }
-        if let Some(traces) = &*traces {
-            traces.push(Arc::clone(&record));
-        }
-        if let Some(audit) = audit {
-            audit.push(record, place);
+        if let Some(traces) = &*self.traces.load() {
+            traces.push(record);
         }
     }
 

@@ -74,14 +74,15 @@ impl Exchange {
         let (number, busy) = pulse.begin();
         let snapshot = worker.snapshots.current();
         let headers = request.headers();
-        let mut record = Recording::start(worker.snapshots.telemetry(), request.method().clone(), request.version());
+        let trace = Trace::continue_or_start(only(headers, "traceparent").map(str::as_bytes));
+        let telemetry = worker.snapshots.telemetry();
+        let mut record = Recording::start_in(trace, telemetry, request.method().clone(), request.version());
         record.revision = snapshot.revision;
         record.tls = connection.tls.is_some();
         let trusted = connection.trusts(&snapshot.config, connection.peer.ip());
         if let Some(given) = only(headers, "x-request-id").filter(|_| trusted).and_then(RequestId::given) {
             record.request_id = given;
         }
-        record.trace = Trace::continue_or_start(only(headers, "traceparent").map(str::as_bytes));
         record.address = client_address::client_address(&snapshot.config, connection, headers);
         Self {
             trace_continued: record.trace.parent_id.is_some(),
@@ -247,8 +248,7 @@ impl Exchange {
         if !self.audited() {
             return;
         }
-        let values = read.map_or_else(|| placed.values(caller), |read| placed.values_with_body(caller, read));
-        self.record.values = values.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        self.record.values = read.map_or_else(|| placed.values(caller), |read| placed.values_with_body(caller, read));
         self.record.facts = placed.facts();
         let names = |shown: &ClientCertificate| json!({"dns": shown.dns, "uri": shown.uri, "email": shown.email, "subject": shown.subject});
         self.record.facts.extend(caller.certificate.map(|shown| ("certificate", names(shown))));
@@ -292,7 +292,8 @@ impl Exchange {
             client: self.record.address,
             scheme: self.connection.scheme().into(),
             port: self.connection.local.port(),
-            request_id: text(&self.record.request_id.to_string())?,
+            request_id: HeaderValue::from_bytes(self.record.request_id.as_bytes())
+                .map_err(|_| Refusal::Inconsistent)?,
             traceparent: HeaderValue::from_bytes(&self.record.trace.traceparent())
                 .map_err(|_| Refusal::Inconsistent)?,
             trace_continued: self.trace_continued,

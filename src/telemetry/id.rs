@@ -4,20 +4,20 @@ use std::cell::RefCell;
 use std::fmt::{self, Display};
 use std::time::SystemTime;
 
-use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// What a request is called in every record, in `X-Request-Id` and in the `instance` of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestId {
-    /// Made here: a `UUIDv7` (RFC 9562 section 5.7).
-    Made(Uuid),
+    /// Made here: the text of a `UUIDv7` (RFC 9562 section 5.7).
+    Made([u8; Hyphenated::LENGTH]),
     /// Kept from a trusted proxy.
     Given(Box<str>),
 }
 
 impl RequestId {
     /// No id at all.
-    pub(super) const NONE: Self = Self::Made(Uuid::nil());
+    pub(super) const NONE: Self = Self::Made([b'0'; Hyphenated::LENGTH]);
 
     /// Longest id kept from a trusted proxy.
     pub const LONGEST: usize = 128;
@@ -26,7 +26,10 @@ impl RequestId {
     pub fn new(now: SystemTime) -> Self {
         let millis = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        Self::Made(uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid())
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random()).into_uuid();
+        let mut text = [0; Hyphenated::LENGTH];
+        id.hyphenated().encode_lower(&mut text);
+        Self::Made(text)
     }
 
     /// The id that a trusted proxy sent, if it is one: 1 to [`Self::LONGEST`] visible ASCII characters.
@@ -34,14 +37,19 @@ impl RequestId {
         let fits = !text.is_empty() && text.len() <= Self::LONGEST;
         (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self::Given(text.into()))
     }
+
+    /// Its text, which is visible ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Made(text) => text,
+            Self::Given(text) => text.as_bytes(),
+        }
+    }
 }
 
 impl Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Made(id) => id.hyphenated().fmt(f),
-            Self::Given(text) => f.write_str(text),
-        }
+        f.write_str(std::str::from_utf8(self.as_bytes()).unwrap_or_default())
     }
 }
 
@@ -116,21 +124,13 @@ impl Trace {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub(super) struct Hex<'b>(pub(super) &'b [u8]);
-
-impl Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
 /// A fresh span id.
 pub(super) fn span_id() -> [u8; 8] {
     nonzero()
 }
 
-fn hex_pair(byte: u8) -> [u8; 2] {
+/// A byte as lower-case hexadecimal digits.
+pub(super) fn hex_pair(byte: u8) -> [u8; 2] {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     [digit(byte >> 4), digit(byte & 15)]
 }
@@ -164,43 +164,44 @@ fn nonzero<const N: usize>() -> [u8; N] {
     id
 }
 
-/// Random bytes from the thread's store, which is filled from the system's generator 1 KiB at a time: a request
-/// needs 34 bytes, and one call of the generator costs more than everything else that makes an id.
+/// Random bytes from the thread's store, which is filled from the system's generator 4 KiB at a time: a request needs 34
+/// bytes, and one call of the generator costs more than everything else that makes an id.
 fn random<const N: usize>() -> [u8; N] {
     thread_local! {
         static STORE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     STORE.with_borrow_mut(|store| {
         if store.len() < N {
-            store.resize(1024, 0);
+            store.resize(4096, 0);
             if aws_lc_rs::rand::fill(store).is_err() {
                 store.clear();
             }
         }
-        let kept = store.len().saturating_sub(N);
-        let mut out = [0; N];
-        for (place, byte) in out.iter_mut().zip(store.drain(kept..)) {
-            *place = byte;
-        }
-        out
+        let Some(taken) = store.last_chunk().copied() else { return [0; N] };
+        store.truncate(store.len() - N);
+        taken
     })
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::telemetry) fn hex(bytes: &[u8]) -> String {
+        String::from_utf8(bytes.iter().flat_map(|byte| hex_pair(*byte)).collect()).unwrap()
+    }
 
     const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
     fn a_trace_is_continued_with_a_span_of_our_own() {
         let trace = Trace::continue_or_start(Some(PARENT));
-        assert_eq!(Hex(&trace.trace_id).to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(hex(&trace.trace_id), "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(trace.parent_id, Some([0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7]));
         assert_ne!(Some(trace.span_id), trace.parent_id);
         assert!(trace.sampled);
         let sent = String::from_utf8(trace.traceparent().to_vec()).unwrap();
-        assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", Hex(&trace.call_id())));
+        assert_eq!(sent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", hex(&trace.call_id())));
     }
 
     #[test]
@@ -244,7 +245,7 @@ mod tests {
         let now = SystemTime::now();
         let ids: std::collections::HashSet<_> = (0..1000).map(|_| RequestId::new(now).to_string()).collect();
         assert_eq!(ids.len(), 1000);
-        let RequestId::Made(id) = RequestId::new(now) else { panic!("made here") };
+        let id = uuid::Uuid::parse_str(&RequestId::new(now).to_string()).unwrap();
         assert_eq!(id.get_version_num(), 7);
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Exporter {
 
 #[derive(Debug)]
 enum Message {
-    Record(Arc<Record>),
+    Record(Box<Record>),
     /// Everything before has been handed over or given up when the other end hears of it.
     Finish(SyncSender<()>),
 }
@@ -67,9 +67,13 @@ impl Exporter {
     }
 
     /// Hands a record in if its trace is sampled. Never waits.
-    pub(super) fn push(&self, record: Arc<Record>) {
-        if record.trace.sampled && self.queue.try_send(Message::Record(record)).is_err() {
-            self.metrics.traces.dropped.one();
+    pub(super) fn push(&self, record: &mut Record) {
+        if !record.trace.sampled {
+            return;
+        }
+        match self.queue.try_reserve() {
+            Ok(place) => place.send(Message::Record(Box::new(record.take()))),
+            Err(_) => self.metrics.traces.dropped.one(),
         }
     }
 
@@ -103,7 +107,7 @@ impl Thread {
             let mut next = Some(first);
             while let Some(message) = next {
                 match message {
-                    Message::Record(record) => batch.push(record),
+                    Message::Record(record) => batch.push(*record),
                     Message::Finish(done) => finished.push(done),
                 }
                 if batch.len() == BATCH {
@@ -119,7 +123,7 @@ impl Thread {
         }
     }
 
-    async fn export(&mut self, batch: &mut Vec<Arc<Record>>) {
+    async fn export(&mut self, batch: &mut Vec<Record>) {
         if batch.is_empty() {
             return;
         }

@@ -55,7 +55,7 @@ pub struct Record {
     pub lifted: Vec<Condition>,
     /// Bound values, and every claim and request value that a loaded policy names; `null` for what there is none of.
     /// Fill it only when [`Telemetry::audits`] says that somebody will read it.
-    pub values: Vec<(Arc<str>, Value)>,
+    pub values: Vec<(String, Value)>,
     /// What else it takes to decide again, where there is any; filled like `values`.
     pub facts: Vec<(&'static str, Value)>,
     /// Who asked.
@@ -155,11 +155,15 @@ pub struct UpstreamCall {
 pub struct Revision(pub [u8; 16]);
 
 impl Record {
-    /// A record of a request that arrives now. It says "denied" until somebody says otherwise.
+    /// A record of a request that arrives now, in a trace of its own. It says "denied" until somebody says otherwise.
     pub fn start(method: Method, version: Version) -> Self {
+        Self::start_in(Trace::start(), method, version)
+    }
+
+    fn start_in(trace: Trace, method: Method, version: Version) -> Self {
         let time = SystemTime::now();
         let blank = Self::blank(time, Instant::now());
-        Self { request_id: RequestId::new(time), trace: Trace::start(), method, version, ..blank }
+        Self { request_id: RequestId::new(time), trace, method, version, ..blank }
     }
 
     /// A record that says nothing.
@@ -198,6 +202,17 @@ impl Record {
         }
     }
 
+    /// When its answer ended.
+    pub(super) fn ended(&self) -> Instant {
+        self.started + self.duration
+    }
+
+    /// Takes what is in it, for somebody who keeps it.
+    pub(super) fn take(&mut self) -> Self {
+        let blank = Self::blank(self.time, self.started);
+        std::mem::replace(self, blank)
+    }
+
     /// The decision as metrics count it; `None` when there was nothing to decide.
     pub(super) fn counted(&self) -> Option<Counted> {
         let reason = self.reason.unwrap_or("unknown");
@@ -218,9 +233,14 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Begins the record of a request that arrives now.
+    /// Begins the record of a request that arrives now, in a trace of its own.
     pub fn start(telemetry: &Arc<Telemetry>, method: Method, version: Version) -> Self {
-        Self { record: Record::start(method, version), telemetry: Arc::clone(telemetry) }
+        Self::start_in(Trace::start(), telemetry, method, version)
+    }
+
+    /// Begins the record of a request that arrives now, in this trace.
+    pub fn start_in(trace: Trace, telemetry: &Arc<Telemetry>, method: Method, version: Version) -> Self {
+        Self { record: Record::start_in(trace, method, version), telemetry: Arc::clone(telemetry) }
     }
 
     /// The beginning of a step, where somebody will see how long it took: a look at the clock costs, too.
@@ -261,8 +281,7 @@ impl DerefMut for Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let blank = Record::blank(self.record.time, self.record.started);
-        let mut record = std::mem::replace(&mut self.record, blank);
+        let record = &mut self.record;
         record.duration = record.started.elapsed();
         if record.status.is_none() && panics::is_unwinding() {
             record.error = Some("panicked");

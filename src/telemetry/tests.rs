@@ -1,3 +1,5 @@
+pub(in crate::telemetry) mod generated;
+
 use std::fs;
 use std::path::Path;
 use std::time::Instant;

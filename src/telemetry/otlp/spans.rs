@@ -1,6 +1,5 @@
 //! Records as spans: `opentelemetry/proto/trace/v1/trace.proto`, whose field numbers stand beside the fields here.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -20,12 +19,12 @@ const CLIENT: u64 = 3;
 const ERROR: u64 = 2;
 
 /// The body of an `ExportTraceServiceRequest`.
-pub(super) fn request(records: &[Arc<Record>]) -> Bytes {
+pub(super) fn request(records: &[Record]) -> Bytes {
     let version = env!("CARGO_PKG_VERSION");
     let attributes = [text("service.name", "torwart"), text("service.version", version)];
     let resource = Message::default().messages(1, attributes);
     let scope = Message::default().text(1, "torwart").text(2, version);
-    let spans = records.iter().flat_map(|record| of(record));
+    let spans = records.iter().flat_map(of);
     let scoped = Message::default().message(1, &scope).messages(2, spans.map(Span::encode));
     let resource_spans = Message::default().message(1, &resource).message(2, &scoped);
     Bytes::from(Message::default().message(1, &resource_spans).into_bytes())

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::telemetry::id::Hex;
+use crate::telemetry::id::tests::hex;
 use crate::telemetry::record::tests::{SUBJECT, denied};
 use crate::telemetry::{Step, Trace, UpstreamCall, Verdict};
 
@@ -187,9 +187,9 @@ fn spans(body: &[u8]) -> Vec<Read> {
 fn a_request_is_a_span_with_children_for_token_decision_and_upstream() {
     let (address, collector) = collector(&[]);
     let (exporter, metrics) = exporter(address);
-    let record = record(&metrics);
+    let mut record = record(&metrics);
     let sent = String::from_utf8(record.trace.traceparent().to_vec()).unwrap();
-    exporter.push(Arc::new(record));
+    exporter.push(&mut record);
     exporter.finish(PATIENCE);
     assert_eq!(metrics.traces.written.value(), 1);
     let bodies = collector.bodies.lock().unwrap();
@@ -204,7 +204,7 @@ fn a_request_is_a_span_with_children_for_token_decision_and_upstream() {
     assert!(spans[1..].iter().all(|span| span.bytes(4) == server.bytes(2)));
     assert!(spans.iter().all(|span| span.bytes(1) == server.bytes(1)));
     // What the upstream was told is the span of the call, so that its own spans hang there.
-    assert_eq!(Hex(&upstream.bytes(2)).to_string(), sent.split('-').nth(2).unwrap());
+    assert_eq!(hex(&upstream.bytes(2)), sent.split('-').nth(2).unwrap());
     let times = |span: &Read| (span.number(7).unwrap(), span.number(8).unwrap());
     assert_eq!(times(server), (1_795_298_400_123_000_000, 1_795_298_400_143_000_000));
     assert_eq!(times(token), (1_795_298_400_124_000_000, 1_795_298_400_126_000_000));
@@ -220,7 +220,7 @@ fn a_request_is_a_span_with_children_for_token_decision_and_upstream() {
 fn spans_name_no_principal() {
     let (address, collector) = collector(&[]);
     let (exporter, metrics) = exporter(address);
-    exporter.push(Arc::new(record(&metrics)));
+    exporter.push(&mut record(&metrics));
     exporter.finish(PATIENCE);
     let bodies = collector.bodies.lock().unwrap();
     let text = String::from_utf8_lossy(&bodies[0]);
@@ -234,7 +234,7 @@ fn spans_name_no_principal() {
 fn what_was_not_sampled_is_not_exported() {
     let (address, collector) = collector(&[]);
     let (exporter, metrics) = exporter(address);
-    exporter.push(Arc::new(Record { trace: Trace { sampled: false, ..Trace::start() }, ..record(&metrics) }));
+    exporter.push(&mut Record { trace: Trace { sampled: false, ..Trace::start() }, ..record(&metrics) });
     exporter.finish(PATIENCE);
     assert!(collector.bodies.lock().unwrap().is_empty());
     assert_eq!(metrics.traces.dropped.value() + metrics.traces.written.value(), 0);
@@ -246,7 +246,7 @@ fn batches_share_a_connection_and_lose_nothing() {
     let (exporter, metrics) = exporter(address);
     let records = BATCH + 100;
     for _ in 0..records {
-        exporter.push(Arc::new(record(&metrics)));
+        exporter.push(&mut record(&metrics));
     }
     exporter.finish(PATIENCE);
     let counts: Vec<_> = collector.bodies.lock().unwrap().iter().map(|body| spans(body).len() / 4).collect();
@@ -261,7 +261,7 @@ fn a_busy_collector_is_asked_again_when_it_says() {
     // The last one is answered first.
     let (address, collector) = collector(&[(429, Some("0")), (503, Some("0"))]);
     let (exporter, metrics) = exporter(address);
-    exporter.push(Arc::new(record(&metrics)));
+    exporter.push(&mut record(&metrics));
     exporter.finish(PATIENCE);
     assert_eq!(metrics.traces.written.value(), 1);
     assert_eq!(collector.bodies.lock().unwrap().len(), 1);
@@ -271,10 +271,10 @@ fn a_busy_collector_is_asked_again_when_it_says() {
 fn what_a_collector_refuses_for_good_is_counted_and_not_repeated() {
     let (address, collector) = collector(&[(400, None)]);
     let (exporter, metrics) = exporter(address);
-    exporter.push(Arc::new(record(&metrics)));
+    exporter.push(&mut record(&metrics));
     exporter.finish(PATIENCE);
     assert_eq!(metrics.traces.failed.value(), 1);
-    exporter.push(Arc::new(record(&metrics)));
+    exporter.push(&mut record(&metrics));
     exporter.finish(PATIENCE);
     assert_eq!(metrics.traces.written.value(), 1);
     assert_eq!(collector.bodies.lock().unwrap().len(), 1);
@@ -287,7 +287,7 @@ fn nobody_waits_for_a_collector_that_is_not_there() {
     let (exporter, metrics) = exporter(address);
     let start = Instant::now();
     for _ in 0..2 * WAITING {
-        exporter.push(Arc::new(record(&metrics)));
+        exporter.push(&mut record(&metrics));
     }
     assert!(metrics.traces.dropped.value() > 0);
     exporter.finish(Duration::from_millis(10));
