@@ -252,3 +252,6 @@ impl Policies {
         self.permission_scopes.iter().find(|(id, _)| *id == issuer).map(|(_, scope)| &**scope)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -547,6 +547,7 @@ fn decision(placed: &Placed<'_>, caller: &Caller<'_>, body: Option<&[u8]>) -> De
     }
     if matches!(first, Decision::NeedsBody) {
         assert!(body.is_some(), "a body is asked for that is not there");
+        assert!(!matches!(with_body, Decision::NeedsClaims), "the body is read of somebody whose claims are not known");
         return with_body;
     }
     assert_eq!(outcome(&first), outcome(&with_body), "the body changes a decision that did not need it");

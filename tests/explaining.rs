@@ -113,6 +113,46 @@ routes:
 }
 
 #[test]
+fn routes_tell_what_goes_on_to_which_upstream_and_what_is_only_observed() {
+    let configuration = format!("{CONFIGURATION}  pim: {{endpoints: [\"http://127.0.0.1:9001\"]}}\n");
+    let policy = r#"version: 1
+policy: items
+hosts: [api.example.com]
+upstream: pim
+mode: observe
+routes:
+  - {path: /kept, methods: [GET], require: authenticated, forward: {authorization: keep, identity_headers: [subject, flow]}}
+  - {path: /plain, methods: [GET], mode: enforce, require: authenticated, forward: {identity_headers: none}}
+  - path: /machines
+    methods: [GET]
+    require:
+      any_of:
+        - {certificate: {dns: [m1.example.com], uri: ["urn:m1"]}}
+        - {certificate: {email: [m1@example.com], subject: CN=m1}}
+"#;
+    let world = directory(&[("torwart.yaml", &configuration), ("policies/items.yaml", policy)]);
+    let table = torwart(world.path(), &["routes", "--format", "json"]);
+    let table: Value = serde_json::from_str(&stdout(&table)).unwrap_or_else(|_| panic!("{}", stderr(&table)));
+    let told: Vec<_> =
+        table["routes"].as_array().unwrap().iter().map(|route| (&route["mode"], &route["forward"])).collect();
+    let all = "subject, client, issuer, flow, scopes, global, organizations, policy, route";
+    assert_eq!(
+        told,
+        [
+            (&"observe".into(), &serde_json::json!({"authorization": "keep", "identity_headers": "subject, flow"})),
+            (&"enforce".into(), &serde_json::json!({"identity_headers": "none"})),
+            (&"observe".into(), &serde_json::json!({"authorization": "keep", "identity_headers": all})),
+        ]
+    );
+    assert_eq!(table["routes"][0]["upstream"], "pim");
+    assert_eq!(table["upstreams"].as_array().unwrap().iter().map(|one| &one["name"]).collect::<Vec<_>>(), ["pim"]);
+    let asked = table["routes"][2]["require"][0]["asks"].as_str().unwrap();
+    for word in ["dns: m1.example.com", "uri: urn:m1", "email: m1@example.com", "subject: CN=m1"] {
+        assert!(asked.contains(&format!("certificate {word}")), "{word}: {asked}");
+    }
+}
+
+#[test]
 fn routes_for_programs_can_be_narrowed_down() {
     let world = world();
     let output =
@@ -283,6 +323,10 @@ routes:
   - {path: /form, methods: [POST], require: {organization: "{form.org_uid}"}}
   - {path: /search, methods: [GET], require: {organization: "{query.filter#/org}"}}
   - {path: /service, methods: [POST], require: {request: {soap.operation: [GetOrder, ListOrders]}}}
+  - {path: /scoped, methods: [POST], require: {scope: batch, request: {body./kind: note}}}
+  - {path: /header, methods: [GET], require: {request: {header.X-Mode: fast}}}
+  - {path: /session, methods: [GET], require: {request: {header.Cookie: present}}}
+  - {path: /two, methods: [GET], require: {request: {"query.a#/x": "1", "query.b#/x": "1"}}}
 "#;
 
 #[test]
@@ -340,6 +384,12 @@ fn the_smallest_change_may_be_one_of_the_body() {
         ("POST /form", form, "", "form parameter org_uid is acme", "org_uid=acme"),
         // JSON in a parameter.
         ("GET /search?filter=%7B%22a%22:1%7D", "X-A: b", "", "/org in query parameter filter is acme", ""),
+        ("GET /two?a=%7B%22x%22:1%7D&b=%7B", "X-A: b", "", "no query parameter b, in no spelling", ""),
+        // Headers.
+        ("GET /header", "X-A: b", "", "header x-mode: fast", ""),
+        ("GET /header", "X-Mode: slow", "", "header x-mode: fast", ""),
+        // What needs no body comes first, whatever the body is.
+        ("POST /scoped", "X-A: b", r#"{"kind":"note"}"#, "scope batch", ""),
         // Operations.
         ("POST /service", "Content-Type: text/xml", &soap("DeleteOrder"), "SOAP operation GetOrder", &soap("GetOrder")),
     ];
@@ -354,6 +404,9 @@ fn the_smallest_change_may_be_one_of_the_body() {
         assert_eq!(with, shown, "{text}");
     }
     let url = "https://api.example.com/batch";
+    let session = ["explain", "GET", "https://api.example.com/session", "--as", "alice"];
+    let text = stdout(&torwart(world.path(), &session));
+    assert!(text.contains("change   none found that is allowed"), "nobody makes up a session\n{text}");
     let broken = ["explain", "POST", url, "--as", "alice", "-H", json, "--data", "{"];
     let text = stdout(&torwart(world.path(), &broken));
     assert!(text.contains("change   none found that is allowed"), "what is malformed is its author's to mend\n{text}");

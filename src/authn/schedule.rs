@@ -59,6 +59,14 @@ mod tests {
                 assert!(with >= Duration::from_secs(27) && with <= Duration::from_mins(5), "{with:?}");
             }
         }
-        assert!(after_failure(5, false) > after_failure(1, false));
+        for (in_a_row, holding_keys, seconds) in
+            [(1, false, 1), (2, false, 2), (3, false, 4), (1, true, 30), (4, true, 240)]
+        {
+            let pause = after_failure(in_a_row, holding_keys);
+            assert!(
+                pause >= Duration::from_secs(seconds) * 9 / 10 && pause <= Duration::from_secs(seconds),
+                "{pause:?}"
+            );
+        }
     }
 }

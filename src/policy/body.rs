@@ -338,3 +338,23 @@ impl BodyValues<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_keeps_values_as_far_as_somebody_may_read_them() {
+        let of = |text: &str, count: usize| recorded(std::iter::repeat_n(Some(text), count));
+        assert_eq!(of("a", 0), None);
+        assert_eq!(of("a", 1), Some("a".into()));
+        assert_eq!(of("a", 2), Some(serde_json::json!(["a", "a"])));
+        assert_eq!(recorded([None, Some("a")].into_iter()), Some(serde_json::json!([null, "a"])));
+        assert_eq!(of("a", RECORDED).and_then(|kept| Some(kept.as_array()?.len())), Some(RECORDED));
+        assert_eq!(of("a", RECORDED + 1), Some(serde_json::json!({"count": RECORDED + 1})));
+        let long = "a".repeat(RECORDED_BYTES);
+        assert_eq!(of(&long, 1), Some(long.clone().into()));
+        assert_eq!(of(&long, 2), Some(serde_json::json!({"count": 2})));
+        assert_eq!(of(&format!("{long}a"), 1), Some(serde_json::json!({"count": 1})));
+    }
+}

@@ -191,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_principal_keeps_is_good_under_one_configuration_only() {
+        let principal = Principal {
+            subject: Some("Müller".to_owned()),
+            ..Principal::of(Arc::new(crate::principal::IssuerIdentity::named(crate::principal::IssuerId(0), "shoen")))
+        };
+        let first = IdentityFacts::default();
+        let short = IdentityFacts { max_bytes: 3, ..first.clone() };
+        let other = IdentityFacts { encoding: Encoding::Base64, ..first.clone() };
+        let values = IdentityValues::of(&principal, &first);
+        assert!(Arc::ptr_eq(&values, &IdentityValues::of(&principal, &first)), "rendered once");
+        let subject = |facts| match IdentityValues::of(&principal, facts).field(IdentityField::Subject) {
+            Rendered::Value(value) => value.as_bytes().to_vec(),
+            Rendered::Absent | Rendered::TooLarge => Vec::new(),
+        };
+        assert_eq!(
+            [&first, &short, &other].map(subject),
+            [b"M%C3%BCller".to_vec(), Vec::new(), b"TcO8bGxlcg==".to_vec()]
+        );
+    }
+
+    #[test]
     fn nothing_but_visible_ascii_is_written_plainly() {
         assert_eq!(text(Encoding::Percent, "a b%c\r\nX: é€\u{7f}"), b"a%20b%25c%0D%0AX:%20%C3%A9%E2%82%AC%7F");
         assert_eq!(text(Encoding::Percent, "a,b"), b"a,b", "one value is no list");

@@ -235,6 +235,17 @@ fn a_secret_file_holds_secrets_only() {
         "JSON that is no key is a secret"
     );
     assert_eq!(read(json!([secret, jwk("p256", json!({}))])).unwrap_err(), KeySetError::Unusable(Unusable::Mixed));
+    let bound = |algorithm: &str| {
+        read(json!([{"kty": "oct", "k": encode(&[1; 32]), "alg": algorithm}])).map(|_| ()).map_err(
+            |error| match error {
+                KeySetError::Unusable(reason) => reason,
+                other => panic!("{other}"),
+            },
+        )
+    };
+    assert_eq!(bound("HS256"), Ok(()));
+    assert_eq!(bound("HS512"), Err(Unusable::Short));
+    assert_eq!(bound("RS256"), Err(Unusable::Algorithm), "no secret is long enough for that");
     assert_eq!(KeySet::secret(b"short").unwrap_err(), KeySetError::Short);
     assert!(KeySet::secret(&[b'x'; 32]).is_ok());
     assert_eq!(KeySet::secret(&[&[b'x'; 31], b"\n".as_slice()].concat()).unwrap_err(), KeySetError::Short);

@@ -260,6 +260,10 @@ fn key_sets_survive_a_restart_while_the_issuer_is_down() {
     assert_eq!(restarted.fault(&token, Timestamp::now()), None);
     assert!(restarted.is_unavailable(&token, Timestamp::now().plus(86_410)), "it does not become younger");
     let another = Server::plain();
+    let mut moved = config.clone();
+    moved.issuers[0].keys = KeySource::Url(format!("{}/jwks", another.origin()));
+    let moved = Running::start(&moved);
+    assert!(moved.is_unavailable(&token, Timestamp::now()), "keys of another source are not taken");
     let text = std::fs::read_to_string(&file).unwrap().replace(&server.origin(), &another.origin());
     std::fs::write(&file, text).unwrap();
     let confused = Running::start(&config);
@@ -315,6 +319,22 @@ fn a_file_of_keys_is_read_again_by_a_reload() {
     std::fs::write(path, "{}").unwrap();
     let problems = Issuers::load(&setup.config, Some(&changed)).unwrap_err();
     assert!(problems.render().contains("jwks.json"), "{}", problems.render());
+}
+
+#[test]
+fn an_inspection_fetches_the_keys_of_the_tokens_issuer_and_no_others() {
+    let (server, other) = (Server::plain(), Server::plain());
+    for server in [&server, &other] {
+        server.provide(&server.origin(), &KEYS.jwks());
+    }
+    let mut config = config(&server.origin());
+    config.issuers.push(issuer("other", &other.origin()));
+    let issuers = Issuers::load(&config, None).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let token = token_of(&KEYS, &server.origin(), "p256");
+    let principal = runtime.block_on(issuers.inspect(&token, Timestamp::now())).unwrap();
+    assert_eq!(&*principal.issuer.name, "shoen");
+    assert_eq!((server.asked("/jwks"), other.asked("/jwks")), (1, 0));
 }
 
 #[test]

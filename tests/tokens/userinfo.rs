@@ -18,6 +18,7 @@ use crate::minting::{AUDIENCE, KEYS, anyone, bearer};
 /// An issuer of the Ameise family, and a gateway that knows its keys.
 struct World {
     server: Server,
+    config: Config,
     issuers: Arc<Issuers>,
     runtime: tokio::runtime::Runtime,
     now: Timestamp,
@@ -48,7 +49,8 @@ impl World {
         let issuers = Issuers::load(&config, None).unwrap_or_else(|problems| panic!("{}", problems.render()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(issuers.refresh());
-        Self { server, issuers: Arc::new(issuers), runtime, now: Timestamp::now(), plain: OnceCell::new() }
+        let issuers = Arc::new(issuers);
+        Self { server, config, issuers, runtime, now: Timestamp::now(), plain: OnceCell::new() }
     }
 
     fn says(self, answer: &Value) -> Self {
@@ -204,6 +206,22 @@ fn a_token_is_asked_about_once_in_its_cache_time() {
     world.complete(&world.token(&json!({"jti": "another"}))).unwrap();
     assert_eq!(world.calls(), 3);
     assert_eq!(world.server.asked("/.well-known/openid-configuration"), 2, "once for the keys, once for the endpoint");
+}
+
+#[test]
+fn a_reload_keeps_answers_unless_the_issuer_has_changed() {
+    let mut world = World::new();
+    let token = world.token(&json!({}));
+    let mut reload = |change: fn(&mut Issuer)| {
+        change(&mut world.config.issuers[0]);
+        world.issuers = Arc::new(Issuers::load(&world.config, Some(&world.issuers)).unwrap());
+        world.complete(&token).unwrap();
+        world.calls()
+    };
+    assert_eq!(reload(|_| {}), 1);
+    assert_eq!(reload(|_| {}), 1, "nothing has changed");
+    assert_eq!(reload(|issuer| issuer.leeway += 1), 2, "a changed issuer makes other principals");
+    assert_eq!(reload(|_| {}), 2);
 }
 
 #[test]

@@ -45,6 +45,21 @@ fn a_payload_with_a_name_twice_is_no_opaque_token() {
 }
 
 #[test]
+fn an_answer_about_a_token_that_has_expired_is_a_refusal() {
+    let now = Timestamp(1_800_000_000);
+    let mut issuer = crate::config::Issuer::new("i", "https://i", None);
+    issuer.audiences = crate::config::Audiences::OneOf(vec!["api".to_owned()]);
+    let rules = Rules::new(&issuer, crate::principal::IssuerId(0));
+    let judged = |end: i64| {
+        let answer = json!({"active": true, "sub": "17", "client_id": "shop", "aud": "api", "exp": end});
+        judge(&rules, answer.as_object().unwrap().clone(), TokenDigest::of("opaque"), now)
+    };
+    let leeway = rules.issuer().leeway;
+    assert!(matches!(judged(now.0 - leeway + 1), Verdict::Vouched(_)));
+    assert!(matches!(judged(now.0 - leeway), Verdict::Refused(Fault::Expired)), "which is remembered for ten seconds");
+}
+
+#[test]
 fn other_numbers_of_parts_and_other_payloads_are_opaque() {
     let payload = URL_SAFE_NO_PAD.encode(r#"{"iss":"https://i"}"#);
     let configured = |issuer: &str| issuer == "https://i";

@@ -90,6 +90,8 @@ impl Fixture {
 async fn keys_are_fetched_again_when_their_time_is_up() {
     let fixture = Fixture::driven(Issuer::new()).await;
     assert_eq!((fixture.issuer.fetches(), fixture.ids()), (1, vec!["a".to_owned()]));
+    let retry = fixture.keeper.retry_after();
+    assert!((3239..=3601).contains(&retry), "{retry}");
     fixture.issuer.answer(Ok(published("b", 3600)));
     sleep(Duration::from_secs(3200)).await;
     assert_eq!(fixture.issuer.fetches(), 1, "a tenth of jitter at most");

@@ -155,6 +155,7 @@ fn the_same_again_lasts_as_long_as_the_longer_of_both() {
     make(&register, &before(Some(NOW.plus(5))));
     assert_eq!(make(&register, &before(None)).1, Added::Extended);
     assert_eq!(make(&register, &before(None)).1, Added::Known);
+    assert_eq!(make(&register, &before(Some(NOW.plus(5)))).0.until, None);
     assert_eq!(revocations.len(), 2);
 }
 
@@ -420,6 +421,23 @@ async fn who_waits_for_the_end_of_a_principal_is_woken_by_its_revocation_only() 
     stop.cancel();
     follow.await.unwrap();
     Arc::clone(&register).ended(principal(&json!({}))).await;
+}
+
+#[test]
+fn a_revocation_is_told_at_once_unless_another_was_told_just_now() {
+    let register = register();
+    let mut told = register.revocations().told.subscribe();
+    let mut is_told = |name: &str, last: Option<Instant>| {
+        register.revocations().writer().told_at = last;
+        revoke(&register, subject(name));
+        let changed = told.has_changed().unwrap();
+        told.borrow_and_update();
+        changed
+    };
+    assert!(is_told("alice", None));
+    assert!(!is_told("bob", Some(Instant::now() + PAUSE)), "the next tick tells it");
+    assert!(is_told("carol", Instant::now().checked_sub(PAUSE)));
+    assert!(!is_told("carol", None), "there is nothing to tell");
 }
 
 #[test]
