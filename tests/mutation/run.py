@@ -1,11 +1,13 @@
 """Asks of every mutant which tests notice it.
 
 One build has all mutants. Each test is run once alone, to learn which mutants it comes past; then every mutant is switched on, and
-only those tests are run, the quick ones first, until one fails.
+only those tests are run, the quick ones first, until one fails. What survives the tests that fail for no other reason is asked of those
+that depend on time: there a failure counts that comes twice, and not without the mutant.
 """
 
 import json
 import os
+import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +31,8 @@ class Test:
 class Suite:
     """The tests of a woven tree."""
 
-    def __init__(self, place, targets, workers):
-        self.place, self.workers = place, workers
+    def __init__(self, place, targets, workers, timed=False):
+        self.place, self.workers, self.timed = place, workers, timed
         command = ["cargo", "test", "--no-run", "--message-format=json", "--quiet", *targets]
         built = subprocess.run(command, cwd=place, capture_output=True, text=True)
         entries = [json.loads(line) for line in built.stdout.splitlines()]
@@ -42,14 +44,14 @@ class Suite:
     def call(self, binary, names, environment, timeout):
         """Runs tests of one binary; says whether all passed in time."""
         command = [binary, "--exact", "--test-threads=1", *names]
-        try:
-            done = subprocess.run(
-                command, cwd=self.place, env=os.environ | environment, timeout=timeout,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired:
-            return False
-        return done.returncode == 0
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+        with subprocess.Popen(command, cwd=self.place, env=os.environ | environment, start_new_session=True, **quiet) as process:
+            try:
+                return process.wait(timeout) == 0
+            except subprocess.TimeoutExpired:
+                # With the programs that the tests have started.
+                os.killpg(process.pid, signal.SIGKILL)
+                return False
 
     def measure(self, folder):
         """Runs each test alone. Tests that fail as the tree is are left out, and told."""
@@ -85,16 +87,24 @@ class Suite:
                 total += left[0].seconds
                 batch.append(left.pop(0))
             for binary in dict.fromkeys(test.binary for test in batch):
-                names = [test.name for test in batch if test.binary == binary]
-                allowed = 20 + 10 * sum(test.seconds for test in batch if test.binary == binary)
-                if not self.call(binary, names, {"TORWART_MUTANT": str(number)}, allowed):
+                tests = [test for test in batch if test.binary == binary]
+                if not self.passes(tests, number) and (not self.timed or any(self.confirmed(test, number) for test in tests)):
                     return binary.name.rsplit("-", 1)[0]
             if not left:
                 return None
         return None
 
-    def ask(self, numbers, report):
-        """Asks of all; `report` gets each number with its killer as it is known."""
+    def passes(self, tests, number=None):
+        """Whether tests of one binary pass, with a mutant or as the tree is."""
+        switch = {} if number is None else {"TORWART_MUTANT": str(number)}
+        allowed = 20 + 10 * sum(test.seconds for test in tests)
+        return self.call(tests[0].binary, [test.name for test in tests], switch, allowed)
+
+    def confirmed(self, test, number):
+        """Whether it is the mutant that the test fails of."""
+        return not self.passes([test], number) and not self.passes([test], number) and self.passes([test])
+
+    def ask(self, numbers):
+        """Each number with its killer, in their order, as they are known."""
         with ThreadPoolExecutor(self.workers) as pool:
-            for number, killer in zip(numbers, pool.map(self.killer, numbers)):
-                report(number, killer)
+            yield from zip(numbers, pool.map(self.killer, numbers))

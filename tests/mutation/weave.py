@@ -10,7 +10,7 @@ import tree_sitter_rust
 
 # Around the text of mutant N while a file is put together: OPEN N SPLIT text CLOSE. None of them occurs in Rust.
 OPEN, SPLIT, CLOSE = "\x01", "\x02", "\x03"
-SWITCH = "crate::mutation::on"
+SWITCH, EITHER = "crate::mutation::on", "crate::mutation::either"
 PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 
 COMPARISONS = {"<", ">", "<=", ">="}
@@ -28,6 +28,7 @@ class Mutant:
     replacement: str
     start: int
     end: int
+    returns: str = ""
 
 
 def marked(mutant, text):
@@ -47,14 +48,22 @@ class Weaver:
         self.root = PARSER.parse(self.source).root_node
         self.nodes = {}
         self.heads = {}
+        self.bodies = {}
         self.blocks = set()
         self.homeless = []
+        self.starts = [mutant.start for mutant in mutants]
         for mutant in mutants:
             self.place(mutant)
 
     def place(self, mutant):
         if mutant.genre == "FnValue":
-            self.heads.setdefault(mutant.start, []).append(mutant)
+            opaque = "impl " in mutant.returns
+            if not opaque:
+                self.heads.setdefault(mutant.start, []).append(mutant)
+            elif mutant.returns.startswith("-> impl Iterator<"):
+                self.bodies.setdefault(mutant.start, []).append(mutant)
+            else:
+                self.homeless.append(mutant)
             return
         node = self.root.descendant_for_byte_range(mutant.start, mutant.end)
         wanted = {
@@ -62,6 +71,7 @@ class Weaver:
             "UnaryOperator": ("unary_expression",),
             "MatchArm": ("match_arm",),
             "MatchArmGuard": ("match_arm",),
+            "StructField": ("field_initializer", "shorthand_field_initializer"),
         }.get(mutant.genre, ())
         while node is not None and node.type not in wanted:
             node = node.parent
@@ -69,7 +79,7 @@ class Weaver:
         misplaced = (
             node is None
             or (mutant.genre == "BinaryOperator" and operator.start_byte != mutant.start)
-            or (mutant.genre in ("UnaryOperator", "MatchArm") and node.start_byte != mutant.start)
+            or (mutant.genre in ("UnaryOperator", "MatchArm", "StructField") and node.start_byte != mutant.start)
         )
         if misplaced:
             self.homeless.append(mutant)
@@ -96,8 +106,17 @@ class Weaver:
 
     def whole(self, node):
         """The woven text of a node; before the first statement of a body its function's mutants return."""
+        if node.type == "function_modifiers" and any(node.start_byte < start < node.parent.end_byte for start in self.starts):
+            # The switch cannot be asked while compiling.
+            return self.raw(node.start_byte, node.end_byte).replace("const", "")
         heads = self.heads.pop(node.start_byte, [])
-        return "".join(marked(m, f"if {on(m)} {{ return {m.replacement}; }} ") for m in heads) + self.expression(node)
+        text = "".join(marked(m, f"if {on(m)} {{ return {m.replacement}; }} ") for m in heads) + self.expression(node)
+        first = next((child.start_byte for child in node.named_children if "comment" not in child.type), None)
+        for m in self.bodies.pop(first, []) if node.type == "block" else []:
+            # A `return` of another type than the body's is no `impl Iterator` any more.
+            choice = marked(m, f"if {on(m)} {{ Some({m.replacement}) }} else {{ None }}")
+            text = f"{{ {EITHER}({choice}, {text}) }}"
+        return text
 
     def expression(self, node):
         mutants = self.nodes.get(node.id)
@@ -109,6 +128,8 @@ class Weaver:
             "compound_assignment_expr": self.assignment,
             "unary_expression": self.unary,
             "match_arm": self.arm,
+            "field_initializer": self.field,
+            "shorthand_field_initializer": self.field,
         }[node.type]
         return shape(node, mutants)
 
@@ -159,6 +180,16 @@ class Weaver:
             parts.append(guard)
         rest = "".join(self.whole(child) + " " for child in node.children if child.start_byte >= pattern.end_byte)
         return f"{head} {marked(mutants[0], 'if ' + ' && '.join(parts))} {rest}"
+
+    def field(self, node, mutants):
+        """Without the field, its value is the one of the struct after `..`."""
+        base = next(child for child in node.parent.children if child.type == "base_field_initializer").named_child(0)
+        name = node.child_by_field_name("field") or node.named_child(0)
+        value, name = node.child_by_field_name("value"), self.raw(name.start_byte, name.end_byte)
+        text = self.whole(value) if value else name
+        for m in mutants:
+            text = marked(m, f"if {on(m)} {{ ({self.raw(base.start_byte, base.end_byte)}).{name} }} else {{ {text} }}")
+        return f"{name}: {text}"
 
 
 def unmark(text):
