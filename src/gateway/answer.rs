@@ -111,9 +111,5 @@ impl Drop for Answer {
         if !self.ended && !self.bodiless && !self.is_end_stream() {
             self.record.error = Some(if panics::is_unwinding() { "panicked" } else { "client-aborted" });
         }
-        let since = self.record.started;
-        if let Some(call) = &mut self.record.upstream {
-            call.step.duration = since.elapsed().saturating_sub(call.step.after);
-        }
     }
 }

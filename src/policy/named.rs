@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use crate::policy::bound::{BoundHeaders, fold_decoded, is_ambiguous_header};
 use crate::policy::condition::{Condition, Test};
 use crate::policy::forward::{Effects, Part, PrincipalValue};
 use crate::policy::route::Route;
@@ -25,6 +26,20 @@ pub(in crate::policy) struct Named {
     headers: Vec<(HeaderName, Box<str>)>,
     /// Something is named that no record keeps.
     credentials: bool,
+    ready: Ready,
+}
+
+/// What follows from the names, worked out once.
+#[derive(Debug, Default)]
+struct Ready {
+    /// The parameters' names as they fold.
+    folded: Vec<String>,
+    /// The headers, as if one route bound them all.
+    bound: BoundHeaders,
+    /// The names of the parameters in records, in the order of the parameters.
+    query: Vec<String>,
+    headers: Vec<String>,
+    claims: Vec<String>,
 }
 
 /// What deciding about a route may ask of a request or token besides what every record has.
@@ -73,17 +88,33 @@ impl Named {
             named.query.extend(route.query.iter().map(|read| read.name.clone()));
             named.effects(&route.effects);
         }
+        named.ready = named.ready();
         named
     }
 
-    /// Query parameters, by their decoded names.
-    pub(in crate::policy) fn query(&self) -> impl Iterator<Item = &str> {
-        self.query.iter().map(|name| &**name)
+    fn ready(&self) -> Ready {
+        let mut bound = BoundHeaders::default();
+        self.headers.iter().for_each(|(name, _)| bound.bind(name));
+        Ready {
+            folded: self.query.iter().map(|name| fold_decoded(name)).collect(),
+            bound,
+            query: self.query.iter().map(|name| Fact::Query(name.clone()).to_string()).collect(),
+            headers: self.headers.iter().map(|(_, written)| format!("header.{written}")).collect(),
+            claims: self.claims.iter().map(|path| Fact::Claim(path.clone()).to_string()).collect(),
+        }
     }
 
-    /// Headers, with their names as written.
-    pub(in crate::policy) fn headers(&self) -> impl Iterator<Item = (&HeaderName, &str)> {
-        self.headers.iter().map(|(name, written)| (name, &**written))
+    /// Names of query parameters, as they fold.
+    pub(in crate::policy) fn folded_query(&self) -> &[String] {
+        &self.ready.folded
+    }
+
+    /// Headers that a route which binds them would refuse the request for, by their names as written.
+    pub(in crate::policy) fn ambiguous<'n>(&'n self, headers: &HeaderMap) -> impl Iterator<Item = &'n str> {
+        // Together they are asked about without an allocation.
+        let regular = self.ready.bound.check(headers).is_ok();
+        let named = self.headers.iter().filter(move |_| !regular);
+        named.filter(|(name, _)| is_ambiguous_header(name, headers)).map(|(_, written)| &**written)
     }
 
     /// What a request and a token have of it; `null` for what they do not have, so that it can be told from what nobody
@@ -95,22 +126,23 @@ impl Named {
         principal: Option<&Principal>,
         values: &mut Vec<(String, Value)>,
     ) {
-        for name in &self.query {
+        for (name, recorded) in self.query.iter().zip(&self.ready.query) {
             let texts = query.into_iter().flat_map(parameters).filter(|parameter| {
                 parameter.separator == Separator::Ampersand && decode(parameter.raw_name) == name.as_bytes()
             });
             let texts = texts.map(|parameter| decode(parameter.raw_value.unwrap_or_default()));
             let texts = texts.map(|text| String::from_utf8_lossy(&text).into_owned().into());
-            push(format!("query.{name}"), texts, values);
+            push(recorded, texts, values);
         }
-        for (name, written) in &self.headers {
-            push(format!("header.{written}"), headers.get_all(name).iter().map(header_text), values);
+        for ((name, _), recorded) in self.headers.iter().zip(&self.ready.headers) {
+            push(recorded, headers.get_all(name).iter().map(header_text), values);
         }
         // What nobody has asked userinfo for is not known to be absent.
-        let known = |path: &&ClaimPath| principal.is_some_and(|principal| !principal.pending.holds(path));
-        for path in self.claims.iter().filter(known) {
-            let value = principal.and_then(|principal| path.find(&principal.claims));
-            values.push((format!("claim.{path}"), value.cloned().unwrap_or_default()));
+        let Some(principal) = principal else { return };
+        for (path, recorded) in self.claims.iter().zip(&self.ready.claims) {
+            if !principal.pending.holds(path) {
+                values.push((recorded.clone(), path.find(&principal.claims).cloned().unwrap_or_default()));
+            }
         }
     }
 
@@ -180,15 +212,11 @@ fn header_text(value: &HeaderValue) -> Value {
 }
 
 /// One value as itself, several as a list, none as `null`.
-fn push(name: String, texts: impl Iterator<Item = Value>, values: &mut Vec<(String, Value)>) {
-    let mut texts: Vec<_> = texts.collect();
-    let value = match (texts.pop(), texts.is_empty()) {
+fn push(name: &str, mut texts: impl Iterator<Item = Value>, values: &mut Vec<(String, Value)>) {
+    let value = match (texts.next(), texts.next()) {
         (None, _) => Value::Null,
-        (Some(only), true) => only,
-        (Some(last), false) => {
-            texts.push(last);
-            Value::Array(texts)
-        }
+        (Some(only), None) => only,
+        (Some(first), Some(second)) => [first, second].into_iter().chain(texts).collect(),
     };
-    values.push((name, value));
+    values.push((name.to_owned(), value));
 }

@@ -6,7 +6,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value;
 
 use crate::policy::Head;
-use crate::policy::bound::{fold_decoded, is_ambiguous_header};
+use crate::policy::bound::is_ambiguous_header;
 use crate::policy::named::Named;
 use crate::policy::placed::Placed;
 use crate::target::fold::folds_to;
@@ -41,7 +41,7 @@ impl Placed<'_> {
 /// The parts of the query that have to do with a named parameter or a second method, byte for byte.
 fn query(named: &Named, query: Option<&str>) -> Option<String> {
     let query = query.filter(|query| !query.is_empty())?;
-    let folded: Vec<String> = named.query().map(fold_decoded).collect();
+    let folded = named.folded_query();
     let concerns = |raw_name: &str| {
         let name = fold_name(raw_name);
         name == "_method" || folded.contains(&name)
@@ -63,8 +63,7 @@ fn query(named: &Named, query: Option<&str>) -> Option<String> {
 fn irregular(named: &Named, head: Head<'_>) -> Vec<Value> {
     let of_body = [CONTENT_TYPE, CONTENT_ENCODING].into_iter().filter(|_| head.has_body);
     let of_body = of_body.filter(|name| is_ambiguous_header(name, head.headers)).map(|name| name.as_str().into());
-    let refused = named.headers().filter(|(name, _)| is_ambiguous_header(name, head.headers));
-    refused.map(|(_, written)| written.into()).chain(of_body).collect()
+    named.ambiguous(head.headers).map(Value::from).chain(of_body).collect()
 }
 
 /// Values of headers that override the method.
