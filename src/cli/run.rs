@@ -26,7 +26,7 @@ pub(super) fn run(_: &Args, common: &Common) -> Exit {
             return Exit::NoAnswer;
         }
     };
-    // Seeding the random generator takes longer than all the rest of the start.
+    // Where AWS-LC seeds its random generator from timing jitter, too, that takes longer than all the rest of the start.
     std::thread::spawn(|| aws_lc_rs::rand::fill(&mut [0; 1]));
     let Some(path) = common.config_path() else {
         common.note(NO_CONFIGURATION);
