@@ -9,11 +9,14 @@ pub(crate) mod certificate;
 pub(crate) mod clients;
 mod connection;
 mod frames;
+mod handshake;
+mod http1;
 pub mod inherited;
 mod listener;
 pub mod memory;
 mod observer;
 pub(crate) mod overload;
+mod pace;
 pub mod process;
 pub mod proxy_protocol;
 pub(crate) mod pulse;
@@ -27,6 +30,7 @@ mod wire;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -36,26 +40,25 @@ use bytes::Bytes;
 use http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, Limits, Listener, Protocol};
-use crate::gateway::{self, Connection, Tls};
+use crate::config::{Config, Limits, Protocol};
+use crate::gateway::{self, Connection};
 use crate::panics;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::telemetry::metrics::{Level, ListenerMetrics};
 use crate::upstream;
 use arrival::Arrival;
 use census::Census;
+use handshake::Secured;
 use inherited::Inherited;
 use listener::Socket;
 use memory::Memory;
 use overload::Load;
 use pulse::Pulse;
 use roll::Roll;
-use wire::Counted;
+use wire::{Counted, Readable};
 
 /// How long accepting pauses when the operating system has no more descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
@@ -357,35 +360,28 @@ async fn serve(worker: Rc<Worker>, snapshot: Arc<Snapshot>, mut stream: TcpStrea
     let _: io::Result<()> = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
     let mut connection = Connection { peer, local, listener: index, tls: None };
-    match snapshot.terminators.get(index).and_then(Option::as_ref) {
+    let limits = &snapshot.config.limits;
+    let spoken = match snapshot.terminators.get(index).and_then(Option::as_ref) {
         Some(terminator) => {
-            let accepting = TlsAcceptor::from(terminator.config()).accept(stream);
-            let limit = snapshot.config.limits.tls_handshake_timeout;
-            let stream = match tokio::time::timeout(limit, Box::pin(accepting)).await {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(_)) => return counters.handshakes.count("failed"),
-                Err(_) => return counters.handshakes.count("timeout"),
-            };
-            counters.handshakes.count("ok");
-            let Some(tls) = established(terminator, &stream) else { return };
+            let limit = limits.tls_handshake_timeout;
+            // Boxed, for what a handshake needs is a multiple of what the connection needs behind it.
+            let handshake = Box::pin(handshake::complete(stream, terminator, listener, limit, &counters));
+            let Some(Secured { stream, tls, protocol }) = handshake.await else { return };
             connection.tls = Some(tls);
-            let Some(protocol) = negotiated(listener, &stream) else { return };
-            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counters, counted));
-            // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
-            drop(snapshot);
-            spoken.await;
+            worker.speak(limits, stream, protocol, (connection, counters, counted))
         }
-        None if listener.tls.is_some() => {}
+        None if listener.tls.is_some() => return,
         None => {
             let protocol = match listener.protocols.as_slice() {
                 [Protocol::H2] => Protocol::H2,
                 _ => Protocol::Http1,
             };
-            let spoken = worker.speak(&snapshot.config.limits, stream, protocol, (connection, counters, counted));
-            drop(snapshot);
-            spoken.await;
+            worker.speak(limits, stream, protocol, (connection, counters, counted))
         }
-    }
+    };
+    // Every request takes the snapshot of its own time; the connection's own must not outlive a reload.
+    drop(snapshot);
+    spoken.await;
 }
 
 impl Worker {
@@ -396,9 +392,9 @@ impl Worker {
         stream: T,
         protocol: Protocol,
         (connection, counters, counted): (Connection, Arc<ListenerMetrics>, Counted),
-    ) -> impl Future<Output = ()> + use<T>
+    ) -> Pin<Box<dyn Future<Output = ()>>>
     where
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Readable + Unpin + Send + 'static,
     {
         let pulse = Pulse::new();
         let connection = Arc::new(connection);
@@ -420,22 +416,4 @@ impl Worker {
 fn replacement(snapshots: &Arc<Snapshots>, connection: &Arc<Connection>) -> wire::Replace {
     let (snapshots, connection) = (Arc::clone(snapshots), Arc::clone(connection));
     Arc::new(move |status: StatusCode| -> Bytes { gateway::unreadable(&snapshots, &connection, status) })
-}
-
-/// What the handshake established.
-fn established(terminator: &tls::Terminator, stream: &TlsStream<TcpStream>) -> Option<Tls> {
-    let (_, session) = stream.get_ref();
-    let server_name = session.server_name().map(str::to_ascii_lowercase);
-    let client = clients::Shown::verified(session.peer_certificates().unwrap_or_default(), terminator.trust()).ok()?;
-    Some(Tls { shown: terminator.shown(server_name.as_deref())?, server_name, client })
-}
-
-/// The protocol that ALPN chose; a client that names none speaks HTTP/1.1 where the listener does.
-fn negotiated(listener: &Listener, stream: &TlsStream<TcpStream>) -> Option<Protocol> {
-    let (_, session) = stream.get_ref();
-    match session.alpn_protocol() {
-        Some(b"h2") => Some(Protocol::H2),
-        Some(_) => Some(Protocol::Http1),
-        None => listener.protocols.contains(&Protocol::Http1).then_some(Protocol::Http1),
-    }
 }

@@ -133,11 +133,11 @@ pub(crate) fn only_host(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use http::Request;
 
-    pub(in crate::gateway) fn limits() -> Limits {
+    pub(crate) fn limits() -> Limits {
         Limits {
             connections: 1,
             connections_per_address: 1,

@@ -3,26 +3,26 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::server::conn::http2;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::frames::Frames;
-use super::pulse::{Phase, Pulse};
+use super::http1;
+use super::pace::Pace;
+use super::pulse::Pulse;
 use super::stall;
-use super::wire::{Attached, Counted, Replace, Wire};
+use super::wire::{Attached, Counted, Readable, Replace, Wire};
 use crate::config::{Limits, Protocol};
 use crate::gateway::Answer;
 use crate::telemetry::metrics::ListenerMetrics;
@@ -32,17 +32,6 @@ const WINDOW: u32 = 64 * 1024;
 /// Resets by the peer that are still unprocessed, and errors of the peer's making, before a connection is given up
 /// (CVE-2023-44487, CVE-2025-8671).
 const RESETS: usize = 64;
-/// How long a connection that says nothing is kept when the gateway stops. Its client may be about to ask: who asks in this time
-/// is answered, and told that the connection ends, instead of finding it closed.
-const LAST_CALL: Duration = Duration::from_millis(500);
-/// hyper's buffer has to hold a whole head; the exact limits are checked on what was parsed.
-const SMALLEST_BUFFER: usize = 64 * 1024;
-
-/// How a connection ended.
-enum End {
-    Done,
-    TooSlow,
-}
 
 /// What a connection needs besides its bytes.
 pub(super) struct Terms {
@@ -62,84 +51,39 @@ pub(super) struct Terms {
 
 /// Serves HTTP until the connection ends. Errors of the client's making end it silently: whoever sent the request has
 /// had the answer, or is gone.
-pub(super) async fn serve<T, F, A>(stream: T, protocol: Protocol, terms: Terms, answer: F)
+pub(super) fn serve<T, F, A>(
+    stream: T,
+    protocol: Protocol,
+    terms: Terms,
+    answer: F,
+) -> Pin<Box<dyn Future<Output = ()>>>
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A + 'static,
     A: Future<Output = Response<Answer>> + 'static,
 {
-    match protocol {
-        Protocol::Http1 => serve_http1(stream, terms, answer).await,
-        Protocol::H2 => serve_http2(stream, terms, answer).await,
-    }
-}
-
-async fn serve_http1<T, F, A>(stream: T, terms: Terms, answer: F)
-where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> A + 'static,
-    A: Future<Output = Response<Answer>> + 'static,
-{
-    let Terms { limits, pulse, drain, replace, counted, .. } = terms;
-    let wire = Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, Attached { replace, counted });
     let service = service_fn(move |request| {
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
-    let mut connection = http1_builder(&limits).serve_connection(TokioIo::new(wire), service).with_upgrades();
-    let mut pace = Pace::new(&limits);
-    let mut drained = pin!(drain.cancelled());
-    let mut draining = false;
-    let end = poll_fn(|cx| {
-        if !draining && drained.as_mut().poll(cx).is_ready() {
-            // The answer to the next request says that it is the last one.
-            draining = true;
-            pace.hurry();
+    match protocol {
+        Protocol::Http1 => {
+            let Terms { limits, pulse, drain, replace, counted, .. } = terms;
+            let attached = Attached { replace, counted };
+            let wire = Box::new(Wire::new(stream, Arc::clone(&pulse), limits.body_idle_timeout, attached));
+            Box::pin(http1::Conversation::new(wire, service, &limits, pulse).hold(drain))
         }
-        if Pin::new(&mut connection).poll(cx).is_ready() {
-            return Poll::Ready(End::Done);
-        }
-        pace.poll_expired(cx, &pulse).map(|phase| if phase == Phase::Head { End::TooSlow } else { End::Done })
-    })
-    .await;
-    pulse.end();
-    if let (End::TooSlow, Some(parts)) = (end, connection.into_parts()) {
-        // The client may be gone, and then nobody misses the answer.
-        let _: io::Result<()> = parts.io.into_inner().refuse_slow().await;
+        Protocol::H2 => Box::pin(serve_http2(stream, terms, service)),
     }
 }
 
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let head = limits.header_bytes.saturating_add(limits.target_bytes).saturating_add(1024).max(SMALLEST_BUFFER);
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        // Idle time and the time for a head are told apart by `Pace`; hyper would count both as one.
-        .header_read_timeout(None)
-        .half_close(false)
-        .keep_alive(true)
-        .max_buf_size(head)
-        .max_header_size(head)
-        .auto_date_header(true)
-        .pipeline_flush(false);
-    if limits.headers > 100 {
-        // hyper keeps up to 100 fields on the stack; a number set here moves them to the heap.
-        builder.max_headers(limits.headers);
-    }
-    builder
-}
-
-async fn serve_http2<T, F, A>(stream: T, terms: Terms, answer: F)
+async fn serve_http2<T, S>(stream: T, terms: Terms, service: S)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> A + 'static,
-    A: Future<Output = Response<Answer>> + 'static,
+    S: Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible>,
+    S::Future: 'static,
 {
     let Terms { limits, pulse, drain, counters, counted, .. } = terms;
-    let service = service_fn(move |request| {
-        let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
     let streams = Local { patience: limits.body_idle_timeout, marred: Rc::default() };
     let marred = Rc::clone(&streams.marred);
     let builder = http2_builder(streams, &limits);
@@ -160,14 +104,14 @@ where
             // A connection that has not asked for anything may not have sent its preface yet, and could not be told to go.
             let last = pulse.requests() >= limits.requests_per_connection || marred.get();
             let enough = last || draining && pulse.requests() > 0;
-            if leaving || !enough && pace.poll_expired(cx, &pulse).is_pending() {
+            if leaving || !enough && pace.poll(cx, &pulse, None).is_pending() {
                 break;
             }
             leaving = true;
             connection.as_mut().graceful_shutdown();
         }
         // Who was told to go some time ago and says nothing more is not waited for.
-        match pace.poll_expired(cx, &pulse) {
+        match pace.poll(cx, &pulse, None) {
             Poll::Ready(_) if told => Poll::Ready(()),
             _ => Poll::Pending,
         }
@@ -224,74 +168,5 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
                 marred.set(true);
             }
         });
-    }
-}
-
-/// The clock of a connection: how long it may take to send a head, and how long it may say nothing.
-struct Pace {
-    header: Duration,
-    idle: Duration,
-    /// The longest silence between two requests.
-    rest: Duration,
-    /// What was going on when it was looked at last, and since when.
-    state: (Phase, u64),
-    since: Instant,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Pace {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            header: limits.header_timeout,
-            idle: limits.idle_timeout,
-            rest: limits.idle_timeout,
-            state: (Phase::Idle, 0),
-            since: Instant::now(),
-            timer: Box::pin(sleep(limits.header_timeout.min(limits.idle_timeout))),
-        }
-    }
-
-    /// From this moment on silence is short.
-    fn hurry(&mut self) {
-        self.rest = self.rest.min(LAST_CALL);
-        self.since = Instant::now();
-        if let Some(due) = self.due().filter(|due| *due < self.timer.deadline()) {
-            self.timer.as_mut().reset(due);
-        }
-    }
-
-    /// Ready with the phase that has lasted too long. The timer is set anew only where it would ring too late, so that
-    /// a request on a busy connection costs no timer operation.
-    fn poll_expired(&mut self, cx: &mut Context<'_>, pulse: &Pulse) -> Poll<Phase> {
-        let state = (pulse.phase(), pulse.requests());
-        if state != self.state {
-            self.state = state;
-            self.since = Instant::now();
-            if let Some(due) = self.due().filter(|due| *due < self.timer.deadline()) {
-                self.timer.as_mut().reset(due);
-            }
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            match self.due() {
-                Some(due) if due <= Instant::now() => return Poll::Ready(self.state.0),
-                Some(due) => self.timer.as_mut().reset(due),
-                None => {
-                    let later = Instant::now() + self.idle;
-                    self.timer.as_mut().reset(later);
-                }
-            }
-        }
-        Poll::Pending
-    }
-
-    fn due(&self) -> Option<Instant> {
-        match self.state {
-            // A connection that never said anything is given the time for its first head.
-            (Phase::Idle, 0) => Some(self.since + self.header.min(self.rest)),
-            (Phase::Head, _) => Some(self.since + self.header),
-            (Phase::Idle, _) => Some(self.since + self.rest),
-            (Phase::Ending, _) => Some(self.since + self.idle),
-            (Phase::Busy | Phase::Over, _) => None,
-        }
     }
 }

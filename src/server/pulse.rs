@@ -2,7 +2,7 @@
 //! to the task that watches the clock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Where an HTTP/1 connection stands between two requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum Phase {
     Busy,
     /// The answer is complete and may still have to be written.
     Ending,
+    /// Nothing is going on, and hyper is being taken off the byte stream, which goes on.
+    Resting,
     /// HTTP is over: the bytes belong to a tunnel, or to nobody.
     Over,
 }
@@ -27,6 +29,7 @@ pub(crate) struct Pulse {
     active: AtomicU32,
     requests: AtomicU64,
     irregular: AtomicU64,
+    upgradable: AtomicBool,
 }
 
 /// A request is being served as long as this lives: it is held by whatever still reads the request's body or writes
@@ -42,6 +45,7 @@ impl Pulse {
             active: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             irregular: AtomicU64::new(u64::MAX),
+            upgradable: AtomicBool::new(false),
         })
     }
 
@@ -52,13 +56,14 @@ impl Pulse {
             1 => Phase::Head,
             2 => Phase::Busy,
             3 => Phase::Ending,
+            4 => Phase::Resting,
             _ => Phase::Over,
         }
     }
 
-    /// Moves from one phase to another; nothing happens in any other phase than `from`.
-    pub(super) fn advance(&self, from: Phase, to: Phase) {
-        let _ = self.phase.compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed);
+    /// Moves from one phase to another; nothing happens in any other phase than `from`, and that it did is told.
+    pub(super) fn advance(&self, from: Phase, to: Phase) -> bool {
+        self.phase.compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// HTTP is over on this connection.
@@ -83,6 +88,16 @@ impl Pulse {
     /// connection is to be believed.
     pub(super) fn mark_irregular(&self, number: u64) {
         self.irregular.fetch_min(number, Ordering::Relaxed);
+    }
+
+    /// A request has offered to go on in another protocol.
+    pub(super) fn mark_upgradable(&self) {
+        self.upgradable.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one has.
+    pub(super) fn is_upgradable(&self) -> bool {
+        self.upgradable.load(Ordering::Relaxed)
     }
 
     /// Whether the request with this number, or one before it, was irregular.

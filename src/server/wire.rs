@@ -13,7 +13,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 
 use super::observer::Observer;
 use super::pulse::{Phase, Pulse};
@@ -31,6 +33,28 @@ pub(super) type Replace = Arc<dyn Fn(StatusCode) -> Bytes + Send + Sync>;
 /// What counts a connection for as long as it lives: its place among all, its listener's gauge.
 pub(super) type Counted = Box<dyn Any + Send>;
 
+/// A byte stream that can be waited for without a buffer.
+pub(super) trait Readable {
+    /// Ready when there is something to read, or the end, or an error. It may be too little to make a byte of what the stream
+    /// carries, such as a part of a TLS record: whoever reads then waits.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Readable for TcpStream {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is for who reads.
+        self.poll_read_ready(cx).map(drop)
+    }
+}
+
+impl Readable for TlsStream<TcpStream> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (stream, session) = self.get_mut();
+        // What was decrypted and not read yet, or the end, does not show at the socket.
+        if session.wants_read() { stream.poll_readable(cx) } else { Poll::Ready(()) }
+    }
+}
+
 /// What belongs to the stream beside its bytes.
 pub(super) struct Attached {
     pub(super) replace: Replace,
@@ -44,6 +68,8 @@ pub(super) struct Wire<T> {
     pulse: Arc<Pulse>,
     observer: Observer,
     attached: Attached,
+    /// Bytes that were read and given back.
+    given_back: Bytes,
     /// Bytes of a replaced answer that are not written yet.
     outgoing: Bytes,
     /// Longest time that a client may refuse to take any byte.
@@ -61,16 +87,22 @@ impl<T> Wire<T> {
     /// Wraps a stream that carries HTTP/1.
     pub(super) fn new(inner: T, pulse: Arc<Pulse>, patience: Duration, attached: Attached) -> Self {
         let observer = Observer::new();
-        Self { inner, pulse, observer, attached, outgoing: Bytes::new(), patience, stalled: None, linger: None }
+        let (given_back, outgoing) = (Bytes::new(), Bytes::new());
+        Self { inner, pulse, observer, attached, given_back, outgoing, patience, stalled: None, linger: None }
+    }
+
+    /// Takes back what was read last, to be read again.
+    pub(super) fn rewind(&mut self, bytes: Bytes) {
+        self.given_back = bytes;
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     /// Answers a client whose head did not arrive in time, and closes.
-    pub(super) async fn refuse_slow(mut self) -> io::Result<()> {
+    pub(super) async fn refuse_slow(&mut self) -> io::Result<()> {
         self.outgoing = (self.attached.replace)(StatusCode::REQUEST_TIMEOUT);
         self.pulse.end();
-        tokio::io::AsyncWriteExt::shutdown(&mut self).await
+        tokio::io::AsyncWriteExt::shutdown(self).await
     }
 
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -138,9 +170,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
     }
 }
 
+impl<T: Readable> Readable for Wire<T> {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.given_back.has_remaining() { Poll::Ready(()) } else { self.inner.poll_readable(cx) }
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.given_back.has_remaining() {
+            let length = this.given_back.len().min(buffer.remaining());
+            buffer.put_slice(&this.given_back.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
         let phase = this.pulse.phase();
@@ -191,6 +234,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.pulse.phase() == Phase::Resting {
+            // Every answer has been flushed, or the connection would not be put to rest.
+            return Poll::Ready(Ok(()));
+        }
         ready!(this.poll_outgoing(cx))?;
         ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
         this.pulse.advance(Phase::Ending, Phase::Idle);
@@ -199,6 +246,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.pulse.phase() == Phase::Resting {
+            // It is hyper that ends, and not the stream.
+            return Poll::Ready(Ok(()));
+        }
         if this.linger.is_none() {
             ready!(this.poll_outgoing(cx))?;
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;

@@ -54,6 +54,8 @@ mod reload;
 #[cfg(test)]
 mod replaying;
 #[cfg(test)]
+mod resting;
+#[cfg(test)]
 mod revocation;
 #[cfg(test)]
 mod smuggling;
