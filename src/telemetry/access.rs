@@ -22,7 +22,7 @@ pub(super) fn write_json(record: &Record, out: &mut Vec<u8>) {
         .number(r#","http.request.body.size":"#, record.request_bytes)
         .number(r#","http.response.body.size":"#, record.response_bytes);
     if let Some(error) = record.error {
-        line.text(r#","error.type":"#, error);
+        line.word(r#","error.type":"#, error);
     }
     decided(record, &mut line);
     if let Some(call) = &record.upstream {
@@ -37,11 +37,11 @@ pub(super) fn write_json(record: &Record, out: &mut Vec<u8>) {
 /// What came in, and from where.
 fn asked(record: &Record, line: &mut Line<'_>) {
     let method = method_label(&record.method);
-    line.text(r#","level":"INFO","target":"access","http.request.method":"#, method);
+    line.word(r#","level":"INFO","target":"access","http.request.method":"#, method);
     if method == "_OTHER" {
         line.text(r#","http.request.method_original":"#, record.method.as_str());
     }
-    line.text(r#","url.scheme":"#, if record.tls { "https" } else { "http" });
+    line.word(r#","url.scheme":"#, if record.tls { "https" } else { "http" });
     if let Some((host, port)) = record.host.as_deref().map(host_and_port) {
         line.text(r#","server.address":"#, host);
         if let Some(port) = port {
@@ -51,7 +51,7 @@ fn asked(record: &Record, line: &mut Line<'_>) {
     if let Some(path) = &record.path {
         line.text(r#","url.path":"#, path);
     }
-    line.text(r#","network.protocol.version":"#, version(record.version));
+    line.word(r#","network.protocol.version":"#, version(record.version));
     if let Some(address) = record.address {
         line.address(r#","client.address":"#, address);
     }
@@ -65,13 +65,13 @@ fn decided(record: &Record, line: &mut Line<'_>) {
         }
     }
     if let Some(decision) = decision(record.verdict) {
-        line.text(r#","decision":"#, decision);
+        line.word(r#","decision":"#, decision);
     }
     if let Verdict::Observed { would } = record.verdict {
         line.number(r#","would":"#, would);
     }
     if let Some(reason) = record.reason {
-        line.text(r#","reason":"#, reason);
+        line.word(r#","reason":"#, reason);
     }
 }
 
@@ -88,7 +88,7 @@ fn upstream(call: &UpstreamCall, line: &mut Line<'_>) {
     }
     line.seconds(r#","duration":"#, call.step.duration);
     if let Some(failure) = call.failure {
-        line.text(r#","failure":"#, failure);
+        line.word(r#","failure":"#, failure);
     }
     line.raw("}");
 }

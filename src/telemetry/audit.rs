@@ -41,10 +41,13 @@ fn decided(record: &Record, line: &mut Line<'_>) {
     let route = record.route.as_deref();
     line.text_or_null(r#","policy":"#, route.map(|route| &*route.policy))
         .text_or_null(r#","route":"#, route.map(|route| &*route.name).filter(|name| !name.is_empty()))
-        .text(r#","mode":"#, route.map_or(Mode::Enforce, |route| route.mode).as_str())
-        .text(r#","decision":"#, decision)
-        .number_or_null(r#","would":"#, would)
-        .text_or_null(r#","reason":"#, record.reason);
+        .word(r#","mode":"#, route.map_or(Mode::Enforce, |route| route.mode).as_str())
+        .word(r#","decision":"#, decision)
+        .number_or_null(r#","would":"#, would);
+    match record.reason {
+        Some(reason) => line.word(r#","reason":"#, reason),
+        None => line.raw(r#","reason":null"#),
+    };
     match &record.condition {
         Some(failed) => condition(r#","condition":"#, failed, line),
         None => _ = line.raw(r#","condition":null"#),
@@ -90,7 +93,7 @@ fn holder(principal: &Principal, line: &mut Line<'_>) {
     line.text(r#","principal":{"issuer":"#, &principal.issuer.name)
         .text_or_null(r#","subject":"#, principal.subject.as_deref())
         .text_or_null(r#","client":"#, principal.client.as_deref())
-        .text(r#","flow":"#, principal.flow.as_str())
+        .word(r#","flow":"#, principal.flow.as_str())
         .texts(r#","scopes":"#, &principal.scopes)
         .texts_or_null(r#","permissions":"#, principal.permissions.as_deref())
         .texts_or_null(r#","organizations":"#, principal.organizations.as_deref())

@@ -24,7 +24,7 @@ const RFC_3339_MILLIS: &[BorrowedFormatItem<'static>] =
 const SECOND: usize = "2026-11-21T22:00:00.".len();
 
 /// Bytes of text that are looked at together.
-const TOGETHER: usize = 16;
+const TOGETHER: usize = size_of::<u64>();
 
 /// A line that is being written. What stands before a value, its name above all, is given with it as it is written.
 pub(super) struct Line<'o>(&'o mut Vec<u8>);
@@ -56,6 +56,12 @@ impl<'o> Line<'o> {
         }
         self.0.push(b'"');
         self
+    }
+
+    /// A word of the program's vocabulary, which is plain ASCII.
+    #[inline]
+    pub(super) fn word(&mut self, before: &'static str, word: &'static str) -> &mut Self {
+        self.raw(before).raw("\"").raw(word).raw("\"")
     }
 
     /// A text, or `null`.
@@ -183,7 +189,7 @@ pub(super) fn time(moment: SystemTime) -> String {
     OffsetDateTime::from(moment).format(RFC_3339_MILLIS).unwrap_or_default()
 }
 
-/// Appends what [`time`] says. The calendar is asked once a second.
+/// Appends what [`time()`] says. The calendar is asked once a second.
 fn write_time(moment: SystemTime, out: &mut Vec<u8>) {
     thread_local! {
         static LAST: Cell<(u64, [u8; SECOND])> = const { Cell::new((u64::MAX, [0; SECOND])) };
@@ -250,12 +256,30 @@ fn value_of(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether every byte stands for itself. Many are asked about without a way out in between: a processor does that at once.
+/// Whether every byte stands for itself. Eight are asked about at once; what this may take for special and is not,
+/// [`escape`] knows better.
 fn is_plain(text: &[u8]) -> bool {
-    let special = |byte: &u8| u8::from(matches!(byte, ..b' ' | b'"' | b'\\' | b'\x7f'..));
-    let plain = |bytes: &[u8]| bytes.iter().map(special).fold(0, |some, one| some | one) == 0;
-    let (together, rest) = text.as_chunks::<TOGETHER>();
-    together.iter().all(|bytes| plain(bytes)) && plain(rest)
+    let (words, _) = text.as_chunks();
+    // The last bytes overlap with those before, or stand among spaces.
+    let last = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut few = [b' '; TOGETHER];
+        few.iter_mut().zip(text).for_each(|(place, byte)| *place = *byte);
+        few
+    });
+    words.iter().fold(special(last), |some, word| some | special(*word)) == 0
+}
+
+/// Not zero where a byte is a control, a quotation mark, a backslash, or beyond printable ASCII.
+fn special(word: [u8; TOGETHER]) -> u64 {
+    const fn every(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; TOGETHER])
+    }
+    let word = u64::from_ne_bytes(word);
+    // The highest bit of a byte that is zero gets set, as it does in a byte from which more is taken than it has.
+    let zero = |bytes: u64| bytes.wrapping_sub(every(1)) & !bytes;
+    let named = [b'"', b'\\', b'\x7f'].map(|byte| zero(word ^ every(byte)));
+    let named = named.into_iter().fold(0, |some, one| some | one);
+    (word | word.wrapping_sub(every(b' ')) | named) & every(0x80)
 }
 
 /// Appends a text with everything escaped that has to be (RFC 8259 section 7) or that [`is_invisible`].

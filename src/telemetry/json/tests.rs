@@ -45,6 +45,17 @@ fn every_character_is_written_as_by_the_library() {
     }
 }
 
+#[test]
+fn a_character_is_seen_wherever_it_stands() {
+    for character in ('\0'..='\u{ff}').chain(['\u{2028}', '\u{fffb}']) {
+        for (before, after) in (0..20).flat_map(|before| (0..20).map(move |after| (before, after))) {
+            let text = format!("{}{character}{}", "x".repeat(before), " ".repeat(after));
+            let line = written(|line| _ = line.text("", &text).raw("\n"));
+            assert_eq!(line.as_bytes(), reference(&text), "{text:?}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn every_text_is_written_as_by_the_library(text in generated::text()) {

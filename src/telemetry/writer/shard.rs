@@ -16,7 +16,7 @@ const BYTES_OF_A_CORE: usize = 2 << 20;
 /// Bytes that are worth writing although others might join them.
 const MANY_BYTES: usize = 128 << 10;
 /// Bytes for which a buffer keeps room while it is empty.
-pub(super) const KEPT: usize = 2 * MANY_BYTES;
+const KEPT: usize = 2 * MANY_BYTES;
 /// Lines for which it does.
 const KEPT_LINES: usize = 1024;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memchr::{memchr_iter, memrchr};
 
 use super::destination::Open;
-use super::shard::{KEPT, Lines, Shard};
+use super::shard::{Lines, Shard};
 use super::{Keep, Shared, lock};
 use crate::panics;
 
@@ -18,6 +18,9 @@ use crate::panics;
 const LINGER: Duration = Duration::from_millis(100);
 /// How long it takes until what must not be lost is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Bytes for which the buffer of all cores' lines keeps room while it is empty.
+const KEPT_TOGETHER: usize = 1 << 20;
 
 /// The writing side.
 pub(super) struct Thread {
@@ -230,7 +233,7 @@ impl Batch {
 
     fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT);
+        self.bytes.shrink_to(KEPT_TOGETHER);
         self.lines = 0;
     }
 }
