@@ -228,12 +228,15 @@ impl Check<'_> {
         if others.iter().any(|each| fits(each)) {
             return;
         }
+        if fits(last) {
+            return self.node(node, last);
+        }
         // Of several alternatives for text the words are what was most likely misspelt; the rest is too general to complain.
         let meant = candidates.iter().copied().find(|each| {
             matches!(each, Shape::Keyword(words)
             if node.text().is_some_and(|text| nearest(text, words.iter().copied()).is_some()))
         });
-        self.node(node, if fits(last) { last } else { meant.unwrap_or(last) });
+        self.node(node, meant.unwrap_or(last));
     }
 
     fn wrong_kind(&mut self, node: &Node, shape: &'static Shape) {

@@ -118,7 +118,12 @@ impl With {
     }
 
     /// The same over TLS.
-    fn serve_tls(mut self) -> Served {
+    fn serve_tls(self) -> Served {
+        self.serve_tls_behind("")
+    }
+
+    /// The same to a client that sends this with the end of its handshake.
+    fn serve_tls_behind(mut self, first: &str) -> Served {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
@@ -130,7 +135,8 @@ impl With {
         let client = rustls::ClientConfig::builder_with_provider(provider);
         let client = client.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
         let name = ServerName::try_from("localhost").unwrap();
-        let session = rustls::ClientConnection::new(Arc::new(client.with_no_client_auth()), name).unwrap();
+        let mut session = rustls::ClientConnection::new(Arc::new(client.with_no_client_auth()), name).unwrap();
+        session.writer().write_all(first.as_bytes()).unwrap();
         let served = self.serve();
         Served { client: Box::new(rustls::StreamOwned::new(session, served.client)), ..served }
     }
@@ -243,6 +249,16 @@ fn a_resting_connection_serves_its_next_request() {
         }
         drop(served.client);
         assert_eq!(served.thread.join().unwrap(), 5);
+    }
+}
+
+#[test]
+fn a_request_that_came_with_the_end_of_the_handshake_is_served() {
+    for _ in 0..20 {
+        let mut served = With::plain().serve_tls_behind(&get("/first"));
+        assert_eq!(served.receive(), "/first 0");
+        rest();
+        served.ask("/second");
     }
 }
 
