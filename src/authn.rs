@@ -171,7 +171,8 @@ impl Issuers {
         Ok(principal)
     }
 
-    /// The same but for revocation.
+    /// The same but for revocation. Every request waits for this one, so what takes more than a look into the memory is a
+    /// future of its own, made where it is needed.
     async fn established(
         &self,
         token: &str,
@@ -181,8 +182,23 @@ impl Issuers {
     ) -> Result<Arc<Principal>, Failure> {
         if let Some(outcome) = self.remembered(token, accepted, certificate, now) {
             self.memory.count(Hit::Found);
-            return self.confirmed(outcome?, token, certificate, now).await;
+            let principal = outcome?;
+            return match self.confirming(&principal) {
+                None => Ok(principal),
+                Some(introspector) => Box::pin(self.confirmed(introspector, principal, token, certificate, now)).await,
+            };
         }
+        Box::pin(self.established_anew(token, accepted, certificate, now)).await
+    }
+
+    /// The same for a token that nothing is remembered of.
+    async fn established_anew(
+        &self,
+        token: &str,
+        accepted: &IssuerSet,
+        certificate: Option<&ClientCertificate>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Failure> {
         if let Some(introspector) = self.introspecting(token, accepted) {
             return self.introspected(introspector, token, certificate, now).await;
         }
@@ -192,7 +208,10 @@ impl Issuers {
         let generation = self.check_signature(&claimed, now).await?;
         let principal = Arc::new(claimed.principal);
         self.memory.insert(token, &principal, &claimed.issued.rules, generation);
-        self.confirmed(principal, token, certificate, now).await
+        match self.confirming(&principal) {
+            None => Ok(principal),
+            Some(introspector) => self.confirmed(introspector, principal, token, certificate, now).await,
+        }
     }
 
     /// The principal of the bearer token in `headers` with everything that its issuer's userinfo endpoint knows. What is

@@ -67,62 +67,77 @@ pub(crate) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, st
     exchange::unreadable(snapshots, connection, status)
 }
 
-/// One request's way, in the numbered order of http.md.
-async fn handle(exchange: &mut Exchange, request: Request<Incoming>) -> Result<Response<Content>, Refusal> {
-    let snapshot = Arc::clone(&exchange.snapshot);
+/// One request's way, in the numbered order of http.md. Every connection has room for this future, so it holds nothing twice, as
+/// an `async fn` does with what it is given, and the steps that few requests take are boxed.
+fn handle(
+    exchange: &mut Exchange,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Content>, Refusal>> {
     let websocket = upstream::asks_for_websocket(&request);
     let purpose = if websocket { Purpose::WebSocket } else { Purpose::Exchange };
     let (mut head, body) = request.into_parts();
+    async move {
+        let snapshot = Arc::clone(&exchange.snapshot);
+        // 2: what hyper let pass although it is not framed, sized or written the way it should be.
+        exchange.check_regular()?;
+        framing::check(&head, &snapshot.config.limits)?;
+        framing::join_cookies(&mut head.headers);
 
-    // 2: what hyper let pass although it is not framed, sized or written the way it should be.
-    exchange.check_regular()?;
-    framing::check(&head, &snapshot.config.limits)?;
-    framing::join_cookies(&mut head.headers);
+        // 3: one authority, one form of the target.
+        let authority = exchange.name(&head)?;
+        if let Some(answer) = own::answer(&head) {
+            return Ok(exchange.answered_by_the_gateway(answer));
+        }
+        exchange.busy.find_room(snapshot.config.limits.connections).map_err(|NoRoom| Refusal::Overloaded)?;
+        exchange.check_covered(&authority)?;
+        exchange.identify_client()?;
 
-    // 3: one authority, one form of the target.
-    let authority = exchange.name(&head)?;
-    if let Some(answer) = own::answer(&head) {
-        return Ok(exchange.answered_by_the_gateway(answer));
+        // 3 and 4: one canonical target, at most one route.
+        let question = Head {
+            method: method(&head, purpose),
+            authority: &authority,
+            raw_target: head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
+            headers: &head.headers,
+            has_body: !body.is_end_stream(),
+            arrived: head.uri.path_and_query(),
+        };
+        let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
+        if let Some(answer) = exchange.place(&placed, &head.method)? {
+            return Ok(exchange.answered_by_the_gateway(answer));
+        }
+
+        // 7, where addresses are counted: before anybody is authenticated, so that floods of bad tokens count.
+        let flood = exchange.flood(&placed)?;
+
+        // 5: who is asking.
+        let authenticated = authenticate(exchange, &placed, &head.headers).await;
+
+        // 6: what only the issuer can tell, whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
+        let authenticated = match authenticated {
+            Ok(Some(principal)) if !principal.pending.is_empty() => {
+                Box::pin(complete(exchange, &placed, &head.headers, principal)).await
+            }
+            authenticated => authenticated,
+        };
+        let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
+        let body = match body {
+            ClientBody::Incoming(incoming) if inspect::is_empty_so_far(&incoming) => {
+                Box::pin(confirm_empty(exchange, &placed, incoming)).await?
+            }
+            body => body,
+        };
+        drop(placed);
+        exchange.check_length(&permit, body.length())?;
+        exchange.reserve()?;
+
+        // 8: forward, stream.
+        let facts = exchange.facts(&authority, purpose)?;
+        let call = exchange.call(&permit);
+        let request = Request::from_parts(head, body);
+        let answered = snapshot.upstreams.forward(permit, request, &facts).await;
+        exchange.returned(call, answered)
+        // 9 happens when the exchange is dropped, whatever became of it.
     }
-    exchange.busy.find_room(snapshot.config.limits.connections).map_err(|NoRoom| Refusal::Overloaded)?;
-    exchange.check_covered(&authority)?;
-    exchange.identify_client()?;
-
-    // 3 and 4: one canonical target, at most one route.
-    let question = Head {
-        method: method(&head, purpose),
-        authority: &authority,
-        raw_target: head.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str),
-        headers: &head.headers,
-        has_body: !body.is_end_stream(),
-        arrived: head.uri.path_and_query(),
-    };
-    let placed = snapshot.policies.place(&question).map_err(Refusal::Place)?;
-    if let Some(answer) = exchange.place(&placed, &head.method)? {
-        return Ok(exchange.answered_by_the_gateway(answer));
-    }
-
-    // 7, where addresses are counted: before anybody is authenticated, so that floods of bad tokens count.
-    let flood = exchange.flood(&placed)?;
-
-    // 5: who is asking.
-    let authenticated = authenticate(exchange, &placed, &head.headers).await;
-
-    // 6: what only the issuer can tell, whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
-    let authenticated = complete(exchange, &placed, &head.headers, authenticated).await;
-    let (permit, body) = authorize(exchange, &placed, authenticated, flood, body).await?;
-    let body = confirm_empty(exchange, &placed, body).await?;
-    drop(placed);
-    exchange.check_length(&permit, body.length())?;
-    exchange.reserve()?;
-
-    // 8: forward, stream.
-    let facts = exchange.facts(&authority, purpose)?;
-    let call = exchange.call(&permit);
-    let request = Request::from_parts(head, body);
-    let answered = snapshot.upstreams.forward(permit, request, &facts).await;
-    exchange.returned(call, answered)
-    // 9 happens when the exchange is dropped, whatever became of it.
 }
 
 /// The method that policy is asked about: opening a WebSocket is `GET`, whatever the version of HTTP calls it (RFC 8441
@@ -159,12 +174,8 @@ async fn complete(
     exchange: &mut Exchange,
     placed: &Placed<'_>,
     headers: &http::HeaderMap,
-    authenticated: Result<Option<Arc<Principal>>, authn::Failure>,
+    principal: Arc<Principal>,
 ) -> Result<Option<Arc<Principal>>, authn::Failure> {
-    let principal = match authenticated {
-        Ok(Some(principal)) if !principal.pending.is_empty() => principal,
-        authenticated => return authenticated,
-    };
     let (address, certificate, now) = (exchange.record.address, exchange.certificate.as_deref(), exchange.now);
     let caller = Caller { principal: Some(&principal), address, certificate, now };
     if !matches!(placed.decide(&caller), Decision::NeedsClaims) {
@@ -207,7 +218,7 @@ async fn authorize(
     let caller = Caller { principal: principal.as_deref(), ..nobody };
     let begin = exchange.record.begin_step();
     let (decision, body, read) = match placed.decide(&caller) {
-        Decision::NeedsBody => inspect(exchange, placed, &caller, body).await?,
+        Decision::NeedsBody => Box::pin(inspect(exchange, placed, &caller, body)).await?,
         decision => (decision, body.into(), None),
     };
     let decision = limit(exchange, decision, flood, &caller);
@@ -252,11 +263,7 @@ async fn inspect(
 
 /// Waits for the end of a body that is announced to be empty, so that data which follows all the same ends the request
 /// before the upstream has seen it whole. The token must still hold then.
-async fn confirm_empty(exchange: &Exchange, placed: &Placed<'_>, body: ClientBody) -> Result<ClientBody, Refusal> {
-    let body = match body {
-        ClientBody::Incoming(incoming) if inspect::is_empty_so_far(&incoming) => incoming,
-        body => return Ok(body),
-    };
+async fn confirm_empty(exchange: &Exchange, placed: &Placed<'_>, body: Incoming) -> Result<ClientBody, Refusal> {
     let limits = &exchange.snapshot.config.limits;
     let inspected = inspect::read(body, limits, &exchange.worker.inspected).await?;
     if let Some(principal) = exchange.record.principal.as_deref().filter(|_| !placed.observes()) {
@@ -281,5 +288,22 @@ fn limit(exchange: &Exchange, decision: Decision, flood: Option<Exceeded>, calle
     match flood.or(counted) {
         Some(exceeded) => decision.limited(exceeded),
         None => decision,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// hyper has room for this future in every connection, idle or not, and moves it when a request begins.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        fn size_of_answer<'a, F>(
+            _: fn(&'a Rc<Worker>, &'a Arc<Connection>, &'a Arc<Pulse>, Request<Incoming>) -> F,
+        ) -> usize {
+            size_of::<F>()
+        }
+        let size = size_of_answer(answer);
+        assert!(size <= 6144, "{size} bytes");
     }
 }

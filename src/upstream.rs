@@ -52,7 +52,7 @@ use self::exchange::Exchange;
 use self::load::{Configured, Shared};
 use self::location::Mapping;
 use self::members::Seat;
-use self::request_headers::{Delivery, Effects, Framing, TrailerRules};
+use self::request_headers::{Delivery, Draft, Effects, Framing, TrailerRules};
 use self::tunnel::Opening;
 
 pub use self::body::{ClientBody, ResponseBody};
@@ -111,13 +111,19 @@ pub struct Facts {
     pub trace_continued: bool,
     /// The last moment at which the token is valid (`Principal::valid_until`); `None` without token.
     pub valid_until: Option<Timestamp>,
+    /// What a tunnel needs, where [`asks_for_websocket`] told before the decision that one is asked for. `Upgrade` is removed
+    /// from every other request.
+    pub tunnel: Option<TunnelTerms>,
+}
+
+/// What ends a tunnel, and what it holds until then.
+#[derive(Debug, Clone)]
+pub struct TunnelTerms {
     /// Cancelled when the drain begins: tunnels end with close code 1001.
     pub drain: CancellationToken,
-    /// Whether the token that opens a WebSocket goes on standing; `None` without token.
+    /// Whether the token that opens it goes on standing; `None` without token.
     pub standing: Option<Rc<dyn Standing>>,
-    /// What the request asks for, as [`asks_for_websocket`] told before the decision.
-    pub purpose: Purpose,
-    /// What says that the client's connection is in use; a tunnel holds it until it ends.
+    /// What says that the client's connection is in use.
     pub in_use: Option<Rc<dyn Any>>,
 }
 
@@ -185,27 +191,22 @@ impl Upstreams {
     ///
     /// # Errors
     /// See [`Failure`]. Nothing of a failed answer may be shown to the client.
-    pub async fn forward(
-        &self,
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` has room for what it is given twice")]
+    pub fn forward<'r>(
+        &'r self,
         permit: Permit,
         request: Request<ClientBody>,
-        facts: &Facts,
-    ) -> (Attempts, Result<Response<ResponseBody>, Failure>) {
-        let prepared = self.assertion(&permit).and_then(|assertion| {
-            let effects = effects(&permit, assertion.as_ref());
-            let order = Order {
-                upstream: permit.upstream(),
-                target: permit.path_and_query(),
-                timeout: permit.timeout(),
-                max_body: permit.max_body(),
-                stripped: permit.stripped_prefix(),
-                added: permit.added_prefix(),
-            };
-            self.prepare(&order, &effects, request, facts)
-        });
-        match prepared {
-            Ok(exchange) => exchange.run().await,
-            Err(failure) => (Attempts::default(), Err(failure)),
+        facts: &'r Facts,
+    ) -> impl Future<Output = (Attempts, Result<Response<ResponseBody>, Failure>)> {
+        async move {
+            let prepared = self.assertion(&permit).and_then(|assertion| {
+                let order = Order::of(&permit);
+                self.prepare(&order, effects(&permit, assertion), request, facts)
+            });
+            match prepared {
+                Ok(mut exchange) => exchange.run().await,
+                Err(failure) => (Attempts::default(), Err(failure)),
+            }
         }
     }
 
@@ -246,50 +247,46 @@ impl Upstreams {
     }
 
     /// Makes the upstream's request out of the client's.
-    fn prepare(
-        &self,
-        order: &Order<'_>,
-        effects: &Effects<'_>,
+    fn prepare<'r>(
+        &'r self,
+        order: &Order<'r>,
+        effects: Effects<'r>,
         mut request: Request<ClientBody>,
-        facts: &Facts,
-    ) -> Result<Exchange<'_>, Failure> {
+        facts: &'r Facts,
+    ) -> Result<Exchange<'r>, Failure> {
         let configured = self.list.get(order.upstream).ok_or(Failure::Unwritable)?;
         let upstream = &configured.upstream;
-        let tunnel = (facts.purpose == Purpose::WebSocket).then(|| hyper::upgrade::on(&mut request));
-        if tunnel.is_some() && upstream.http2 {
+        let terms = facts.tunnel.as_ref().map(|terms| (terms, hyper::upgrade::on(&mut request)));
+        if terms.is_some() && upstream.http2 {
             return Err(Failure::Protocol(ProtocolFault::NoTunnel));
         }
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let limits = BodyLimits { size: order.max_body.unwrap_or(self.shared.body.size), ..self.shared.body };
-        let framing = if tunnel.is_some() { Framing::None } else { framing(&body, limits)? };
+        let framing = if terms.is_some() { Framing::None } else { framing(&body, limits)? };
         let delivery = Delivery {
-            host: facts.authority.clone(),
+            host: &facts.authority,
             http2: upstream.http2,
             identity: &self.shared.identity,
             client_address_from: self.shared.client_address_from,
         };
-        request_headers::rewrite(&mut head, facts, effects, &delivery, framing);
-        let opening = tunnel.map(|client| Opening::new(client, &mut head, facts)).transpose()?;
-        let (body, progress) = match framing {
-            Framing::None => (RequestBody::none(), None),
-            Framing::Length(_) | Framing::Unknown => {
-                let rules = TrailerRules::new(&self.shared.identity, effects);
-                rules.announce(&mut head.headers);
-                let (body, progress) = RequestBody::streaming(body, limits, rules);
-                (body, Some(progress))
-            }
-        };
-        let mut sent = Request::new(body);
-        *sent.method_mut() = head.method;
-        *sent.uri_mut() = order.target.clone().into();
-        *sent.headers_mut() = head.headers;
+        let draft = Draft { head, facts, effects, delivery, framing, target: order.target };
+        let mut sent = draft.request();
+        let opening = terms.map(|(terms, client)| Opening::new(client, &mut sent, terms).map(Box::new)).transpose()?;
+        let mut progress = None;
+        if framing != Framing::None {
+            let rules = TrailerRules::new(&self.shared.identity, &draft.effects);
+            rules.announce(sent.headers_mut());
+            let (body, view) = RequestBody::streaming(body, limits, rules);
+            *sent.body_mut() = body;
+            progress = Some(view);
+        }
         Ok(Exchange {
             configured,
-            request: sent,
-            authority: facts.authority.clone(),
+            draft,
+            request: Some(sent),
             progress,
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
-            mapping: upstream.maps_back.then(|| order.mapping(facts)),
+            mapping: upstream.maps_back.then(|| Box::new(order.mapping(facts))),
             opening,
             ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
         })
@@ -297,10 +294,10 @@ impl Upstreams {
 }
 
 /// What a permit says about headers, its assertion signed.
-fn effects<'p>(permit: &'p Permit, assertion: Option<&'p HeaderValue>) -> Effects<'p> {
-    let assertion = permit.assertion().and_then(|(name, _)| Some((name, assertion?)));
+fn effects(permit: &Permit, assertion: Option<HeaderValue>) -> Effects<'_> {
     Effects {
-        set: permit.headers().chain(assertion).collect(),
+        set: permit.headers().collect(),
+        assertion: permit.assertion().and_then(|(name, _)| Some((name, assertion?))),
         removes: permit.removes(),
         authorization: permit.authorization(),
         strips_method_override: permit.strips_method_override(),
@@ -318,7 +315,18 @@ struct Order<'p> {
     added: Option<&'p str>,
 }
 
-impl Order<'_> {
+impl<'p> Order<'p> {
+    fn of(permit: &'p Permit) -> Self {
+        Self {
+            upstream: permit.upstream(),
+            target: permit.path_and_query(),
+            timeout: permit.timeout(),
+            max_body: permit.max_body(),
+            stripped: permit.stripped_prefix(),
+            added: permit.added_prefix(),
+        }
+    }
+
     /// How the upstream's own addresses are mapped back; what they are depends on who answers.
     fn mapping(&self, facts: &Facts) -> Mapping {
         let prefix = |prefix: Option<&str>| prefix.unwrap_or_default().trim_end_matches('/').to_owned();

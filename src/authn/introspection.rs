@@ -241,17 +241,21 @@ impl Issuers {
         Ok(principal)
     }
 
-    /// Under `always` a JWT counts only if its issuer vouches for it too, and for the same subject.
+    /// Who has to be asked about a JWT that has been verified: under `always`, its issuer.
+    pub(super) fn confirming(&self, principal: &Principal) -> Option<&Introspector> {
+        let issued = self.list.get(usize::from(principal.issuer.id.0))?;
+        issued.introspector.as_deref().filter(|introspector| introspector.means.always)
+    }
+
+    /// The principal of a JWT, if its issuer vouches for it too, and for the same subject.
     pub(super) async fn confirmed(
         &self,
+        introspector: &Introspector,
         principal: Arc<Principal>,
         token: &str,
         certificate: Option<&ClientCertificate>,
         now: Timestamp,
     ) -> Result<Arc<Principal>, Failure> {
-        let issued = self.list.get(usize::from(principal.issuer.id.0));
-        let introspector = issued.and_then(|issued| issued.introspector.as_deref()).filter(|it| it.means.always);
-        let Some(introspector) = introspector else { return Ok(principal) };
         let vouched = introspector.vouched(token, now).await.1?;
         let holds = check_in_force(&vouched, certificate, now).and_then(|()| self.register().check(&vouched, now));
         holds.map_err(|fault| refused(&principal, fault))?;

@@ -28,7 +28,7 @@ use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
 use crate::telemetry::{Condition, Recording, RefusedToken, RequestId, Step, Trace, UpstreamCall, Verdict};
-use crate::upstream::{self, Purpose, ResponseBody};
+use crate::upstream::{self, Purpose, ResponseBody, TunnelTerms};
 
 /// One request on its way.
 pub(super) struct Exchange {
@@ -298,10 +298,11 @@ impl Exchange {
                 .map_err(|_| Refusal::Inconsistent)?,
             trace_continued: self.trace_continued,
             valid_until: self.record.principal.as_ref().map(|principal| principal.valid_until()),
-            drain: self.worker.drain.clone(),
-            standing: self.tunnelled(purpose),
-            purpose,
-            in_use: Some(Rc::clone(&self.busy) as Rc<dyn Any>),
+            tunnel: (purpose == Purpose::WebSocket).then(|| TunnelTerms {
+                drain: self.worker.drain.clone(),
+                standing: self.tunnelled(),
+                in_use: Some(Rc::clone(&self.busy) as Rc<dyn Any>),
+            }),
         })
     }
 

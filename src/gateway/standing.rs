@@ -11,7 +11,7 @@ use crate::authn::Fault;
 use crate::authn::revocation::Register;
 use crate::clock::Timestamp;
 use crate::principal::Principal;
-use crate::upstream::{self, Purpose};
+use crate::upstream;
 
 /// What an answer knows of its token's standing.
 #[derive(Default)]
@@ -57,8 +57,8 @@ impl Standing {
 
 impl Exchange {
     /// What ends a tunnel before its token expires.
-    pub(super) fn tunnelled(&self, purpose: Purpose) -> Option<Rc<dyn upstream::Standing>> {
-        let principal = self.record.principal.as_ref().filter(|_| purpose == Purpose::WebSocket)?;
+    pub(super) fn tunnelled(&self) -> Option<Rc<dyn upstream::Standing>> {
+        let principal = self.record.principal.as_ref()?;
         let register = Arc::clone(self.snapshot.issuers.register());
         Some(Rc::new(Tunnelled { register, principal: Arc::clone(principal) }))
     }

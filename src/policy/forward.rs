@@ -174,7 +174,7 @@ impl Effects {
         question: &Question<'_>,
         facts: &IdentityFacts,
     ) -> Result<Vec<HeaderEntry>, Unforwardable> {
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(self.headers.len());
         let mut refusal: Option<Unforwardable> = None;
         for setting in &self.headers {
             match setting.header(question, facts) {
@@ -315,6 +315,16 @@ impl Setting<HeaderName> {
         question: &Question<'_>,
         facts: &IdentityFacts,
     ) -> Result<Option<HeaderValue>, Reason> {
+        if let [Part::Principal(value)] = &*self.parts
+            && let Some(principal) = question.caller.principal
+            && let Some(field) = value.rendered_as(principal)
+        {
+            return match IdentityValues::of(principal, facts).field(field) {
+                Rendered::Absent => Ok(None),
+                Rendered::Value(value) => Ok(Some(value.clone())),
+                Rendered::TooLarge => Err(Reason::IdentityTooLarge),
+            };
+        }
         let (mut text, mut missing) = (Vec::new(), false);
         for part in &self.parts {
             match part.values(question) {
@@ -411,6 +421,27 @@ impl PrincipalValue {
             Self::Organizations if principal.is_global() => Values::Absent,
             Self::Organizations => Values::Organizations(principal.organizations.clone().unwrap_or_default()),
             Self::Claim(path) => path.find(&principal.claims).map_or(Values::Absent, claim_text),
+        }
+    }
+}
+
+impl PrincipalValue {
+    /// The identity field that is the same text, and is rendered once for all requests of a token.
+    fn rendered_as(&self, principal: &Principal) -> Option<IdentityField> {
+        match self {
+            Self::Subject => Some(IdentityField::Subject),
+            Self::Client => Some(IdentityField::Client),
+            Self::Scopes => Some(IdentityField::Scopes),
+            Self::Organizations => Some(IdentityField::Organizations),
+            Self::Issuer => Some(IdentityField::Issuer),
+            // An empty list is a header without a value among the identity headers, and no header here.
+            Self::Permissions => principal
+                .permissions
+                .as_deref()
+                .is_some_and(|items| !items.is_empty())
+                .then_some(IdentityField::Permissions),
+            // Words of the gateway, which the identity headers do not encode.
+            Self::Flow | Self::Global | Self::Claim(_) => None,
         }
     }
 }

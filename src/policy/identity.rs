@@ -162,9 +162,14 @@ impl Encoding {
             out.extend_from_slice(STANDARD.encode(text).as_bytes());
             return;
         }
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%' && Some(byte) != separator;
+        if text.bytes().all(is_plain) {
+            out.extend_from_slice(text.as_bytes());
+            return;
+        }
         for letter in text.chars() {
             match u8::try_from(u32::from(letter)) {
-                Ok(byte) if byte.is_ascii_graphic() && byte != b'%' && Some(byte) != separator => out.push(byte),
+                Ok(byte) if is_plain(byte) => out.push(byte),
                 Ok(byte @ 0xa1..) if self == Self::Latin1 => out.push(byte),
                 _ => {
                     for byte in letter.encode_utf8(&mut [0; 4]).bytes() {

@@ -6,7 +6,6 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_EN
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode, Uri};
-use tokio_util::sync::CancellationToken;
 
 use super::{Bearer, Loaded, Request};
 use crate::authn::bearer;
@@ -18,7 +17,7 @@ use crate::policy::{Caller, Change, Decision, Explanation, Head, Needs, Permit, 
 use crate::principal::{IssuerSet, Principal};
 use crate::response::{self, Refusal};
 use crate::target::{Authority, Scheme};
-use crate::upstream::{self, Facts, Purpose};
+use crate::upstream::{self, Facts};
 
 /// The value of `Authorization` that stands for a persona's token. It is never looked into.
 const TOKEN: HeaderValue = HeaderValue::from_static("Bearer trial");
@@ -161,10 +160,7 @@ impl Attempt<'_> {
             traceparent: HeaderValue::from_static("00-00000000000000000000000000000001-0000000000000001-00"),
             trace_continued: false,
             valid_until: None,
-            drain: CancellationToken::new(),
-            standing: None,
-            purpose: Purpose::Exchange,
-            in_use: None,
+            tunnel: None,
         };
         Some(upstream::rehearse(head, self.request.body.len(), permit, &facts, &self.loaded.config))
     }

@@ -27,7 +27,7 @@ pub enum ClientBody {
     /// Streaming in from the client.
     Incoming(Incoming),
     /// Read already, at least its beginning, because policy asked about it.
-    Begun(Begun),
+    Begun(Box<Begun>),
 }
 
 /// A body that somebody has begun to read: these bytes first, unchanged.
@@ -55,12 +55,12 @@ impl ClientBody {
     /// A body that was read to its end.
     pub fn read(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
         let rest = trailers.and_then(unless_empty).map_or(Rest::Nothing, Rest::Trailers);
-        Self::Begun(Begun { pieces: SmallVec::from_iter([bytes]), rest })
+        Self::Begun(Box::new(Begun { pieces: SmallVec::from_iter([bytes]), rest }))
     }
 
     /// A body of which these pieces were read and the rest is still to come.
     pub fn begun(pieces: [Bytes; 2], rest: Incoming) -> Self {
-        Self::Begun(Begun { pieces: pieces.into(), rest: Rest::Incoming(rest) })
+        Self::Begun(Box::new(Begun { pieces: pieces.into(), rest: Rest::Incoming(rest) }))
     }
 
     /// Whether there is nothing to send.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, uri};
+use http::{Method, Request, Response, StatusCode, Uri, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use smallvec::SmallVec;
@@ -27,6 +27,7 @@ use super::load::Configured;
 use super::location::Mapping;
 use super::member::Call;
 use super::pool::{Freshness, Http1, Http1Lease, Lease, Pool, Wire};
+use super::request_headers::Draft;
 use super::response_headers;
 use super::tunnel::Opening;
 
@@ -37,9 +38,10 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Exchange<'u> {
     pub(super) configured: &'u Configured,
-    pub(super) request: Request<RequestBody>,
-    /// What `host: original` sends.
-    pub(super) authority: HeaderValue,
+    /// What the request is made of, as often as it has to be: one without body can be made again.
+    pub(super) draft: Draft<'u>,
+    /// The request, unless it was sent.
+    pub(super) request: Option<Request<RequestBody>>,
     /// The view of the request body, if there is one.
     pub(super) progress: Option<Rc<Progress>>,
     /// Time to the response head.
@@ -47,9 +49,9 @@ pub(super) struct Exchange<'u> {
     /// When the token stops being valid.
     pub(super) ends_at: Option<Instant>,
     /// How the upstream's own addresses are mapped back, if they are.
-    pub(super) mapping: Option<Mapping>,
+    pub(super) mapping: Option<Box<Mapping>>,
     /// The handshake to finish, if the request asks for a WebSocket.
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<Box<Opening>>,
 }
 
 /// Who was asked, and how often.
@@ -102,6 +104,8 @@ enum Attempt {
     TimedOut,
     /// More interim responses than allowed.
     Flooded,
+    /// There was nothing to send.
+    Unaimed,
 }
 
 impl Setback {
@@ -118,7 +122,7 @@ impl Setback {
 
 impl Exchange<'_> {
     /// Sends the request and waits for the head of its answer.
-    pub(super) async fn run(mut self) -> (Attempts, Result<Response<ResponseBody>, Failure>) {
+    pub(super) async fn run(&mut self) -> (Attempts, Result<Response<ResponseBody>, Failure>) {
         let mut attempts = Attempts::default();
         let answered = self.answer(&mut attempts).await;
         (attempts, answered)
@@ -127,7 +131,9 @@ impl Exchange<'_> {
     async fn answer(&mut self, attempts: &mut Attempts) -> Result<Response<ResponseBody>, Failure> {
         let Configured { upstream, members, .. } = self.configured;
         upstream.budget.earn();
-        members.found(upstream).await?;
+        if members.is_empty() {
+            Box::pin(members.found(upstream)).await?;
+        }
         let mut chosen = self.choose(&[]).ok_or_else(|| upstream.nobody())?;
         let mut tried: SmallVec<[u64; ATTEMPTS]> = SmallVec::new();
         loop {
@@ -172,18 +178,23 @@ impl Exchange<'_> {
 
     /// Writes what depends on the endpoint.
     fn aim(&mut self, endpoint: &Endpoint) -> Result<(), Failure> {
+        if self.request.is_none() && self.progress.is_some() {
+            // What was sent of a body is not there any more.
+            return Err(Failure::Unwritable);
+        }
+        let request = self.request.get_or_insert_with(|| self.draft.request());
         let host = match &endpoint.host {
-            Host::Original => &self.authority,
+            Host::Original => self.draft.delivery.host,
             Host::Fixed(name) => name,
         };
         if self.configured.upstream.http2 {
             let mut parts = uri::Parts::default();
-            parts.path_and_query = self.request.uri().path_and_query().cloned();
+            parts.path_and_query = request.uri().path_and_query().cloned();
             parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Failure::Unwritable)?);
             parts.scheme = Some(if endpoint.tls.is_some() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-            *self.request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Unwritable)?;
+            *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Unwritable)?;
         } else if let Host::Fixed(name) = &endpoint.host {
-            self.request.headers_mut().insert(HOST, name.clone());
+            request.headers_mut().insert(HOST, name.clone());
         }
         if let Some(mapping) = &mut self.mapping {
             mapping.scheme = endpoint.scheme();
@@ -195,9 +206,9 @@ impl Exchange<'_> {
 
     async fn attempt(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
         if self.opening.is_some() {
-            self.run_tunnel(chosen).await
+            Box::pin(self.run_tunnel(chosen)).await
         } else if self.configured.upstream.http2 {
-            self.run_http2(chosen).await
+            Box::pin(self.run_http2(chosen)).await
         } else {
             self.run_http1(chosen).await
         }
@@ -209,67 +220,56 @@ impl Exchange<'_> {
             let reused = idle.is_some();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => match chosen.pool.open().await {
+                None => match Box::pin(chosen.pool.open()).await {
                     Ok(connection) => connection,
                     Err(failure) => return Err(Setback::connecting(chosen, failure)),
                 },
             };
-            let spare = self.spare(reused);
+            let repeatable = self.is_repeatable(reused);
             let before = connection.wire.received();
             match self.send_http1(&mut connection).await {
                 Attempt::Answered(response) => return self.finish(response, chosen, connection),
                 // The pool's connection closed under the request. A fresh one has no such excuse.
-                Attempt::Unsent(request, _) if reused => self.request = *request,
+                Attempt::Unsent(request, _) if reused => self.request = Some(*request),
                 Attempt::Unsent(request, error) => {
-                    self.request = *request;
+                    self.request = Some(*request);
                     return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
                 }
                 Attempt::Lost(error) => {
                     let untouched = connection.wire.received() == before;
-                    return Err(self.lost_with(spare.filter(|_| untouched), chosen, error, reused));
+                    return Err(self.lost_with(chosen, error, (repeatable && untouched, reused)));
                 }
                 Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
                 Attempt::Flooded => {
                     return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
                 }
+                Attempt::Unaimed => return Err(Setback::final_one(chosen, Failure::Unwritable)),
             }
         }
     }
 
-    /// A copy of the request, if it may be needed: it can be repeated, and there is where to.
-    fn spare(&self, reused: bool) -> Option<Request<RequestBody>> {
+    /// Whether the request may be sent again when nobody can have seen an answer to it: it is idempotent (RFC 9110 section
+    /// 9.2.2), has no body, and there is where to.
+    fn is_repeatable(&self, reused: bool) -> bool {
+        const IDEMPOTENT: [Method; 5] = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
         let elsewhere = || self.configured.members.seats().len() > 1;
-        (self.is_repeatable() && (reused || elsewhere())).then(|| copy(&self.request))
+        self.progress.is_none() && IDEMPOTENT.contains(&self.draft.head.method) && (reused || elsewhere())
     }
 
     /// The connection is gone, and the request with it. A server that has closed a fresh connection under it is not
     /// asked again.
-    fn lost_with(
-        &mut self,
-        spare: Option<Request<RequestBody>>,
-        chosen: Chosen,
-        error: hyper::Error,
-        reused: bool,
-    ) -> Setback {
+    fn lost_with(&self, chosen: Chosen, error: hyper::Error, (repeatable, reused): (bool, bool)) -> Setback {
         let failure = self.lost(error);
-        let again = match (spare, &failure) {
-            (Some(spare), Failure::Closed(_)) => {
-                self.request = spare;
-                if reused { Again::Anywhere } else { Again::Elsewhere }
-            }
+        let again = match &failure {
+            Failure::Closed(_) if repeatable && reused => Again::Anywhere,
+            Failure::Closed(_) if repeatable => Again::Elsewhere,
             _ => Again::Never,
         };
         Setback { chosen, failure, again }
     }
 
-    /// Idempotent (RFC 9110 section 9.2.2) and without a body.
-    fn is_repeatable(&self) -> bool {
-        const IDEMPOTENT: [Method; 5] = [Method::GET, Method::HEAD, Method::OPTIONS, Method::PUT, Method::DELETE];
-        self.progress.is_none() && IDEMPOTENT.contains(self.request.method())
-    }
-
     async fn send_http1(&mut self, connection: &mut Http1) -> Attempt {
-        let mut request = std::mem::replace(&mut self.request, Request::new(RequestBody::none()));
+        let Some(mut request) = self.request.take() else { return Attempt::Unaimed };
         connection.wire.reset_interim();
         let wire = std::sync::Arc::clone(&connection.wire);
         hyper::ext::on_informational(&mut request, move |_| wire.count_interim());
@@ -372,6 +372,7 @@ impl Exchange<'_> {
             Attempt::Unsent(_, error) | Attempt::Lost(error) => self.lost(error),
             Attempt::TimedOut => Failure::ResponseTimeout(self.timeout),
             Attempt::Flooded => Failure::Protocol(ProtocolFault::Interim),
+            Attempt::Unaimed => Failure::Unwritable,
         };
         Err(Setback::final_one(chosen, failure))
     }
@@ -400,17 +401,19 @@ impl Exchange<'_> {
                 Err(failure) => return Err(Setback::connecting(chosen, failure)),
             };
             let reused = freshness == Freshness::Used;
-            let spare = self.spare(reused);
-            let request = std::mem::replace(&mut self.request, Request::new(RequestBody::none()));
+            let repeatable = self.is_repeatable(reused);
+            let Some(request) = self.request.take() else {
+                return Err(Setback::final_one(chosen, Failure::Unwritable));
+            };
             let answer = connection.sender.clone().try_send_request(request);
             match self.wait(answer, None).await {
                 Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection), chosen),
                 Attempt::Unsent(request, _) if reused => {
                     chosen.pool.retire(&connection);
-                    self.request = *request;
+                    self.request = Some(*request);
                 }
                 Attempt::Unsent(request, error) => {
-                    self.request = *request;
+                    self.request = Some(*request);
                     return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
                 }
                 Attempt::Lost(error) => {
@@ -420,22 +423,14 @@ impl Exchange<'_> {
                     if closed {
                         chosen.pool.retire(&connection);
                     }
-                    return Err(self.lost_with(spare.filter(|_| closed), chosen, error, reused));
+                    return Err(self.lost_with(chosen, error, (repeatable && closed, reused)));
                 }
                 Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
                 Attempt::Flooded => {
                     return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
                 }
+                Attempt::Unaimed => return Err(Setback::final_one(chosen, Failure::Unwritable)),
             }
         }
     }
-}
-
-/// The same request again, for one that has no body.
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::none());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
 }

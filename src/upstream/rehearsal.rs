@@ -5,23 +5,23 @@ use http::{HeaderMap, HeaderValue};
 
 use super::endpoint::Host;
 use super::load;
-use super::request_headers::{self, Delivery, Framing};
+use super::request_headers::{Delivery, Draft, Framing};
 use super::{Facts, effects};
 use crate::config::{Config, Protocol};
 use crate::diagnostic::Diagnostics;
 use crate::policy::Permit;
 
 /// The header fields of the request that a permit makes out of the client's. `length`: of the body.
-pub fn rehearse(mut head: Parts, length: usize, permit: &Permit, facts: &Facts, config: &Config) -> HeaderMap {
+pub fn rehearse(head: Parts, length: usize, permit: &Permit, facts: &Facts, config: &Config) -> HeaderMap {
     let upstream = config.upstreams.get(permit.upstream());
     // What is wrong with hosts and prefixes is found when the upstreams are loaded.
     let mut ignored = Diagnostics::new();
     let host = upstream.and_then(|upstream| Host::of(upstream, upstream.endpoints.first()?, &mut ignored));
     let identity = load::identity(&config.identity, &mut ignored);
     let delivery = Delivery {
-        host: match host {
+        host: match &host {
             Some(Host::Fixed(name)) => name,
-            Some(Host::Original) | None => facts.authority.clone(),
+            Some(Host::Original) | None => &facts.authority,
         },
         http2: upstream.is_some_and(|upstream| upstream.protocol == Protocol::H2),
         identity: &identity,
@@ -30,6 +30,6 @@ pub fn rehearse(mut head: Parts, length: usize, permit: &Permit, facts: &Facts, 
     let framing = if length == 0 { Framing::None } else { Framing::Length(u64::try_from(length).unwrap_or(u64::MAX)) };
     // What a signature would be is different every time; that there is one is not.
     let assertion = HeaderValue::from_static("trial");
-    request_headers::rewrite(&mut head, facts, &effects(permit, Some(&assertion)), &delivery, framing);
-    head.headers
+    let target = permit.path_and_query();
+    Draft { head, facts, effects: effects(permit, Some(assertion)), delivery, framing, target }.headers()
 }

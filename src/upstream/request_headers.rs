@@ -1,17 +1,20 @@
-//! What the upstream is told in headers: first everything is removed that only the gateway may say or that concerns
-//! one hop only, then the gateway says it. Pure.
+//! What the upstream is told in headers: of the client's everything but what only the gateway may say or what concerns
+//! one hop only, and then what the gateway says. Pure.
 
 mod hops;
 mod trailers;
 
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{Method, Version, request};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Version, request};
 use smallvec::SmallVec;
 
-use super::{Facts, Purpose, Scheme};
+use super::body::RequestBody;
+use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
 use crate::target::fold::{fold_header, folds_to, starts_folded};
@@ -46,6 +49,9 @@ const NEVER: [&str; 16] = [
     "x-rewrite-url",
 ];
 
+/// Headers that every request gets from the gateway, whatever the permit says.
+const OWN: usize = 10;
+
 /// Names that make a server take another method than the request's.
 const METHOD_OVERRIDE: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
@@ -66,13 +72,15 @@ impl IdentityNames {
 }
 
 /// A header that the gateway sets, by reference.
-pub(super) type Set<'p> = SmallVec<[(&'p HeaderName, &'p HeaderValue); 16]>;
+pub(super) type Set<'p> = SmallVec<[(&'p HeaderName, &'p HeaderValue); 12]>;
 
 /// What the permit says about headers.
 #[derive(Debug)]
 pub(super) struct Effects<'p> {
     /// Set, each name once.
     pub(super) set: Set<'p>,
+    /// Set like them: the signed assertion.
+    pub(super) assertion: Option<(&'p HeaderName, HeaderValue)>,
     /// Folded names that `forward` sets, whether or not they have a value this time.
     pub(super) removes: &'p [Box<str>],
     /// What becomes of `Authorization`.
@@ -81,11 +89,19 @@ pub(super) struct Effects<'p> {
     pub(super) strips_method_override: bool,
 }
 
+impl<'p> Effects<'p> {
+    /// Every header that is set.
+    fn all(&self) -> impl Iterator<Item = (&'p HeaderName, &HeaderValue)> {
+        let assertion = self.assertion.iter().map(|(name, value)| (*name, value));
+        self.set.iter().map(|(name, value)| (*name, *value)).chain(assertion)
+    }
+}
+
 /// What one upstream gets beside what the permit says.
 #[derive(Debug)]
 pub(super) struct Delivery<'d> {
     /// `Host`, or the authority of HTTP/2.
-    pub(super) host: HeaderValue,
+    pub(super) host: &'d HeaderValue,
     /// Whether it is spoken to in HTTP/2.
     pub(super) http2: bool,
     /// Which names are identity headers.
@@ -105,24 +121,71 @@ pub(super) enum Framing {
     Unknown,
 }
 
-/// Turns the client's headers into the upstream's.
-pub(super) fn rewrite(
-    head: &mut request::Parts,
-    facts: &Facts,
-    effects: &Effects<'_>,
-    delivery: &Delivery<'_>,
-    framing: Framing,
-) {
-    let headers = &mut head.headers;
-    let kept = Kept::take(headers, facts, delivery);
-    let via = append(joined(headers, &VIA, ", "), received_by(head.version));
-    remove(headers, facts, effects, delivery);
-    put_framing(headers, &head.method, framing, delivery.http2);
-    kept.put(headers, facts, delivery);
-    headers.insert(VIA, via);
-    put_forwarding(headers, facts);
-    for (name, value) in &effects.set {
-        headers.insert(*name, (*value).clone());
+/// The upstream's request, of which only the body is missing. It can be made as often as it has to be sent.
+#[derive(Debug)]
+pub(super) struct Draft<'r> {
+    /// The client's.
+    pub(super) head: request::Parts,
+    pub(super) facts: &'r Facts,
+    pub(super) effects: Effects<'r>,
+    pub(super) delivery: Delivery<'r>,
+    pub(super) framing: Framing,
+    /// Path and query to send.
+    pub(super) target: &'r PathAndQuery,
+}
+
+impl Draft<'_> {
+    /// The request, without a body.
+    pub(super) fn request(&self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::none());
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = self.target.clone().into();
+        *request.headers_mut() = self.headers();
+        request
+    }
+
+    /// The upstream's headers.
+    pub(super) fn headers(&self) -> HeaderMap {
+        let Self { head, facts, effects, delivery, framing, .. } = self;
+        let kept = Kept::take(&head.headers, facts, delivery);
+        // More than there can be grows as it has to.
+        let capacity = head.headers.len() + effects.set.len() + OWN;
+        let mut headers = HeaderMap::try_with_capacity(capacity).unwrap_or_default();
+        if !delivery.http2 {
+            headers.insert(HOST, delivery.host.clone());
+        }
+        self.pass_on(&mut headers);
+        put_framing(&mut headers, &head.method, *framing, delivery.http2);
+        kept.put(&mut headers, facts, delivery);
+        headers.insert(VIA, append(joined(&head.headers, &VIA, ", "), received_by(head.version)));
+        put_forwarding(&mut headers, facts);
+        for (name, value) in effects.all() {
+            headers.insert(name, value.clone());
+        }
+        headers
+    }
+
+    /// Adds everything that the client may say to the upstream.
+    fn pass_on(&self, headers: &mut HeaderMap) {
+        let client = &self.head.headers;
+        let named: SmallVec<[String; 4]> = list(client, &CONNECTION)
+            .map(|name| fold_header(&String::from_utf8_lossy(name)))
+            .filter(|name| name != "close" && name != "keep-alive")
+            .collect();
+        let keeps_authorization = keeps_authorization(client, self.effects.authorization);
+        for (name, value) in client {
+            let text = name.as_str();
+            let stays_behind = never(text)
+                || named.iter().any(|named| folds_to(text, named))
+                || reserved(text, &self.effects, self.delivery.identity)
+                || forwarding(text, self.facts.peer_is_trusted)
+                || (self.effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| folds_to(text, known)))
+                || (text == "tracestate" && !self.facts.trace_continued)
+                || (!keeps_authorization && name == AUTHORIZATION);
+            if !stays_behind {
+                headers.append(name, value.clone());
+            }
+        }
     }
 }
 
@@ -149,44 +212,18 @@ impl Kept {
         if self.accepts_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        if facts.purpose == Purpose::WebSocket {
+        if facts.tunnel.is_some() {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         put(headers, X_FORWARDED_FOR, hops::x_forwarded_for(facts, self.forwarded_for.as_ref()));
         put(headers, FORWARDED, hops::forwarded(facts, self.forwarded.as_ref()));
         if !delivery.http2 {
-            headers.insert(HOST, delivery.host.clone());
             if let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten() {
                 headers.insert(COOKIE, cookies);
             }
         }
     }
-}
-
-/// Removes everything that the client may not say to the upstream.
-fn remove(headers: &mut HeaderMap, facts: &Facts, effects: &Effects<'_>, delivery: &Delivery<'_>) {
-    let named: SmallVec<[String; 4]> = list(headers, &CONNECTION)
-        .map(|name| fold_header(&String::from_utf8_lossy(name)))
-        .filter(|name| name != "close" && name != "keep-alive")
-        .collect();
-    let gone: SmallVec<[HeaderName; 12]> = headers
-        .keys()
-        .filter(|name| {
-            let text = name.as_str();
-            never(text)
-                || named.iter().any(|named| folds_to(text, named))
-                || reserved(text, effects, delivery.identity)
-                || forwarding(text, facts.peer_is_trusted)
-                || (effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| folds_to(text, known)))
-                || (text == "tracestate" && !facts.trace_continued)
-        })
-        .cloned()
-        .collect();
-    for name in gone {
-        headers.remove(name);
-    }
-    remove_authorization(headers, effects.authorization);
 }
 
 /// Whether the name belongs to one connection, to framing, or to the gateway.
@@ -198,7 +235,7 @@ fn never(name: &str) -> bool {
 fn reserved(name: &str, effects: &Effects<'_>, identity: &IdentityNames) -> bool {
     identity.covers(name)
         || effects.removes.iter().any(|set| folds_to(name, set))
-        || effects.set.iter().any(|(set, _)| alike(name, set.as_str()))
+        || effects.all().any(|(set, _)| alike(name, set.as_str()))
 }
 
 /// Whether two names fold to the same. Allocates nothing.
@@ -221,16 +258,12 @@ fn is_plain(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-fn remove_authorization(headers: &mut HeaderMap, rule: AuthorizationHeader) {
+fn keeps_authorization(headers: &HeaderMap, rule: AuthorizationHeader) -> bool {
     match rule {
-        AuthorizationHeader::Keep => {}
-        AuthorizationHeader::Strip => {
-            headers.remove(AUTHORIZATION);
-        }
+        AuthorizationHeader::Keep => true,
+        AuthorizationHeader::Strip => false,
         AuthorizationHeader::StripTokens => {
-            if headers.get_all(AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes())) {
-                headers.remove(AUTHORIZATION);
-            }
+            !headers.get_all(AUTHORIZATION).iter().any(|value| holds_token(value.as_bytes()))
         }
     }
 }
@@ -339,8 +372,8 @@ fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    match HeaderValue::try_from(value) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: Vec<u8>) {
+    match HeaderValue::from_maybe_shared(Bytes::from(value)) {
         Ok(value) => headers.insert(name, value),
         Err(_) => headers.remove(name),
     };

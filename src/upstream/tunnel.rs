@@ -1,7 +1,6 @@
 //! WebSocket tunnels: the opening handshake with the upstream, then bytes both ways until one side ends, the token does or
 //! is revoked, or the drain begins.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -13,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Response, StatusCode, request};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -27,7 +26,7 @@ use super::failure::{Failure, ProtocolFault};
 use super::member::Call;
 use super::request_headers::list;
 use super::response_headers;
-use super::{Facts, Standing};
+use super::{Standing, TunnelTerms};
 
 /// Bytes that a tunnel holds in one direction.
 const CHUNK: usize = 16 * 1024;
@@ -56,27 +55,23 @@ pub(super) struct Opening {
     /// RFC 8441: the client speaks HTTP/2.
     http2: bool,
     key: HeaderValue,
-    drain: CancellationToken,
-    standing: Option<Rc<dyn Standing>>,
-    in_use: Option<Rc<dyn Any>>,
+    terms: TunnelTerms,
 }
 
 impl Opening {
-    /// Turns a request for a WebSocket into the upstream's HTTP/1.1 handshake (RFC 6455 section 4.1). The headers
-    /// have been rewritten already.
-    pub(super) fn new(client: OnUpgrade, head: &mut request::Parts, facts: &Facts) -> Result<Self, Failure> {
-        let http2 = head.method == Method::CONNECT;
+    /// Makes the upstream's HTTP/1.1 handshake (RFC 6455 section 4.1) of its request.
+    pub(super) fn new<B>(client: OnUpgrade, sent: &mut Request<B>, terms: &TunnelTerms) -> Result<Self, Failure> {
+        let http2 = sent.method() == Method::CONNECT;
         if http2 {
-            head.method = Method::GET;
+            *sent.method_mut() = Method::GET;
             let mut nonce = [0; 16];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Failure::Unwritable)?;
             let key = HeaderValue::from_str(&STANDARD.encode(nonce)).map_err(|_| Failure::Unwritable)?;
-            head.headers.insert(SEC_WEBSOCKET_KEY, key);
-            head.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+            sent.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
+            sent.headers_mut().entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
         }
-        let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
-        let (drain, standing, in_use) = (facts.drain.clone(), facts.standing.clone(), facts.in_use.clone());
-        Ok(Self { client, http2, key, drain, standing, in_use })
+        let key = sent.headers().get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
+        Ok(Self { client, http2, key, terms: terms.clone() })
     }
 
     /// Whether an answer without a tunnel can be passed on. Over HTTP/2 a success would mean that there is one.
@@ -104,8 +99,9 @@ impl Opening {
             head.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        let end = End { at: ends_at, drain: self.drain, standing: self.standing };
-        let (client, in_use) = (self.client, (self.in_use, call.clone()));
+        let TunnelTerms { drain, standing, in_use } = self.terms;
+        let end = End { at: ends_at, drain, standing };
+        let (client, in_use) = (self.client, (in_use, call.clone()));
         OPEN.with(|open| {
             open.spawn_local(async move {
                 // A client that left instead of taking up its tunnel is no news.

@@ -3,32 +3,45 @@
 //! What is believed of a trusted proxy gets the peer appended. The field that is not believed is written anew: where
 //! a trusted proxy told of a client, that client comes first.
 
-use std::net::IpAddr;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::HeaderValue;
 
 use super::super::Facts;
 
 /// `X-Forwarded-For`.
-pub(super) fn x_forwarded_for(facts: &Facts, believed: Option<&HeaderValue>) -> String {
-    let text = |address: Option<IpAddr>| address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-    let peer = text(facts.peer);
-    match believed.and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before}, {peer}"),
-        None if speaks_for_another(facts) => format!("{}, {peer}", text(facts.client)),
-        None => peer,
+pub(super) fn x_forwarded_for(facts: &Facts, believed: Option<&HeaderValue>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    if let Some(before) = believed.and_then(|value| value.to_str().ok()) {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(b", ");
+    } else if speaks_for_another(facts) {
+        write_address(facts.client, &mut out);
+        out.extend_from_slice(b", ");
     }
+    write_address(facts.peer, &mut out);
+    out
 }
 
 /// `Forwarded`, RFC 7239 section 4.
-pub(super) fn forwarded(facts: &Facts, believed: Option<&HeaderValue>) -> String {
-    let host = facts.authority.to_str().unwrap_or_default();
-    let own = format!("for={};host=\"{host}\";proto={}", node(facts.peer), facts.scheme.as_str());
-    match believed.and_then(|value| value.to_str().ok()) {
-        Some(before) => format!("{before}, {own}"),
-        None if speaks_for_another(facts) => format!("for={}, {own}", node(facts.client)),
-        None => own,
+pub(super) fn forwarded(facts: &Facts, believed: Option<&HeaderValue>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    if let Some(before) = believed.and_then(|value| value.to_str().ok()) {
+        out.extend_from_slice(before.as_bytes());
+        out.extend_from_slice(b", ");
+    } else if speaks_for_another(facts) {
+        out.extend_from_slice(b"for=");
+        write_node(facts.client, &mut out);
+        out.extend_from_slice(b", ");
     }
+    out.extend_from_slice(b"for=");
+    write_node(facts.peer, &mut out);
+    out.extend_from_slice(b";host=\"");
+    out.extend_from_slice(facts.authority.as_bytes());
+    out.extend_from_slice(b"\";proto=");
+    out.extend_from_slice(facts.scheme.as_str().as_bytes());
+    out
 }
 
 /// Whether the peer is a trusted proxy that named another client than itself.
@@ -36,11 +49,53 @@ fn speaks_for_another(facts: &Facts) -> bool {
     facts.peer_is_trusted && facts.client != facts.peer
 }
 
-/// RFC 7239 section 6.
-fn node(address: Option<IpAddr>) -> String {
+/// RFC 7239 section 6: IPv6 addresses have brackets, and because of them quotes.
+fn write_node(address: Option<IpAddr>, out: &mut Vec<u8>) {
+    let quoted = matches!(address, Some(IpAddr::V6(_)));
+    out.extend_from_slice(if quoted { b"\"[" } else { b"" });
+    write_address(address, out);
+    out.extend_from_slice(if quoted { b"]\"" } else { b"" });
+}
+
+fn write_address(address: Option<IpAddr>, out: &mut Vec<u8>) {
     match address {
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-        None => "unknown".to_owned(),
+        Some(IpAddr::V4(address)) => write_ipv4(address, out),
+        // Writing to a `Vec` does not fail.
+        Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
+        None => out.extend_from_slice(b"unknown"),
+    }
+}
+
+/// What `Display` writes, at a tenth of its price: every request has one.
+fn write_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    for (at, octet) in address.octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
+        }
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_written_as_everybody_writes_them() {
+        for number in (0..=u32::MAX).step_by(65_521) {
+            let address = Ipv4Addr::from(number);
+            let mut out = Vec::new();
+            write_address(Some(address.into()), &mut out);
+            assert_eq!(out, address.to_string().as_bytes());
+        }
+        let mut out = Vec::new();
+        write_node(Some("2001:db8::1".parse().unwrap()), &mut out);
+        assert_eq!(out, b"\"[2001:db8::1]\"");
     }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use http::request;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use proptest::prelude::*;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::upstream::{Purpose, Scheme};
+use crate::upstream::Scheme;
 
 /// What the permit sets: identity, headers of the route, basic authentication.
 const SET: [(&str, &str); 6] = [
@@ -49,11 +48,12 @@ fn facts(trusted: bool) -> Facts {
         traceparent: HeaderValue::from_static("ours"),
         trace_continued: false,
         valid_until: None,
-        drain: CancellationToken::new(),
-        standing: None,
-        purpose: Purpose::Exchange,
-        in_use: None,
+        tunnel: None,
     }
+}
+
+fn text(written: Vec<u8>) -> String {
+    String::from_utf8(written).unwrap()
 }
 
 fn identity() -> IdentityNames {
@@ -67,6 +67,7 @@ fn names() -> Vec<Box<str>> {
 fn effects<'p>(set: &'p [(HeaderName, HeaderValue)], removes: &'p [Box<str>]) -> Effects<'p> {
     Effects {
         set: set.iter().map(|(name, value)| (name, value)).collect(),
+        assertion: None,
         removes,
         authorization: AuthorizationHeader::Strip,
         strips_method_override: true,
@@ -86,16 +87,17 @@ fn head(fields: &[(String, String)]) -> request::Parts {
 }
 
 fn rewritten(fields: &[(String, String)], trusted: bool) -> HeaderMap {
-    let mut head = head(fields);
-    let (set, removes, identity) = (set(), names(), identity());
+    let (set, removes, identity, target) = (set(), names(), identity(), PathAndQuery::from_static("/"));
     let delivery = Delivery {
-        host: HeaderValue::from_static("api.example.com"),
+        host: &HeaderValue::from_static("api.example.com"),
         http2: false,
         identity: &identity,
         client_address_from: ClientAddressHeader::XForwardedFor,
     };
-    rewrite(&mut head, &facts(trusted), &effects(&set, &removes), &delivery, Framing::None);
-    head.headers
+    let (facts, effects) = (facts(trusted), effects(&set, &removes));
+    let (head, framing) = (head(fields), Framing::None);
+    let draft = Draft { head, facts: &facts, effects, delivery, framing, target: &target };
+    draft.headers()
 }
 
 /// Another spelling of a name that servers may read as it: other letters' case, other characters for the dashes.
@@ -181,13 +183,13 @@ fn addresses_are_written_as_their_fields_want_them() {
     let mut facts = facts(false);
     facts.peer = Some("2001:db8::1".parse().unwrap());
     facts.client = facts.peer;
-    assert_eq!(hops::x_forwarded_for(&facts, None), "2001:db8::1");
-    assert_eq!(hops::forwarded(&facts, None), "for=\"[2001:db8::1]\";host=\"api.example.com\";proto=https");
+    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "2001:db8::1");
+    assert_eq!(text(hops::forwarded(&facts, None)), "for=\"[2001:db8::1]\";host=\"api.example.com\";proto=https");
     facts.peer_is_trusted = true;
     facts.client = Some([198, 51, 100, 7].into());
-    assert_eq!(hops::x_forwarded_for(&facts, None), "198.51.100.7, 2001:db8::1");
-    assert!(hops::forwarded(&facts, None).starts_with("for=198.51.100.7, for=\"[2001:db8::1]\";"));
+    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "198.51.100.7, 2001:db8::1");
+    assert!(text(hops::forwarded(&facts, None)).starts_with("for=198.51.100.7, for=\"[2001:db8::1]\";"));
     facts.client = None;
-    assert_eq!(hops::x_forwarded_for(&facts, None), "unknown, 2001:db8::1");
-    assert_eq!(hops::x_forwarded_for(&facts, Some(&HeaderValue::from_static("a, b"))), "a, b, 2001:db8::1");
+    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "unknown, 2001:db8::1");
+    assert_eq!(text(hops::x_forwarded_for(&facts, Some(&HeaderValue::from_static("a, b")))), "a, b, 2001:db8::1");
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::body::BodyLimits;
 use super::super::load::{Configured, Shared};
 use super::super::request_headers::{Effects, IdentityNames};
-use super::super::{Facts, Failure, Order, Purpose, ResponseBody, Scheme, Upstreams, asks_for_websocket};
+use super::super::{Facts, Failure, Order, ResponseBody, Scheme, TunnelTerms, Upstreams, asks_for_websocket};
 use crate::clock::Timestamp;
 use crate::config::{self, Balance, ClientAddressHeader, Endpoint, Protocol, UpstreamHost, UpstreamTls};
 use crate::diagnostic::Diagnostics;
@@ -184,6 +184,7 @@ async fn answer(
         .collect();
     let effects = Effects {
         set: set.iter().map(|(name, value)| (name, value)).collect(),
+        assertion: None,
         removes: &permitted.removes,
         authorization: permitted.authorization,
         strips_method_override: true,
@@ -198,8 +199,8 @@ async fn answer(
     };
     let facts = facts(&permitted, &request, peer);
     let request = request.map(Into::into);
-    let outcome = match upstreams.prepare(&order, &effects, request, &facts) {
-        Ok(prepared) => prepared.run().await.1,
+    let outcome = match upstreams.prepare(&order, effects, request, &facts) {
+        Ok(mut prepared) => prepared.run().await.1,
         Err(failure) => Err(failure),
     };
     Ok(outcome.unwrap_or_else(|failure| {
@@ -222,10 +223,11 @@ fn facts(permitted: &Permitted, request: &Request<Incoming>, peer: SocketAddr) -
         traceparent: HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
         trace_continued: false,
         valid_until: permitted.valid_until,
-        drain: permitted.drain.clone(),
-        standing: None,
-        purpose: if asks_for_websocket(request) { Purpose::WebSocket } else { Purpose::Exchange },
-        in_use: None,
+        tunnel: asks_for_websocket(request).then(|| TunnelTerms {
+            drain: permitted.drain.clone(),
+            standing: None,
+            in_use: None,
+        }),
     }
 }
 
