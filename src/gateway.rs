@@ -12,6 +12,7 @@ mod inspect;
 pub(crate) mod own;
 mod standing;
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub(crate) fn answer(
     connection: &Arc<Connection>,
     pulse: &Arc<Pulse>,
     request: Request<Incoming>,
-) -> impl Future<Output = Response<Answer>> + use<> {
+) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
     let mut exchange = Exchange::begin(worker, connection, pulse, &request);
     async move {
         let outcome = if exchange.redirects() {
@@ -58,7 +59,7 @@ pub(crate) fn answer(
         } else {
             handle(&mut exchange, request).await
         };
-        exchange.conclude(outcome)
+        Ok(exchange.conclude(outcome))
     }
 }
 

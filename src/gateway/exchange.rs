@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use serde_json::json;
 
@@ -29,6 +29,9 @@ use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
 use crate::telemetry::{Condition, Recording, RefusedToken, RequestId, Step, Trace, UpstreamCall, Verdict};
 use crate::upstream::{self, Purpose, ResponseBody, TunnelTerms};
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One request on its way.
 pub(super) struct Exchange {
@@ -74,13 +77,13 @@ impl Exchange {
         let (number, busy) = pulse.begin();
         let snapshot = worker.snapshots.current();
         let headers = request.headers();
-        let trace = Trace::continue_or_start(only(headers, "traceparent").map(str::as_bytes));
+        let trace = Trace::continue_or_start(only(headers, &TRACEPARENT).map(str::as_bytes));
         let telemetry = worker.snapshots.telemetry();
         let mut record = Recording::start_in(trace, telemetry, request.method().clone(), request.version());
         record.revision = snapshot.revision;
         record.tls = connection.tls.is_some();
         let trusted = connection.trusts(&snapshot.config, connection.peer.ip());
-        if let Some(given) = only(headers, "x-request-id").filter(|_| trusted).and_then(RequestId::given) {
+        if let Some(given) = only(headers, &X_REQUEST_ID).filter(|_| trusted).and_then(RequestId::given) {
             record.request_id = given;
         }
         record.address = client_address::client_address(&snapshot.config, connection, headers);
@@ -437,7 +440,7 @@ pub(super) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, st
 }
 
 /// The one field of this name, as text.
-fn only<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut fields = headers.get_all(name).into_iter();
     match (fields.next(), fields.next()) {
         (Some(field), None) => field.to_str().ok(),

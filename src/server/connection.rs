@@ -60,12 +60,9 @@ pub(super) fn serve<T, F, A>(
 where
     T: AsyncRead + AsyncWrite + Readable + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A + 'static,
-    A: Future<Output = Response<Answer>> + 'static,
+    A: Future<Output = Result<Response<Answer>, Infallible>> + 'static,
 {
-    let service = service_fn(move |request| {
-        let answered = answer(request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
+    let service = service_fn(answer);
     match protocol {
         Protocol::Http1 => {
             let Terms { limits, pulse, drain, replace, counted, .. } = terms;

@@ -28,6 +28,28 @@ pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
 }
 
+/// Whether a name is of small letters, digits and `-` only: it is a token then, and folds to itself. Quick, because nearly all
+/// names are.
+pub fn is_plain(name: &str) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        while byte < u8::MAX {
+            #[expect(
+                clippy::indexing_slicing,
+                reason = "every byte is below 256, and this is worked out when compiling"
+            )]
+            {
+                table[byte as usize] = byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            }
+            byte += 1;
+        }
+        table
+    };
+    let plain = |byte: u8| PLAIN.get(usize::from(byte)).copied().unwrap_or_default();
+    !name.is_empty() && name.bytes().all(plain)
+}
+
 /// A set of header names under folding. Looking up a name of ordinary length allocates nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FoldedNames(HashSet<Box<[u8]>>);
@@ -96,6 +118,16 @@ const fn fold_byte(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_name_is_a_token_that_folds_to_itself() {
+        for byte in 0..=u8::MAX {
+            let name = format!("x{}", char::from(byte));
+            let expected = byte.is_ascii() && is_token(&name) && fold_header(&name) == name;
+            assert_eq!(is_plain(&name), expected, "{name:?}");
+        }
+        assert!(!is_plain(""));
+    }
 
     #[test]
     fn header_names_that_cgi_merges_fold_alike() {

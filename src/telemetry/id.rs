@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::{self, Display};
+use std::ops::Range;
 use std::time::SystemTime;
 
 use uuid::fmt::Hyphenated;
@@ -94,14 +95,14 @@ impl Trace {
     /// The field value for the upstream: the same trace, the span of the call as parent, version 00.
     pub fn traceparent(&self) -> [u8; 55] {
         let mut out = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let call_id = self.call_id();
-        let digits = self.trace_id.iter().chain(&call_id).flat_map(|byte| hex_pair(*byte));
-        let places = (3..35).chain(36..52);
-        for (at, digit) in places.zip(digits) {
-            if let Some(place) = out.get_mut(at) {
-                *place = digit;
+        let mut put = |places: Range<usize>, id: &[u8]| {
+            let (pairs, _) = out.get_mut(places).unwrap_or_default().as_chunks_mut();
+            for (pair, byte) in pairs.iter_mut().zip(id) {
+                *pair = hex_pair(*byte);
             }
-        }
+        };
+        put(3..35, &self.trace_id);
+        put(36..52, &self.call_id());
         if let Some(last) = out.last_mut() {
             *last = if self.sampled { b'1' } else { b'0' };
         }

@@ -228,7 +228,8 @@ impl Record {
 /// A record that is being filled. Dropping it closes and hands it in, whatever happened: exactly one per request.
 #[derive(Debug)]
 pub struct Recording {
-    record: Record,
+    /// Boxed, because what holds the recording is handed on again and again.
+    record: Box<Record>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -240,7 +241,7 @@ impl Recording {
 
     /// Begins the record of a request that arrives now, in this trace.
     pub fn start_in(trace: Trace, telemetry: &Arc<Telemetry>, method: Method, version: Version) -> Self {
-        Self { record: Record::start_in(trace, method, version), telemetry: Arc::clone(telemetry) }
+        Self { record: Box::new(Record::start_in(trace, method, version)), telemetry: Arc::clone(telemetry) }
     }
 
     /// The beginning of a step, where somebody will see how long it took: a look at the clock costs, too.

@@ -17,7 +17,7 @@ use super::body::RequestBody;
 use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
-use crate::target::fold::{fold_header, folds_to, starts_folded};
+use crate::target::fold::{self, fold_header, folds_to, starts_folded};
 
 pub(super) use self::trailers::TrailerRules;
 
@@ -228,6 +228,9 @@ impl Kept {
 
 /// Whether the name belongs to one connection, to framing, or to the gateway.
 fn never(name: &str) -> bool {
+    if fold::is_plain(name) {
+        return NEVER.contains(&name) || name.starts_with("proxy-");
+    }
     NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
 }
 
