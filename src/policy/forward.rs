@@ -1,12 +1,14 @@
 //! What forwarding does to a request: everything under `forward`, compiled (policy.md, "Forwarding").
 
+mod principal;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
-use serde_json::Value;
 
+pub(in crate::policy) use self::principal::PrincipalValue;
 use crate::diagnostic::Place;
 use crate::policy::assertion::Asserting;
 use crate::policy::condition::Condition;
@@ -16,7 +18,7 @@ use crate::policy::identity::{IdentityValues, Rendered, percent};
 use crate::policy::route::{Document, Route};
 use crate::policy::surroundings::IdentityFacts;
 use crate::policy::template::Template;
-use crate::principal::{ClaimPath, IdentityField, Principal, Statement};
+use crate::principal::{IdentityField, Principal, Statement};
 use crate::target::query::decode;
 use crate::target::{PathRules, Target};
 
@@ -71,29 +73,6 @@ pub(in crate::policy) enum Part {
     Principal(PrincipalValue),
     /// A value of the request.
     Request(Template),
-}
-
-/// What a template can name of the principal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::policy) enum PrincipalValue {
-    /// `{subject}`
-    Subject,
-    /// `{client}`
-    Client,
-    /// `{scopes}`
-    Scopes,
-    /// `{organizations}`
-    Organizations,
-    /// `{permissions}`
-    Permissions,
-    /// `{issuer}`
-    Issuer,
-    /// `{flow}`
-    Flow,
-    /// `{global}`
-    Global,
-    /// `{claim.NAME}`, `{claim./a/b}`
-    Claim(ClaimPath),
 }
 
 /// Why forwarding is refused although the conditions hold.
@@ -401,66 +380,6 @@ fn few(mut values: Vec<String>) -> Values {
             values.push(last);
             Values::Many(values, ",")
         }
-    }
-}
-
-impl PrincipalValue {
-    fn of(&self, principal: &Principal) -> Values {
-        let text = |value: Option<&str>| value.map_or(Values::Absent, |value| Values::One(value.to_owned()));
-        let list = |items: &[String], separator| {
-            if items.is_empty() { Values::Absent } else { Values::Many(items.to_vec(), separator) }
-        };
-        match self {
-            Self::Subject => text(principal.customer()),
-            Self::Client => text(principal.client.as_deref()),
-            Self::Scopes => list(&principal.scopes, " "),
-            Self::Permissions => principal.permissions.as_deref().map_or(Values::Absent, |items| list(items, ",")),
-            Self::Issuer => text(Some(&principal.issuer.name)),
-            Self::Flow => text(Some(principal.flow.as_str())),
-            Self::Global => text(Some(if principal.is_global() { "true" } else { "false" })),
-            Self::Organizations if principal.is_global() => Values::Absent,
-            Self::Organizations => Values::Organizations(principal.organizations.clone().unwrap_or_default()),
-            Self::Claim(path) => path.find(&principal.claims).map_or(Values::Absent, claim_text),
-        }
-    }
-}
-
-impl PrincipalValue {
-    /// The identity field that is the same text, and is rendered once for all requests of a token.
-    fn rendered_as(&self, principal: &Principal) -> Option<IdentityField> {
-        match self {
-            Self::Subject => Some(IdentityField::Subject),
-            Self::Client => Some(IdentityField::Client),
-            Self::Scopes => Some(IdentityField::Scopes),
-            Self::Organizations => Some(IdentityField::Organizations),
-            Self::Issuer => Some(IdentityField::Issuer),
-            // An empty list is a header without a value among the identity headers, and no header here.
-            Self::Permissions => principal
-                .permissions
-                .as_deref()
-                .is_some_and(|items| !items.is_empty())
-                .then_some(IdentityField::Permissions),
-            // Words of the gateway, which the identity headers do not encode.
-            Self::Flow | Self::Global | Self::Claim(_) => None,
-        }
-    }
-}
-
-/// A claim as text: strings, integers and booleans, or an array of them.
-fn claim_text(value: &Value) -> Values {
-    let scalar = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    match value {
-        Value::Array(items) => match items.iter().map(scalar).collect::<Option<Vec<_>>>() {
-            Some(items) if items.is_empty() => Values::Absent,
-            Some(items) => Values::Many(items, ","),
-            None => Values::WrongType,
-        },
-        value => scalar(value).map_or(Values::WrongType, Values::One),
     }
 }
 
