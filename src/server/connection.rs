@@ -157,6 +157,8 @@ struct Local {
 impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
     fn execute(&self, future: F) {
         let Self { patience, marred } = self.clone();
+        // Boxed before anything is built around it: a stream is some kibibytes, and would be copied into each layer.
+        let future = Box::pin(future);
         tokio::task::spawn_local(async move {
             let stream = async move {
                 future.await;
