@@ -185,7 +185,7 @@ impl Issuers {
             let principal = outcome?;
             return match self.confirming(&principal) {
                 None => Ok(principal),
-                Some(introspector) => Box::pin(self.confirmed(introspector, principal, token, certificate, now)).await,
+                Some(_) => Box::pin(self.confirmed(principal, token, certificate, now)).await,
             };
         }
         Box::pin(self.established_anew(token, accepted, certificate, now)).await
@@ -208,10 +208,7 @@ impl Issuers {
         let generation = self.check_signature(&claimed, now).await?;
         let principal = Arc::new(claimed.principal);
         self.memory.insert(token, &principal, &claimed.issued.rules, generation);
-        match self.confirming(&principal) {
-            None => Ok(principal),
-            Some(introspector) => self.confirmed(introspector, principal, token, certificate, now).await,
-        }
+        self.confirmed(principal, token, certificate, now).await
     }
 
     /// The principal of the bearer token in `headers` with everything that its issuer's userinfo endpoint knows. What is

@@ -218,10 +218,10 @@ impl Kept {
         }
         put(headers, X_FORWARDED_FOR, hops::x_forwarded_for(facts, self.forwarded_for.as_ref()));
         put(headers, FORWARDED, hops::forwarded(facts, self.forwarded.as_ref()));
-        if !delivery.http2 {
-            if let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten() {
-                headers.insert(COOKIE, cookies);
-            }
+        if !delivery.http2
+            && let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten()
+        {
+            headers.insert(COOKIE, cookies);
         }
     }
 }
