@@ -162,7 +162,6 @@ struct Details {
     /// Line of the first document on which the failed condition stands.
     line: Option<usize>,
     route: Option<String>,
-    upstream: Option<String>,
     path: Option<String>,
     /// Headers that are set; `null` for those that must not be.
     headers: Option<BTreeMap<String, Option<String>>>,
@@ -690,7 +689,6 @@ fn compare_denial(denial: &Denial, wanted: &Details) -> Result<(), String> {
 fn compare_permit(permit: &Permit, wanted: &Details) -> Result<(), String> {
     wanted.path.as_deref().map_or(Ok(()), |path| equal("path", path, permit.path_and_query().as_str()))?;
     wanted.route.as_deref().map_or(Ok(()), |route| equal("route", &Some(route), &permit.route()))?;
-    let _ = &wanted.upstream;
     if let Some(headers) = &wanted.headers {
         for (name, value) in headers {
             let name = name.to_ascii_lowercase();

@@ -170,14 +170,16 @@ mod tests {
 
         let issuer = Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy));
         let rules = Rules::new(&issuer, IssuerId(0));
-        let weighed = |roles: &str, token: &str| {
+        let principal = |roles: &str| {
             let claims = serde_json::json!({"sub": "alice", "client_id": "app", "roles": roles});
-            weight(token, &rules.claims_to_principal(claims.as_object().unwrap().clone()).unwrap())
+            rules.claims_to_principal(claims.as_object().unwrap().clone()).unwrap()
         };
+        let weighed = |roles: &str, token: &str| weight(token, &principal(roles));
         assert_eq!(weighed("", &"t".repeat(800)) - weighed("", ""), 800);
         // The claims are there once as they came and once, half of them on the average, as the principal has them.
         assert_eq!(weighed(&"r".repeat(1000), "") - weighed("", ""), 1500);
-        assert!(weighed("", "") > (size_of::<Principal>() + size_of::<Remembered>()) as u64);
+        let claims = claims_weight(&principal("").claims) * 3 / 2;
+        assert!(weighed("", "") > (size_of::<Principal>() + size_of::<Remembered>() + claims) as u64);
     }
 
     #[test]

@@ -279,6 +279,11 @@ fn an_issuer_with_a_secret_accepts_hmac_and_nothing_else() {
     other.secret[0] ^= 1;
     let token = other.token("HS256", r#"{"alg":"HS256"}"#, &claims().to_string());
     assert_eq!(fault(&issuers, &token), Some(Fault::Signature));
+    let offline = issuers.check_offline(&token, crate::minting::NOW);
+    assert!(
+        matches!(offline, torwart::authn::inspect::Offline::Refused(Fault::Signature)),
+        "{offline:?}: there is no other key"
+    );
 }
 
 #[test]
