@@ -60,12 +60,15 @@ class Weaver:
             opaque = "impl " in mutant.returns
             if not opaque:
                 self.heads.setdefault(mutant.start, []).append(mutant)
-            elif mutant.returns.startswith("-> impl Iterator<"):
+            elif mutant.returns.startswith("-> impl Iterator<") and "leak" not in mutant.replacement:
+                # What is leaked is a `&mut`, which is no item of any of them.
                 self.bodies.setdefault(mutant.start, []).append(mutant)
             else:
                 self.homeless.append(mutant)
             return
-        node = self.root.descendant_for_byte_range(mutant.start, mutant.end)
+        # The span of a field has the comma behind it.
+        end = mutant.start + 1 if mutant.genre == "StructField" else mutant.end
+        node = self.root.descendant_for_byte_range(mutant.start, end)
         wanted = {
             "BinaryOperator": ("binary_expression", "compound_assignment_expr"),
             "UnaryOperator": ("unary_expression",),
