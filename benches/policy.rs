@@ -19,7 +19,7 @@ use torwart::policy::{
 };
 use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use torwart::target::quirks::Quirks;
-use torwart::target::{Authority, Scheme};
+use torwart::target::{Authority, PathRules, Scheme, Target};
 
 const CUSTOMER: &str = "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111";
 const ORGANIZATION: &str = "0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02";
@@ -95,6 +95,41 @@ fn a_public_route(bencher: Bencher<'_, '_>, routes: usize) {
     measure(bencher, routes, 4);
 }
 
+/// One path as it is sent: what most clients send, and what has to be decoded.
+const PATHS: [&str; 3] = [
+    "/service-0/customers/5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111/contracts-5/4711",
+    "/service-0/customers/%35f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111/contracts%2D5/4711",
+    "/service-0/lists-6?page=2&org_uid=0b3e7d64-21c5-4f7a-9c1e-6a2d8f4b9e02&sort=name",
+];
+
+/// The canonical form alone.
+#[divan::bench(args = PATHS)]
+fn canonical_form(bencher: Bencher<'_, '_>, path: &str) {
+    bencher.bench_local(|| drop(black_box(Target::parse(black_box(path), PathRules::default()))));
+}
+
+/// The canonical form, and the route under this reading and every other that a server may have.
+#[divan::bench(args = PATHS)]
+fn every_reading(bencher: Bencher<'_, '_>, path: &str) {
+    let table = Table::of(1_000);
+    let question = table.question(0);
+    bencher.bench_local(|| {
+        let head = Head::new("GET", &question.authority, black_box(path), &question.headers);
+        drop(black_box(table.policies.place(&head)));
+    });
+}
+
+/// What the first request of a token pays for its identity headers: those after it take what was rendered.
+#[divan::bench]
+fn identity_headers_of_a_new_token(bencher: Bencher<'_, '_>) {
+    let table = Table::of(10);
+    let question = table.question(0);
+    bencher.bench_local(|| {
+        let principal = Arc::new(Principal::clone(&question.principal));
+        decide_once(&table.policies, &Question { principal, ..question.clone() });
+    });
+}
+
 /// From texts to tables: what start and reload take, and `torwart check` before its analysis.
 #[divan::bench(args = [1_000, 20_000], sample_count = 5, sample_size = 1)]
 fn loading(bencher: Bencher<'_, '_>, routes: usize) {
@@ -134,6 +169,7 @@ struct Table {
 }
 
 /// A request and who sends it.
+#[derive(Clone)]
 struct Question {
     authority: Authority,
     target: PathAndQuery,
