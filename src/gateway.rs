@@ -116,7 +116,7 @@ fn handle(
         // 6: what only the issuer can tell, whether this may pass, and 7: whether it is too much. From here on only a permit leads further.
         let authenticated = match authenticated {
             Ok(Some(principal)) if !principal.pending.is_empty() => {
-                Box::pin(complete(exchange, &placed, &head.headers, principal)).await
+                Box::pin(complete(exchange, &placed, &head.headers, principal)).await.map(Some)
             }
             authenticated => authenticated,
         };
@@ -176,18 +176,18 @@ async fn complete(
     placed: &Placed<'_>,
     headers: &http::HeaderMap,
     principal: Arc<Principal>,
-) -> Result<Option<Arc<Principal>>, authn::Failure> {
+) -> Result<Arc<Principal>, authn::Failure> {
     let (address, certificate, now) = (exchange.record.address, exchange.certificate.as_deref(), exchange.now);
     let caller = Caller { principal: Some(&principal), address, certificate, now };
     if !matches!(placed.decide(&caller), Decision::NeedsClaims) {
-        return Ok(Some(principal));
+        return Ok(principal);
     }
     let begin = exchange.record.begin_step();
     let completed = exchange.snapshot.issuers.complete(headers, &principal, exchange.now).await;
     exchange.record.userinfo = exchange.record.end_step(begin);
     let completed = completed.and_then(|whole| exchange.check_still_valid(&whole).map(|()| whole).map_err(Into::into));
     exchange.identified(&completed);
-    completed.map(Some)
+    completed
 }
 
 /// Step 6. Under `mode: observe` a refusal is recorded and the request passes all the same.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::config::Limits;
 use crate::response::Refusal;
-use crate::target::fold::{folds_to, is_token};
+use crate::target::fold::{folds_to_any, is_token};
 
 /// The longest single field, name and value together.
 const LONGEST_FIELD: usize = 24 * 1024;
@@ -65,7 +65,7 @@ fn check_field(name: &HeaderName, value: &HeaderValue, version: Version) -> Resu
     }
     // Servers that read `Transfer_Encoding` as `Transfer-Encoding` would frame the message in a way of their own.
     let framing = ["transfer-encoding", "content-length", "host", "connection"];
-    if odd && framing.iter().any(|folded| folds_to(name.as_str(), folded)) {
+    if odd && folds_to_any(name.as_str(), &framing) {
         return Err(Refusal::Framing("a header field is spelt almost like one that frames the message"));
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::policy::Head;
 use crate::policy::bound::is_ambiguous_header;
 use crate::policy::named::Named;
 use crate::policy::placed::Placed;
-use crate::target::fold::folds_to;
+use crate::target::fold::folds_to_any;
 use crate::target::method::OVERRIDE_HEADERS;
 use crate::target::query::{check_escapes, fold_name, parameters};
 
@@ -68,8 +68,7 @@ fn irregular(named: &Named, head: Head<'_>) -> Vec<Value> {
 
 /// Values of headers that override the method.
 fn overriding(headers: &HeaderMap) -> Vec<Value> {
-    let named =
-        headers.iter().filter(|(name, _)| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded)));
+    let named = headers.iter().filter(|(name, _)| folds_to_any(name.as_str(), &OVERRIDE_HEADERS));
     named.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned().into()).collect()
 }
 

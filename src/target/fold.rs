@@ -15,6 +15,11 @@ pub fn folds_to(name: &str, folded: &str) -> bool {
     name.len() == folded.len() && starts_folded(name, folded)
 }
 
+/// Whether `name`, folded, is one of `folded` (which [`fold_header`] made). Allocates nothing.
+pub fn folds_to_any(name: &str, folded: &[&str]) -> bool {
+    if is_plain(name) { folded.contains(&name) } else { folded.iter().any(|one| folds_to(name, one)) }
+}
+
 /// Whether `name`, folded, begins with `folded_prefix` (which [`fold_header`] made). Allocates nothing.
 pub fn starts_folded(name: &str, folded_prefix: &str) -> bool {
     name.len() >= folded_prefix.len()
@@ -25,7 +30,7 @@ pub fn starts_folded(name: &str, folded_prefix: &str) -> bool {
 /// a quotation mark pass, which HTTP/1.1 has no way to write.
 pub fn is_token(text: &str) -> bool {
     let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
+    is_plain(text) || !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || special(byte))
 }
 
 /// Whether a name is of small letters, digits and `-` only: it is a token then, and folds to itself. Quick, because nearly all
@@ -118,6 +123,18 @@ const fn fold_byte(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_found_among_others_however_it_is_spelt() {
+        let names = ["te", "x-org"];
+        for found in ["te", "TE", "x-org", "X-Org", "x_org", "x.org"] {
+            assert!(folds_to_any(found, &names), "{found}");
+        }
+        for other in ["", "t", "x-orgs", "x_orgs", "xorg", "org"] {
+            assert!(!folds_to_any(other, &names), "{other}");
+        }
+        assert!(!folds_to_any("te", &[]));
+    }
 
     #[test]
     fn a_plain_name_is_a_token_that_folds_to_itself() {

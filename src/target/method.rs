@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
 
-use super::fold::folds_to;
+use super::fold::folds_to_any;
 use super::query::{self, name_folds_to};
 use super::scan;
 
@@ -36,7 +36,7 @@ pub fn overriding<'a>(method: &str, headers: &'a HeaderMap, query: Option<&'a st
             true
         }
     };
-    let overrides = |name: &HeaderName| OVERRIDE_HEADERS.iter().any(|folded| folds_to(name.as_str(), folded));
+    let overrides = |name: &HeaderName| folds_to_any(name.as_str(), &OVERRIDE_HEADERS);
     for (_, value) in headers.iter().filter(|(name, _)| overrides(name)) {
         if !agree(value.to_str().ok().map(Cow::Borrowed)) {
             return Override::Conflicting;

@@ -17,7 +17,8 @@ use super::body::RequestBody;
 use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
-use crate::target::fold::{self, fold_header, folds_to, starts_folded};
+use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, starts_folded};
+use crate::target::method::OVERRIDE_HEADERS;
 
 pub(super) use self::trailers::TrailerRules;
 
@@ -51,9 +52,6 @@ const NEVER: [&str; 16] = [
 
 /// Headers that every request gets from the gateway, whatever the permit says.
 const OWN: usize = 10;
-
-/// Names that make a server take another method than the request's.
-const METHOD_OVERRIDE: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
 /// `identity.prefix` and `identity.pass`.
 #[derive(Debug)]
@@ -179,7 +177,7 @@ impl Draft<'_> {
                 || named.iter().any(|named| folds_to(text, named))
                 || reserved(text, &self.effects, self.delivery.identity)
                 || forwarding(text, self.facts.peer_is_trusted)
-                || (self.effects.strips_method_override && METHOD_OVERRIDE.iter().any(|known| folds_to(text, known)))
+                || (self.effects.strips_method_override && folds_to_any(text, &OVERRIDE_HEADERS))
                 || (text == "tracestate" && !self.facts.trace_continued)
                 || (!keeps_authorization && name == AUTHORIZATION);
             if !stays_behind {
@@ -228,10 +226,7 @@ impl Kept {
 
 /// Whether the name belongs to one connection, to framing, or to the gateway.
 fn never(name: &str) -> bool {
-    if fold::is_plain(name) {
-        return NEVER.contains(&name) || name.starts_with("proxy-");
-    }
-    NEVER.iter().any(|known| folds_to(name, known)) || starts_folded(name, "proxy-")
+    folds_to_any(name, &NEVER) || starts_folded(name, "proxy-")
 }
 
 /// Whether only the gateway may say this header: an identity header, or one that `forward` sets.
@@ -254,11 +249,6 @@ fn alike(left: &str, right: &str) -> bool {
 fn forwarding(name: &str, peer_is_trusted: bool) -> bool {
     let tells = starts_folded(name, "x-forwarded-") || folds_to(name, "forwarded") || folds_to(name, "x-real-ip");
     tells && !(peer_is_trusted && is_plain(name))
-}
-
-/// Whether a name is spelt the plain way: case aside it is its own folded form.
-fn is_plain(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn keeps_authorization(headers: &HeaderMap, rule: AuthorizationHeader) -> bool {

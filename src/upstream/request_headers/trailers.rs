@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::super::body::unless_empty;
 use super::{Effects, IdentityNames, forwarding, list, never};
-use crate::target::fold::{fold_header, folds_to, is_token};
+use crate::target::fold::{fold_header, folds_to, folds_to_any, is_token};
 
 /// Fields that a trailer section may not carry (RFC 9110 section 6.5.1), beside those removed as headers.
 const NOT_IN_TRAILERS: [&str; 16] = [
@@ -74,7 +74,7 @@ impl TrailerRules {
             || never(name)
             || self.identity.covers(name)
             || forwarding(name, false)
-            || NOT_IN_TRAILERS.iter().any(|known| folds_to(name, known))
+            || folds_to_any(name, &NOT_IN_TRAILERS)
             || self.removes.iter().any(|set| folds_to(name, set))
     }
 }
