@@ -159,11 +159,12 @@ impl Snapshots {
         self.telemetry.metrics().reloaded(counted, Timestamp::now());
         match built {
             Ok((snapshot, warnings)) => {
+                // First, so that nobody who sees what is in force sees an error of before with it.
+                *lock(&self.last_error) = None;
                 self.enforce(snapshot, &before);
                 if !warnings.is_empty() {
                     tracing::warn!(problems = %warnings.render(), "the new configuration has warnings");
                 }
-                *lock(&self.last_error) = None;
                 Ok(warnings)
             }
             Err(problems) => {
