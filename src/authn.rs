@@ -322,16 +322,6 @@ impl Issuers {
         outcomes
     }
 
-    /// The rules of an issuer, for personas and policy tests.
-    pub fn rules(&self, issuer: crate::principal::IssuerId) -> Option<&Rules> {
-        self.list.get(usize::from(issuer.0)).map(|issued| issued.rules.as_ref())
-    }
-
-    /// Names and folding rules of the issuers in configured order.
-    pub fn identities(&self) -> &[Arc<IssuerIdentity>] {
-        &self.identities
-    }
-
     /// How each issuer's keys are at `now`, for readiness, metrics and the admin surface.
     pub fn states(&self, now: Timestamp) -> Vec<IssuerState> {
         self.list.iter().map(|issued| issued.state(now)).collect()

@@ -4,6 +4,7 @@
 //! the worker thread that opened them; the [`Upstreams`] that all workers share hold configuration, and what is known of
 //! each endpoint. Must be called within a `LocalSet` of a current-thread runtime: connections are driven by local tasks.
 
+mod abandoned;
 mod body;
 mod budget;
 mod capacity;

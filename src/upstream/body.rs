@@ -1,10 +1,11 @@
-//! Bodies in both directions: counted, timed, filtered, never copied, never buffered beyond what hyper holds.
+//! Bodies in both directions: counted, timed, filtered, never copied, never buffered beyond what hyper holds and one
+//! piece that came with a head.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BUFFER;
+use super::abandoned;
 use super::failure::{RequestFault, ResponseFault};
 use super::member::Call;
 use super::pool::Lease;
@@ -271,6 +273,8 @@ impl Streaming {
 /// client's connection or stream.
 #[derive(Debug)]
 pub struct ResponseBody {
+    /// What had come already when the head did.
+    ahead: Option<Result<Frame<Bytes>, hyper::Error>>,
     inner: Option<Incoming>,
     /// The connection, until the response has been read to its end.
     lease: Option<Lease>,
@@ -283,15 +287,29 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { inner: None, lease: None, call: None, ends_at: None, expiry: None }
+        Self { ahead: None, inner: None, lease: None, call: None, ends_at: None, expiry: None }
     }
 
     /// The body of a response that came over `lease`, which goes back to its pool at the body's end. `ends_at` is
     /// when the token stops being valid.
-    pub(super) fn new(inner: Incoming, lease: Lease, call: Call, ends_at: Option<Instant>) -> Self {
-        let mut body = Self { inner: Some(inner), lease: Some(lease), call: Some(call), ends_at, expiry: None };
+    pub(super) fn new(inner: Incoming, lease: Option<Lease>, call: Call, ends_at: Option<Instant>) -> Self {
+        let mut body = Self { ahead: None, inner: Some(inner), lease, call: Some(call), ends_at, expiry: None };
+        body.look_ahead();
         body.settle();
         body
+    }
+
+    /// Takes what came with the head. A short response gives its connection back at once, whenever its client takes
+    /// it: one that takes nothing would hold as many connections as it has streams.
+    fn look_ahead(&mut self) {
+        let Some(inner) = self.inner.as_mut().filter(|inner| !inner.is_end_stream()) else { return };
+        // Wakes nobody: whoever takes the response asks again, for what follows.
+        if let Poll::Ready(found) = Pin::new(inner).poll_frame(&mut Context::from_waker(Waker::noop())) {
+            self.ahead = found;
+            if self.ahead.is_none() {
+                self.inner = None;
+            }
+        }
     }
 
     /// Gives the connection back if the response has been read to its end.
@@ -303,6 +321,14 @@ impl ResponseBody {
             if let Some(call) = self.call.take() {
                 call.succeeded();
             }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match (self.ahead.take(), self.inner.as_mut()) {
+            (Some(ahead), _) => Poll::Ready(Some(ahead)),
+            (None, Some(inner)) => Pin::new(inner).poll_frame(cx),
+            (None, None) => Poll::Ready(None),
         }
     }
 
@@ -320,8 +346,17 @@ impl ResponseBody {
         }
         self.lease = None;
         self.call = None;
+        self.ahead = None;
         self.inner = None;
         fault
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let (Some(inner), Some(lease)) = (self.inner.take(), self.lease.take()) {
+            abandoned::leave(inner, lease);
+        }
     }
 }
 
@@ -332,8 +367,7 @@ impl Body for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
         let this = self.get_mut();
         loop {
-            let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
-            let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else { return this.poll_expiry(cx) };
+            let Poll::Ready(frame) = this.poll_next(cx) else { return this.poll_expiry(cx) };
             if this.ends_at.is_some_and(|ends_at| Instant::now() >= ends_at) {
                 return Poll::Ready(Some(Err(this.abort(ResponseFault::Expired))));
             }
@@ -360,11 +394,17 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.ahead.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let ahead = match &self.ahead {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => 0,
+        };
+        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let whole = rest.exact().and_then(|rest| rest.checked_add(u64::try_from(ahead).ok()?));
+        whole.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 

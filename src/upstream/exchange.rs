@@ -15,11 +15,11 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode, Uri, uri};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use smallvec::SmallVec;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
+use super::abandoned::{Answered, Awaited};
 use super::body::{Progress, RequestBody, ResponseBody};
 use super::endpoint::{Endpoint, Host};
 use super::failure::{Failure, ProtocolFault};
@@ -218,7 +218,7 @@ impl Exchange<'_> {
         let mut idle = if chosen.fresh { None } else { chosen.pool.take() };
         loop {
             let reused = idle.is_some();
-            let mut connection = match idle.take() {
+            let connection = match idle.take() {
                 Some(connection) => connection,
                 None => match Box::pin(chosen.pool.open()).await {
                     Ok(connection) => connection,
@@ -226,9 +226,11 @@ impl Exchange<'_> {
                 },
             };
             let repeatable = self.is_repeatable(reused);
-            let before = connection.wire.received();
-            match self.send_http1(&mut connection).await {
-                Attempt::Answered(response) => return self.finish(response, chosen, connection),
+            let wire = Arc::clone(&connection.wire);
+            let before = wire.received();
+            let (attempt, lease) = self.send_pooled(connection, &chosen.pool).await;
+            match attempt {
+                Attempt::Answered(response) => return self.pass_on(response, lease.map(Lease::Http1), chosen),
                 // The pool's connection closed under the request. A fresh one has no such excuse.
                 Attempt::Unsent(request, _) if reused => self.request = Some(*request),
                 Attempt::Unsent(request, error) => {
@@ -236,7 +238,7 @@ impl Exchange<'_> {
                     return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
                 }
                 Attempt::Lost(error) => {
-                    let untouched = connection.wire.received() == before;
+                    let untouched = wire.received() == before;
                     return Err(self.lost_with(chosen, error, (repeatable && untouched, reused)));
                 }
                 Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
@@ -268,19 +270,29 @@ impl Exchange<'_> {
         Setback { chosen, failure, again }
     }
 
-    async fn send_http1(&mut self, connection: &mut Http1) -> Attempt {
-        let Some(mut request) = self.request.take() else { return Attempt::Unaimed };
+    /// Sends the request over a connection that may go back to its pool.
+    async fn send_pooled(&mut self, mut connection: Http1, pool: &Rc<Pool>) -> (Attempt, Option<Http1Lease>) {
+        let Some(answer) = self.send(&mut connection) else { return (Attempt::Unaimed, None) };
+        let wire = Arc::clone(&connection.wire);
+        let lease = Http1Lease { pool: Rc::clone(pool), connection, request: self.progress.clone() };
+        let mut awaited = Awaited::new(answer, lease);
+        let attempt = self.wait(&mut awaited, Some(&wire)).await;
+        (attempt, awaited.into_lease())
+    }
+
+    /// The answer to the request, if there is one to send.
+    fn send(&mut self, connection: &mut Http1) -> Option<impl Future<Output = Answered> + use<>> {
+        let mut request = self.request.take()?;
         connection.wire.reset_interim();
-        let wire = std::sync::Arc::clone(&connection.wire);
+        let wire = Arc::clone(&connection.wire);
         hyper::ext::on_informational(&mut request, move |_| wire.count_interim());
-        let answer = connection.sender.try_send_request(request);
-        self.wait(answer, Some(&connection.wire)).await
+        Some(connection.sender.try_send_request(request))
     }
 
     /// Waits for the head. The clock runs only while the upstream is the one to act: not while the client still sends.
     async fn wait<A>(&self, answer: A, wire: Option<&Wire>) -> Attempt
     where
-        A: Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+        A: Future<Output = Answered>,
     {
         let mut answer = pin!(answer);
         let mut flooded = pin!(async {
@@ -322,22 +334,11 @@ impl Exchange<'_> {
         }
     }
 
-    fn finish(
-        &self,
-        response: Response<Incoming>,
-        chosen: Chosen,
-        connection: Http1,
-    ) -> Result<Response<ResponseBody>, Setback> {
-        let pool = Rc::clone(&chosen.pool);
-        let lease = Lease::Http1(Http1Lease { pool, connection, request: self.progress.clone() });
-        self.pass_on(response, lease, chosen)
-    }
-
     /// Checks the answer and makes it the client's.
     fn pass_on(
         &self,
         response: Response<Incoming>,
-        lease: Lease,
+        lease: Option<Lease>,
         chosen: Chosen,
     ) -> Result<Response<ResponseBody>, Setback> {
         let (mut head, body) = response.into_parts();
@@ -367,7 +368,11 @@ impl Exchange<'_> {
             Ok(connection) => connection,
             Err(failure) => return Err(Setback::connecting(chosen, failure)),
         };
-        let failure = match self.send_http1(&mut connection).await {
+        let attempt = match self.send(&mut connection) {
+            Some(answer) => self.wait(answer, Some(&connection.wire)).await,
+            None => Attempt::Unaimed,
+        };
+        let failure = match attempt {
             Attempt::Answered(response) => return self.open_tunnel(response, connection, chosen).await,
             Attempt::Unsent(_, error) | Attempt::Lost(error) => self.lost(error),
             Attempt::TimedOut => Failure::ResponseTimeout(self.timeout),
@@ -386,7 +391,7 @@ impl Exchange<'_> {
         let Some(opening) = self.opening.take() else { return Err(Setback::final_one(chosen, Failure::Unwritable)) };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return match opening.check_refusal(response.status()) {
-                Ok(()) => self.pass_on(response, Lease::Once(connection), chosen),
+                Ok(()) => self.pass_on(response, Some(Lease::Once(connection)), chosen),
                 Err(failure) => Err(Setback::final_one(chosen, failure)),
             };
         }
@@ -407,7 +412,7 @@ impl Exchange<'_> {
             };
             let answer = connection.sender.clone().try_send_request(request);
             match self.wait(answer, None).await {
-                Attempt::Answered(response) => return self.pass_on(response, Lease::Http2(connection), chosen),
+                Attempt::Answered(response) => return self.pass_on(response, Some(Lease::Http2(connection)), chosen),
                 Attempt::Unsent(request, _) if reused => {
                     chosen.pool.retire(&connection);
                     self.request = Some(*request);

@@ -208,6 +208,11 @@ impl Pool {
         now.saturating_duration_since(waiting.since) >= self.upstream.idle_timeout
     }
 
+    /// Whose connections these are.
+    pub(super) fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
     fn put(self: &Rc<Self>, connection: Http1) {
         if connection.sender.is_closed() || self.upstream.capacity.is_wanted() {
             return;

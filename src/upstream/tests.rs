@@ -2,6 +2,7 @@
 
 mod support;
 
+mod abandoned;
 mod bodies;
 mod connections;
 mod health;

@@ -6,6 +6,9 @@ use crate::support::http2::{Http2, Outcome};
 use crate::support::world::{ALICE, Gateway};
 use crate::support::{After, Client, World, upstream};
 
+const SETTINGS: u8 = 4;
+const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
+
 type Fields<'f> = Vec<(&'f str, &'f [u8])>;
 
 fn connect(gateway: &Gateway) -> Http2 {
@@ -315,4 +318,26 @@ fn a_stream_whose_client_takes_nothing_is_reset_and_the_others_go_on() {
     assert!(outcome.reset.is_some(), "{:?} bytes", outcome.body.len());
     assert!(outcome.body.len() <= 65_535, "no more than the window: {}", outcome.body.len());
     assert_eq!(connection.ask(&get("/open/small")).status, Some(200));
+}
+
+/// Each would hold a connection to the upstream, and a new one would be opened for the next.
+#[test]
+fn short_answers_that_have_no_window_hold_no_connection_to_the_upstream() {
+    let gateway = World::new().start();
+    let mut connection = connect(&gateway);
+    connection.take_nothing = true;
+    connection.frame(SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE[..], &[0; 4]].concat());
+    let streams = [(); 20].map(|()| {
+        let stream = connection.request(&get("/open/a"));
+        while connection.so_far(stream).status.is_none() {
+            connection.step();
+        }
+        stream
+    });
+    assert_eq!(gateway.upstream.connections(), 1);
+    connection.frame(SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE[..], &[0, 0, 0xff, 0xff]].concat());
+    for stream in streams {
+        let outcome = connection.outcome(stream);
+        assert_eq!((outcome.status, outcome.body.as_slice()), (Some(200), &b"GET /open/a"[..]), "nothing was lost");
+    }
 }

@@ -340,6 +340,17 @@ fn each(misdeeds: &[Misdeed], situation: fn(&Misdeed)) {
 }
 
 #[test]
+fn ten_interim_answers_before_the_keys_are_passed_over() {
+    let bench = Bench::start(|party, _| {
+        party.provide();
+        let set = party.issuer.key_set().to_string().into_bytes();
+        let interim = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n".repeat(10);
+        party.server.answer("/jwks", Answer::Raw([interim, head(set.len() as u64), set].concat()));
+    });
+    assert_eq!(bench.status(&bench.sick.token("early")), 200);
+}
+
+#[test]
 fn an_issuer_that_never_told_its_keys_is_503_and_no_other_issuer_waits_for_it() {
     each(&wrong(), at_the_start);
 }

@@ -85,6 +85,8 @@ impl Upstream {
     }
 
     fn listen(&self, listener: TcpListener) {
+        // Not the 128 of the standard library, which real ones do not have: beyond them a second is lost.
+        socket2::SockRef::from(&listener).listen(4096).expect("a socket that listens");
         let accepting = listener.try_clone().expect("a socket");
         *self.listener.lock().expect("no panic") = Some(listener);
         let (seen, behaviour) = (Arc::clone(&self.seen), Arc::clone(&self.behaviour));
