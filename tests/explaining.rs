@@ -251,6 +251,26 @@ fn without_a_token_the_smallest_change_is_a_token_and_all_that_it_has_to_say() {
 }
 
 #[test]
+fn the_smallest_change_may_be_a_client_certificate() {
+    let names =
+        [("dns", "m1.example.com"), ("uri", "urn:m1"), ("email", "m1@example.com"), ("subject", "CN=m1,O=Example")];
+    let routes = names.map(|(kind, name)| {
+        let value = if kind == "subject" { format!("\"{name}\"") } else { format!("[\"{name}\"]") };
+        format!("  - {{path: /{kind}, methods: [GET], require: {{certificate: {{{kind}: {value}}}}}}}\n")
+    });
+    let policy =
+        format!("version: 1\npolicy: machines\nhosts: [api.example.com]\nupstream: crm\nroutes:\n{}", routes.concat());
+    let world = directory(&[("torwart.yaml", CONFIGURATION), ("policies/machines.yaml", &policy)]);
+    for (kind, name) in names {
+        let url = format!("https://api.example.com/{kind}");
+        let output = torwart(world.path(), &["explain", "GET", &url, "--format", "json"]);
+        let said: Value = serde_json::from_str(&stdout(&output)).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let changes = ["a valid token of issuer shoen", &format!("a client certificate with {kind} {name}")];
+        assert_eq!(said["smallest_change"]["found"][0]["changes"], serde_json::json!(changes));
+    }
+}
+
+#[test]
 fn what_no_condition_refuses_is_explained_too() {
     let world = peopled();
     let change = |arguments: &[&str]| {
