@@ -17,7 +17,7 @@ use torwart::diagnostic::Source;
 use torwart::policy::{
     Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Needs, Policies, Surroundings, UpstreamFacts,
 };
-use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
+use torwart::principal::{Claims, Flow, IssuerId, IssuerIdentity, Principal, Texts};
 use torwart::target::quirks::Quirks;
 use torwart::target::{Authority, PathRules, Scheme, Target};
 
@@ -262,7 +262,7 @@ fn compile(sources: &[Arc<Source>]) -> Policies {
 }
 
 fn principal() -> Principal {
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let words = |text: &str| text.split(' ').collect::<Texts>();
     Principal {
         subject: Some(CUSTOMER.to_owned()),
         client: Some("app".to_owned()),
@@ -270,7 +270,7 @@ fn principal() -> Principal {
         organizations: Some(words(&format!("{CUSTOMER} {ORGANIZATION}"))),
         global: Some(false),
         flow: Flow::User,
-        claims: serde_json::from_str(r#"{"department": "support"}"#).unwrap(),
+        claims: serde_json::from_str::<Claims>(r#"{"department": "support"}"#).unwrap().into(),
         expires_at: Timestamp(1_700_000_300),
         leeway: 30,
         ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))

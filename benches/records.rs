@@ -14,7 +14,7 @@ use http::{Method, Version};
 use tempfile::TempDir;
 use torwart::clock::Timestamp;
 use torwart::config::{AuditPath, Config};
-use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal};
+use torwart::principal::{Flow, IssuerId, IssuerIdentity, Principal, Texts};
 use torwart::telemetry::metrics::UpstreamMetrics;
 use torwart::telemetry::{Mode, Recording, Revision, Route, Step, Telemetry, UpstreamCall, Verdict};
 
@@ -138,7 +138,7 @@ fn pause(duration: Duration) {
 }
 
 fn principal() -> Principal {
-    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let words = |text: &str| text.split(' ').collect::<Texts>();
     Principal {
         subject: Some(CUSTOMER.to_owned()),
         client: Some("app".to_owned()),

@@ -207,7 +207,7 @@ impl Issuers {
         check_in_force(&claimed.principal, certificate, now).map_err(|fault| refused(&claimed.principal, fault))?;
         let generation = self.check_signature(&claimed, now).await?;
         let principal = Arc::new(claimed.principal);
-        self.memory.insert(token, &principal, &claimed.issued.rules, generation);
+        self.memory.insert(token, &principal, generation);
         self.confirmed(principal, token, certificate, now).await
     }
 
@@ -247,9 +247,10 @@ impl Issuers {
         now: Timestamp,
     ) -> Option<Result<Arc<Principal>, Failure>> {
         let entry = self.memory.find(token)?;
-        let id = entry.rules.identity().id;
+        let id = entry.principal.issuer.id;
         let current = self.list.get(usize::from(id.0))?;
-        let same_rules = Arc::ptr_eq(&entry.rules, &current.rules);
+        // Every set of rules makes an identity of its own.
+        let same_rules = Arc::ptr_eq(&entry.principal.issuer, current.rules.identity());
         if !same_rules || current.keeper.generation(now) != Some(entry.generation) {
             self.memory.forget(token);
             return None;
@@ -262,7 +263,10 @@ impl Issuers {
         if fault == Some(Fault::Expired) {
             self.memory.forget(token);
         }
-        Some(fault.map_or_else(|| Ok(Arc::clone(&entry.principal)), |fault| Err(refused(&entry.principal, fault))))
+        Some(match fault {
+            None => Ok(entry.principal),
+            Some(fault) => Err(refused(&entry.principal, fault)),
+        })
     }
 
     /// Everything about a token but its times, its binding and its signature.

@@ -4,7 +4,10 @@
 //! needs to know another for that.
 
 mod assertion;
+mod claims;
 mod identity;
+mod packed;
+mod texts;
 
 use std::any::Any;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +16,9 @@ use crate::clock::Timestamp;
 use crate::target::fold::fold_letter;
 
 pub use assertion::{HEADER_SUFFIX as ASSERTION_SUFFIX, Permissions, Statement, header as assertion_header};
+pub use claims::{Claim, ClaimSet, Items, Members};
 pub use identity::{IdentityField, NotPassed, check_passed};
+pub use texts::{Texts, TextsIter};
 
 /// Position of an issuer in the configuration it was loaded with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +55,7 @@ impl std::fmt::Display for ClaimPath {
     }
 }
 
-/// All claims of a token (and those that userinfo added), free of duplicate names.
+/// Claims as they are read and written, free of duplicate names.
 pub type Claims = serde_json::Map<String, serde_json::Value>;
 
 /// How a token came to be (tokens.md, "Flow").
@@ -127,17 +132,17 @@ pub struct Principal {
     /// The OAuth client id.
     pub client: Option<String>,
     /// Granted scopes; empty when the token names none.
-    pub scopes: Vec<String>,
+    pub scopes: Texts,
     /// Permissions; `None` when absent or of another type than a list of strings: *unknown*.
-    pub permissions: Option<Vec<String>>,
+    pub permissions: Option<Texts>,
     /// Organisations; `None` when the token has none, which counts as empty except under `not`.
-    pub organizations: Option<Vec<String>>,
+    pub organizations: Option<Texts>,
     /// `global`; `None` when the token does not say, which counts as false except under `not`.
     pub global: Option<bool>,
     /// User, client credentials or unknown.
     pub flow: Flow,
     /// Every claim, for `claim` conditions and `{claim.NAME}` templates.
-    pub claims: Claims,
+    pub claims: ClaimSet,
     /// What only userinfo knows, as long as nobody has asked there.
     pub pending: Pending,
     /// `exp`, rounded down, without leeway.
@@ -214,12 +219,12 @@ impl Principal {
             issuer,
             subject: None,
             client: None,
-            scopes: Vec::new(),
+            scopes: Texts::default(),
             permissions: None,
             organizations: None,
             global: None,
             flow: Flow::Unknown,
-            claims: Claims::new(),
+            claims: ClaimSet::default(),
             expires_at: Timestamp(0),
             not_before: None,
             issued_at: None,

@@ -19,7 +19,9 @@ use torwart::policy::{
     Ability, Caller, Decision, Denial, Encoding, Head, IdentityFacts, IssuerFacts, Needs, Permit, PlaceError, Placed,
     Policies, Surroundings, UpstreamFacts,
 };
-use torwart::principal::{ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Pending, Principal};
+use torwart::principal::{
+    ClaimPath, ClientCertificate, Flow, IssuerId, IssuerIdentity, IssuerSet, Pending, Principal, Texts,
+};
 use torwart::target::quirks::{Charset, EmptySegments, FormParameters, MethodOverride, Quirks, Reading};
 use torwart::target::{Authority, Scheme};
 
@@ -356,9 +358,9 @@ fn principal(line: &PrincipalLine, issuers: &[Arc<IssuerIdentity>]) -> Principal
     Principal {
         subject: line.subject.clone(),
         client: line.client.clone(),
-        scopes: line.scopes.split_whitespace().map(str::to_owned).collect(),
-        permissions: line.permissions.clone(),
-        organizations: line.organizations.clone(),
+        scopes: line.scopes.split_whitespace().collect(),
+        permissions: line.permissions.clone().map(Into::into),
+        organizations: line.organizations.clone().map(Into::into),
         global: line.global,
         flow: match line.flow.as_deref() {
             None | Some("user") => Flow::User,
@@ -366,7 +368,7 @@ fn principal(line: &PrincipalLine, issuers: &[Arc<IssuerIdentity>]) -> Principal
             Some("unknown") => Flow::Unknown,
             Some(other) => panic!("no flow `{other}`"),
         },
-        claims: line.claims.clone(),
+        claims: (&line.claims).into(),
         expires_at: Timestamp(NOW + 300),
         authenticated_at: line.authenticated.map(|ago| Timestamp(NOW - ago)),
         acr: line.acr.clone(),
@@ -479,7 +481,7 @@ fn set(permit: &Permit) -> Vec<(&str, &[u8])> {
 
 /// Everything that userinfo could say, as far as the cases tell it apart.
 fn completions(who: &Principal) -> Vec<Principal> {
-    let list = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+    let list = |words: &[&str]| Some(words.iter().collect::<Texts>());
     let mut all = vec![Principal { pending: Pending::default(), ..who.clone() }];
     let mut vary = |pending: bool, change: &dyn Fn(&Principal) -> Vec<Principal>| {
         if pending {
@@ -502,7 +504,9 @@ fn completions(who: &Principal) -> Vec<Principal> {
     ] {
         vary(who.pending.claims.iter().any(|claim| claim == name), &|one| {
             let mut said = one.clone();
-            said.claims.insert(name.to_owned(), value.clone());
+            let mut claims = said.claims.to_map();
+            claims.insert(name.to_owned(), value.clone());
+            said.claims = claims.into();
             vec![said]
         });
     }

@@ -65,7 +65,7 @@ fn alice() -> Principal {
     Principal {
         subject: Some("alice".to_owned()),
         client: Some("app".to_owned()),
-        scopes: vec!["crm".to_owned()],
+        scopes: ["crm"].into(),
         flow: Flow::User,
         expires_at: Timestamp(60),
         leeway: 30,
@@ -97,7 +97,7 @@ fn what_is_lifted_is_shown_as_the_alternative_that_it_is() {
     let text = explain("/customers/bob?page=1", |principal| {
         principal.flow = Flow::ClientCredentials;
         principal.client = Some("kusy".to_owned());
-        principal.permissions = Some(vec!["staff".to_owned()]);
+        principal.permissions = Some(["staff"].into());
     });
     assert!(text.contains("\nallow\n"), "{text}");
     let lifted = "  + subject: {customer}  <- subject `alice`; {customer} is bob  \

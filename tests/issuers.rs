@@ -13,7 +13,7 @@ use torwart::authn::rules::Rules;
 use torwart::config::{self, Preset};
 use torwart::diagnostic::{Diagnostics, Severity, Source};
 use torwart::document;
-use torwart::principal::{Flow, IssuerId, Principal};
+use torwart::principal::{Flow, IssuerId, Principal, Texts};
 
 /// What the page says of a principal.
 #[derive(Deserialize, Debug, PartialEq)]
@@ -34,9 +34,9 @@ impl Told {
             subject: principal.subject.clone(),
             client: principal.client.clone(),
             flow: principal.flow.as_str().to_owned(),
-            scopes: principal.scopes.clone(),
-            permissions: principal.permissions.clone(),
-            organizations: principal.organizations.clone(),
+            scopes: principal.scopes.to_vec(),
+            permissions: principal.permissions.as_ref().map(Texts::to_vec),
+            organizations: principal.organizations.as_ref().map(Texts::to_vec),
             global: principal.global,
         }
     }

@@ -81,7 +81,7 @@ fn policy_knows_how_long_an_assertion_is_going_to_be() {
     let signer = open(None, at(0));
     for scopes in 0..7 {
         let mut principal = principal();
-        principal.scopes = vec!["ä".to_owned(); scopes];
+        principal.scopes = vec!["ä".to_owned(); scopes].into();
         let statement = Statement::new(&principal, Permissions::Told, &"https://gw".into(), &"crm".into());
         assert_eq!(signer.sign(&statement, at(0)).unwrap().len(), statement.signed_length(), "{scopes}");
     }

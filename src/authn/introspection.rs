@@ -21,7 +21,7 @@ use super::{Failure, Fault, InvalidToken, Issuers, SOON, refused};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::json;
-use crate::principal::{Claims, ClientCertificate, IssuerSet, Principal};
+use crate::principal::{ClaimPath, Claims, ClientCertificate, IssuerSet, Principal};
 
 /// Seconds for which a token that the issuer does not vouch for is not asked about again.
 const REFUSED_KEPT: i64 = 10;
@@ -175,7 +175,7 @@ fn said(verdict: Verdict, cache: i64, now: Timestamp) -> Said<Verdict> {
     let (until, bytes) = match &verdict {
         Verdict::Vouched(principal) => {
             let end = principal.expires_at.max(now.plus(1));
-            (now.plus(cache).min(end), usize::try_from(weight("", principal)).unwrap_or(usize::MAX))
+            (now.plus(cache).min(end), usize::try_from(weight(principal)).unwrap_or(usize::MAX))
         }
         Verdict::Refused(_) => (now.plus(REFUSED_KEPT), 0),
     };
@@ -259,7 +259,8 @@ impl Issuers {
         let vouched = introspector.vouched(token, now).await.1?;
         let holds = check_in_force(&vouched, certificate, now).and_then(|()| self.register().check(&vouched, now));
         holds.map_err(|fault| refused(&principal, fault))?;
-        let subject = |principal: &Principal| principal.claims.get("sub").cloned().filter(|subject| !subject.is_null());
+        let subject =
+            |principal: &Principal| principal.claims.find(&ClaimPath::top("sub")).map(|claim| claim.to_value());
         if subject(&principal) == subject(&vouched) {
             Ok(principal)
         } else {

@@ -11,7 +11,7 @@ use super::{Fault, jose};
 use crate::clock::Timestamp;
 use crate::config::{self, Audiences};
 use crate::principal::{
-    ClaimPath, Claims, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, Pending, Principal,
+    ClaimPath, Claims, ClientCertificate, Derived, Flow, IssuerId, IssuerIdentity, Pending, Principal, Texts,
 };
 
 /// The rules of one configured issuer.
@@ -157,22 +157,23 @@ impl Rules {
     /// # Errors
     /// [`Fault::Source`] where a claim that the principal is made of has the wrong type.
     pub fn completed(&self, principal: &Principal, said: &Claims) -> Result<Principal, Fault> {
-        let mut claims = principal.claims.clone();
+        let mut claims = principal.claims.to_map();
         let pending = said.iter().filter(|(name, _)| principal.pending.claims.contains(name));
         claims.extend(pending.map(|(name, value)| (name.clone(), value.clone())));
         let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let pending = Pending::default();
         let derived = Derived::default();
+        let claims = claims.into();
         Ok(Principal { permissions, organizations, global, claims, pending, derived, ..principal.clone() })
     }
 
     /// An ID token carries the `nonce` of its request and is addressed to the client itself (OpenID Connect Core
     /// section 2). A client that nobody names cannot be told from a single audience, so that is refused too.
     fn refuse_id_token(&self, principal: &Principal, registered: &Registered) -> Result<(), Fault> {
-        if principal.claims.get("nonce").is_none_or(Value::is_null) {
+        if principal.claims.get("nonce").is_none_or(|nonce| nonce.is_null()) {
             return Ok(());
         }
-        let raw = |name: &str| principal.claims.get(name).and_then(Value::as_str);
+        let raw = |name: &str| principal.claims.get(name).and_then(|claim| claim.as_str());
         let clients = [principal.client.as_deref(), raw("azp"), raw("client_id")];
         let own = |audience: &String| clients.contains(&Some(audience.as_str()));
         let nobody = clients.iter().all(Option::is_none) && registered.audiences.len() <= 1;
@@ -190,7 +191,8 @@ impl Rules {
         let sources = &self.issuer.claims;
         let subject = self.subject(&claims, said)?;
         let client = self.client(&claims, said);
-        let scopes = first(&sources.scopes, &claims).map_or(Some(Vec::new()), claims::scopes).ok_or(Fault::Source)?;
+        let scopes =
+            first(&sources.scopes, &claims).map_or(Some(Texts::default()), claims::scopes).ok_or(Fault::Source)?;
         let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let named = Named { client: client.as_deref(), subject: subject.as_deref() };
         let flow = flow::flow(&self.issuer, &claims, named);
@@ -218,19 +220,19 @@ impl Rules {
             leeway: self.issuer.leeway,
             pending: self.pending(&claims, flow, global),
             derived: Derived::default(),
-            claims,
+            claims: claims.into(),
         })
     }
 
     fn rights(&self, claims: &Claims) -> Result<Rights, Fault> {
         let sources = &self.issuer.claims;
-        let permissions = first(&sources.permissions, claims).and_then(claims::strings);
+        let permissions = first(&sources.permissions, claims).and_then(claims::texts);
         let global = match first(&sources.global, claims) {
             None => None,
             Some(value) => Some(value.as_bool().ok_or(Fault::Source)?),
         };
         let organizations = match first(&sources.organizations, claims) {
-            Some(value) if global != Some(true) => Some(claims::strings(value).ok_or(Fault::Source)?),
+            Some(value) if global != Some(true) => Some(claims::texts(value).ok_or(Fault::Source)?),
             _ => None,
         };
         Ok(Rights { permissions, organizations, global })
@@ -282,8 +284,8 @@ impl Rules {
 
 /// What a principal may do and see.
 struct Rights {
-    permissions: Option<Vec<String>>,
-    organizations: Option<Vec<String>>,
+    permissions: Option<Texts>,
+    organizations: Option<Texts>,
     global: Option<bool>,
 }
 
@@ -303,7 +305,9 @@ fn first<'c>(sources: &[ClaimPath], claims: &'c Claims) -> Option<&'c Value> {
 
 /// RFC 9068 section 2.2 requires these beside `iss`, `exp`, `aud` and `sub`, which every token must have.
 fn check_profile(principal: &Principal) -> Result<(), Fault> {
-    let text = |name: &str| principal.claims.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let text = |name: &str| {
+        principal.claims.get(name).is_some_and(|claim| claim.as_str().is_some_and(|text| !text.is_empty()))
+    };
     let addressed = principal.claims.get("aud").is_some_and(|audience| !audience.is_null());
     let complete = text("sub") && text("client_id") && text("jti") && addressed && principal.issued_at.is_some();
     if complete { Ok(()) } else { Err(Fault::Profile) }

@@ -98,7 +98,7 @@ impl Userinfo {
         now: Timestamp,
     ) -> Result<Arc<Principal>, Incomplete> {
         // Nobody could tell whose answer it is (OpenID Connect Core section 5.3.2), so nobody is asked.
-        if answer::subject_of(&principal.claims).is_none() {
+        if own_subject(principal).is_none() {
             return Err(Fault::UserinfoSubject.into());
         }
         let told = self.answers.ask(TokenDigest::of(token), now, || {
@@ -126,7 +126,7 @@ impl Userinfo {
         };
         let told = Told::new(answer);
         let (kept, bytes) = match told.whole(&self.rules, principal) {
-            Ok(whole) => (self.cache(), 2 * weight("", &whole)),
+            Ok(whole) => (self.cache(), 2 * weight(&whole)),
             // An answer about the right subject that no principal can be made of is the issuer's fault.
             Err(Fault::Source) => return Err(format!("`{endpoint}`: {}", Fault::Source)),
             Err(_) => (REFUSAL_KEPT.min(self.cache()), 1024),
@@ -166,6 +166,11 @@ impl Incomplete {
             Self::Unanswered(_) => None,
         }
     }
+}
+
+/// `sub` of the token.
+fn own_subject(principal: &Principal) -> Option<&str> {
+    principal.claims.get("sub").and_then(|claim| claim.as_str()).filter(|subject| !subject.is_empty())
 }
 
 /// The claim that both sides name the subject by.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::body;
 use crate::clock::Timestamp;
 use crate::policy::{Change, PlaceError};
-use crate::principal::{Claims, Flow, IssuerId, Principal};
+use crate::principal::{Claims, Flow, IssuerId, Principal, Texts};
 use crate::response::Refusal;
 use crate::target::fold::{fold_header, folds_to};
 use crate::target::method::OVERRIDE_HEADERS;
@@ -170,9 +170,8 @@ fn token(bearer: &Bearer, issuer: IssuerId, loaded: &Loaded, now: Timestamp) -> 
 }
 
 fn of_principal(principal: &mut Principal, change: &Change, now: Timestamp) {
-    let put = |list: &mut Vec<String>, word: &String, wanted: bool| {
-        list.retain(|held| held != word);
-        list.extend(wanted.then(|| word.clone()));
+    let put = |list: &mut Texts, word: &str, wanted: bool| {
+        *list = list.iter().filter(|held| *held != word).chain(wanted.then_some(word)).collect();
     };
     match change {
         Change::Scope(word, wanted) => put(&mut principal.scopes, word, *wanted),
@@ -182,7 +181,11 @@ fn of_principal(principal: &mut Principal, change: &Change, now: Timestamp) {
         Change::Subject(subject) => principal.subject = Some(subject.clone()),
         Change::Client(client) => principal.client = Some(client.clone()),
         Change::Flow(flow) => principal.flow = *flow,
-        Change::Claim(path, value) => put_claim(&mut principal.claims, &path.0, value.as_ref()),
+        Change::Claim(path, value) => {
+            let mut claims = principal.claims.to_map();
+            put_claim(&mut claims, &path.0, value.as_ref());
+            principal.claims = claims.into();
+        }
         Change::Acr(acr) => principal.acr = Some(acr.clone()),
         Change::LogIn => principal.authenticated_at = Some(now),
         Change::Method(_)

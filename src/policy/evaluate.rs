@@ -15,7 +15,7 @@ use crate::policy::equality::{Case, equal, same_word};
 use crate::policy::table::Captures;
 use crate::policy::template::{Template, ValueSource};
 use crate::policy::truth::Truth;
-use crate::principal::{ClientCertificate, Flow, Principal};
+use crate::principal::{self, ClientCertificate, Flow, Principal};
 
 /// Everything a condition can ask about.
 #[derive(Debug, Clone, Copy)]
@@ -142,7 +142,7 @@ impl Test {
 
 impl WordSet {
     /// Whether the words held satisfy the expression.
-    pub(in crate::policy) fn satisfied_by(&self, held: &[String], case: Case) -> bool {
+    pub(in crate::policy) fn satisfied_by(&self, held: &principal::Texts, case: Case) -> bool {
         let has = |word: &str| held.iter().any(|one| same_word(one, word, case));
         match self {
             Self::AllOf(words) => words.iter().all(|word| has(word)),

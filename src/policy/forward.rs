@@ -314,7 +314,9 @@ impl Setting<HeaderName> {
                     Part::Principal(_) | Part::Request(_) => text.extend_from_slice(&facts.encoding.text(&value)),
                 },
                 Values::Many(values, separator) => text.extend_from_slice(&facts.encoding.list(&values, separator)),
-                Values::Organizations(values) => text.extend_from_slice(&facts.encoding.organizations(&values)),
+                Values::Organizations(values) => {
+                    text.extend_from_slice(&facts.encoding.organizations(values.iter().map(String::as_str)));
+                }
             }
         }
         match facts.rendered(&text) {

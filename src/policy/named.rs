@@ -141,7 +141,10 @@ impl Named {
         let Some(principal) = principal else { return };
         for (path, recorded) in self.claims.iter().zip(&self.ready.claims) {
             if !principal.pending.holds(path) {
-                values.push((recorded.clone(), path.find(&principal.claims).cloned().unwrap_or_default()));
+                values.push((
+                    recorded.clone(),
+                    principal.claims.find(path).map_or(Value::Null, |claim| claim.to_value()),
+                ));
             }
         }
     }

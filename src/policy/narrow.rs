@@ -168,13 +168,12 @@ impl Narrowing {
     /// The principal's values.
     pub(in crate::policy) fn values<'p>(&self, principal: &'p Principal) -> impl Iterator<Item = &'p str> + use<'p> {
         let (many, one) = match self.to {
-            Owned::Organizations => (principal.organizations.as_deref(), None),
-            Owned::Permissions => (principal.permissions.as_deref(), None),
+            Owned::Organizations => (principal.organizations.as_ref(), None),
+            Owned::Permissions => (principal.permissions.as_ref(), None),
             Owned::Subject => (None, principal.customer()),
             Owned::Client => (None, principal.client.as_deref()),
         };
-        let many = many.unwrap_or_default().iter().map(String::as_str);
-        many.chain(one).filter(|value| is_value(value))
+        many.into_iter().flatten().chain(one).filter(|value| is_value(value))
     }
 }
 

@@ -111,7 +111,7 @@ fn hosts_issuers_and_resources_are_told() {
 fn a_permit_shares_the_bytes_that_arrived_if_they_are_the_target_as_it_was_sent() {
     let policies = policies();
     let principal = Principal {
-        scopes: vec!["orders".to_owned()],
+        scopes: ["orders"].into(),
         flow: Flow::User,
         ..Principal::of(Arc::new(IssuerIdentity::named(IssuerId(0), "shoen")))
     };

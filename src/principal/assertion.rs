@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Principal;
+use super::{Principal, Texts};
 use crate::clock::Timestamp;
 
 /// `typ` of an assertion's header. Explicit typing (RFC 8725 section 3.11): whoever takes access tokens (`at+jwt`, `JWT`)
@@ -56,14 +56,15 @@ struct Claims<'p> {
     scope: Option<String>,
     global: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    organizations: Option<&'p [String]>,
+    organizations: Option<&'p Texts>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    permissions: Option<&'p [String]>,
+    permissions: Option<&'p Texts>,
 }
 
 impl Statement {
     /// What `audience`, an upstream's name, is told of a principal by `issuer`, the gateway.
     pub fn new(principal: &Principal, permissions: Permissions, issuer: &Arc<str>, audience: &Arc<str>) -> Self {
+        let none = Texts::default();
         let claims = Claims {
             sub: principal.customer(),
             client_id: principal.client.as_deref(),
@@ -71,8 +72,8 @@ impl Statement {
             flow: principal.flow.as_str(),
             scope: (!principal.scopes.is_empty()).then(|| principal.scopes.join(" ")),
             global: principal.is_global(),
-            organizations: (!principal.is_global()).then(|| principal.organizations.as_deref().unwrap_or_default()),
-            permissions: principal.permissions.as_deref().filter(|_| permissions == Permissions::Told),
+            organizations: (!principal.is_global()).then(|| principal.organizations.as_ref().unwrap_or(&none)),
+            permissions: principal.permissions.as_ref().filter(|_| permissions == Permissions::Told),
         };
         let object = serde_json::to_string(&claims).unwrap_or_default();
         let members = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default().to_owned();
@@ -130,9 +131,9 @@ mod tests {
     #[test]
     fn everything_that_identity_headers_tell_is_in_it() {
         let mut principal = principal();
-        principal.scopes = vec!["a".to_owned(), "b".to_owned()];
-        principal.permissions = Some(vec!["p".to_owned()]);
-        principal.organizations = Some(vec!["o\"1".to_owned(), "ü,\n".to_owned()]);
+        principal.scopes = ["a", "b"].into();
+        principal.permissions = Some(["p"].into());
+        principal.organizations = Some(["o\"1", "ü,\n"].into());
         assert_eq!(
             payload(&principal, Permissions::Told),
             json!({"iss": "https://gw", "aud": "crm", "iat": 1_700_000_000, "exp": 1_700_000_060, "jti": "id",
@@ -146,14 +147,14 @@ mod tests {
     fn what_does_not_apply_is_absent_and_an_empty_list_is_a_list() {
         let mut principal = principal();
         principal.client = None;
-        principal.permissions = Some(Vec::new());
+        principal.permissions = Some(Texts::default());
         let told = payload(&principal, Permissions::Told);
         assert_eq!((told.get("client_id"), told.get("scope")), (None, None));
         assert_eq!((&told["organizations"], &told["permissions"]), (&json!([]), &json!([])));
         principal.permissions = None;
         assert_eq!(payload(&principal, Permissions::Told).get("permissions"), None, "unknown is not empty");
         principal.global = Some(true);
-        principal.organizations = Some(vec!["o".to_owned()]);
+        principal.organizations = Some(["o"].into());
         let told = payload(&principal, Permissions::Told);
         assert_eq!((told.get("organizations"), &told["global"]), (None, &json!(true)));
     }

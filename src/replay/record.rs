@@ -21,7 +21,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::authn::claims::authenticated_at;
 use crate::clock::Timestamp;
 use crate::policy::{Fact, is_ambiguous_header};
-use crate::principal::{ClaimPath, Claims, ClientCertificate, Flow, Pending, Principal};
+use crate::principal::{ClaimPath, Claims, ClientCertificate, Flow, Pending, Principal, Texts};
 use crate::target::{Authority, Scheme};
 use crate::trial::{Loaded, Request};
 
@@ -345,9 +345,9 @@ impl<'l> Record<'l> {
         Some(Principal {
             subject: owned(&person.subject),
             client: owned(&person.client),
-            scopes: person.scopes.clone(),
-            permissions: person.permissions.clone(),
-            organizations: person.organizations.clone(),
+            scopes: person.scopes.as_slice().into(),
+            permissions: person.permissions.as_deref().map(Texts::from),
+            organizations: person.organizations.as_deref().map(Texts::from),
             global: person.global,
             flow: match person.flow.as_str() {
                 "user" => Flow::User,
@@ -365,7 +365,7 @@ impl<'l> Record<'l> {
                 organizations: person.organizations.is_none() && unasked(&sources.organizations),
                 global: person.global.is_none() && unasked(&sources.global),
             },
-            claims,
+            claims: claims.into(),
             ..Principal::of(Arc::clone(rules.identity()))
         })
     }

@@ -95,8 +95,8 @@ fn holder(principal: &Principal, line: &mut Line<'_>) {
         .text_or_null(r#","client":"#, principal.client.as_deref())
         .word(r#","flow":"#, principal.flow.as_str())
         .texts(r#","scopes":"#, &principal.scopes)
-        .texts_or_null(r#","permissions":"#, principal.permissions.as_deref())
-        .texts_or_null(r#","organizations":"#, principal.organizations.as_deref())
+        .texts_or_null(r#","permissions":"#, principal.permissions.as_ref())
+        .texts_or_null(r#","organizations":"#, principal.organizations.as_ref())
         .raw(match principal.global {
             Some(true) => r#","global":true}"#,
             Some(false) => r#","global":false}"#,

@@ -16,6 +16,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::id::{RequestId, hex_pair};
+use crate::principal::Texts;
 
 const RFC_3339_MILLIS: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
@@ -90,16 +91,16 @@ impl<'o> Line<'o> {
     }
 
     /// A list of texts.
-    pub(super) fn texts(&mut self, before: &'static str, texts: &[String]) -> &mut Self {
+    pub(super) fn texts<'t>(&mut self, before: &'static str, texts: impl IntoIterator<Item = &'t str>) -> &mut Self {
         self.raw(before).raw("[");
-        for (number, text) in texts.iter().enumerate() {
+        for (number, text) in texts.into_iter().enumerate() {
             self.text(if number == 0 { "" } else { "," }, text);
         }
         self.raw("]")
     }
 
     /// A list of texts, or `null`.
-    pub(super) fn texts_or_null(&mut self, before: &'static str, texts: Option<&[String]>) -> &mut Self {
+    pub(super) fn texts_or_null(&mut self, before: &'static str, texts: Option<&Texts>) -> &mut Self {
         match texts {
             Some(texts) => self.texts(before, texts),
             None => self.raw(before).raw("null"),

@@ -311,8 +311,8 @@ pub(super) mod tests {
         Principal {
             subject: Some(SUBJECT.to_owned()),
             client: Some("app".to_owned()),
-            scopes: vec!["crm".to_owned(), "contracts:read".to_owned()],
-            organizations: Some(vec!["o1".to_owned()]),
+            scopes: ["crm", "contracts:read"].into(),
+            organizations: Some(["o1"].into()),
             global: Some(false),
             flow: Flow::User,
             expires_at: Timestamp(2_000_000_000),

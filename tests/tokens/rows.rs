@@ -35,7 +35,7 @@ fn a_good_token_becomes_its_principal() {
     assert_eq!(principal.issuer.name.as_ref(), "shoen");
     assert_eq!(principal.subject.as_deref(), Some("17"));
     assert_eq!(principal.client.as_deref(), Some("crm"));
-    assert_eq!(principal.scopes, ["a", "b"]);
+    assert_eq!(principal.scopes, ["a", "b"].into());
     assert_eq!(principal.expires_at, NOW.plus(600));
     assert_eq!(principal.token_id.as_deref(), Some("t-1"));
     assert_eq!(principal.permissions, None);

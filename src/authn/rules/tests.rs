@@ -30,7 +30,7 @@ fn scopes_are_text_or_a_list_and_scope_goes_before_scp() {
         claims["sub"] = json!("s");
         read(&full(), &claims).map(|principal| principal.scopes)
     };
-    let some = |scopes: &[&str]| Ok(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>());
+    let some = |scopes: &[&str]| Ok(scopes.iter().collect::<Texts>());
     assert_eq!(of(json!({})), some(&[]));
     assert_eq!(of(json!({"scope": "a  b "})), some(&["a", "b"]));
     assert_eq!(of(json!({"scope": ["a", "b c"]})), some(&["a", "b c"]));
@@ -47,8 +47,8 @@ fn scopes_are_text_or_a_list_and_scope_goes_before_scp() {
 #[test]
 fn permissions_of_another_type_are_unknown() {
     let of = |claims: Value| read(&full(), &claims).unwrap().permissions;
-    assert_eq!(of(json!({"sub": "s", "realm_access": {"roles": ["a"]}})), Some(vec!["a".to_owned()]));
-    assert_eq!(of(json!({"sub": "s", "realm_access": {"roles": []}})), Some(vec![]));
+    assert_eq!(of(json!({"sub": "s", "realm_access": {"roles": ["a"]}})), Some(["a"].into()));
+    assert_eq!(of(json!({"sub": "s", "realm_access": {"roles": []}})), Some(Texts::default()));
     assert_eq!(of(json!({"sub": "s"})), None);
     for wrong in [json!("a"), json!({"roles": "a"}), json!({"roles": ["a", 1]}), json!({"roles": null}), json!([])] {
         assert_eq!(of(json!({"sub": "s", "realm_access": wrong})), None, "{wrong}");
@@ -61,9 +61,9 @@ fn organizations_are_a_list_and_not_looked_at_when_global() {
         let claims = json!({"sub": "s", "https://example.com/org_uids": organizations, "global": global});
         read(&full(), &claims).map(|principal| (principal.organizations, principal.global))
     };
-    assert_eq!(of(json!(["a"]), json!(false)), Ok((Some(vec!["a".to_owned()]), Some(false))));
+    assert_eq!(of(json!(["a"]), json!(false)), Ok((Some(["a"].into()), Some(false))));
     assert_eq!(of(json!(null), json!(null)), Ok((None, None)));
-    assert_eq!(of(json!([]), json!(null)), Ok((Some(vec![]), None)));
+    assert_eq!(of(json!([]), json!(null)), Ok((Some(Texts::default()), None)));
     assert_eq!(of(json!("a"), json!(false)), Err(Fault::Source));
     assert_eq!(of(json!(["a", null]), json!(null)), Err(Fault::Source));
     assert_eq!(of(json!(5), json!(true)), Ok((None, Some(true))));
@@ -113,8 +113,8 @@ fn auth0_organizations_reads_both_profiles_of_auth0() {
     });
     let principal = read(&issuer, &claims).unwrap();
     assert_eq!(principal.flow, Flow::ClientCredentials);
-    assert_eq!(principal.scopes, ["persons.name#read"]);
-    assert_eq!(principal.organizations, Some(vec!["u".to_owned()]));
+    assert_eq!(principal.scopes, ["persons.name#read"].into());
+    assert_eq!(principal.organizations, Some(["u"].into()));
     let rfc9068 = read(&issuer, &json!({"sub": "c1@clients", "client_id": "c1", "global": true})).unwrap();
     assert_eq!((rfc9068.flow, rfc9068.global, rfc9068.organizations), (Flow::ClientCredentials, Some(true), None));
     assert_eq!(read(&issuer, &json!({"sub": "auth0|17", "azp": "c1"})).unwrap().flow, Flow::User);
@@ -128,7 +128,7 @@ fn ameise_takes_the_client_from_azp_and_never_from_the_tenant() {
     });
     let principal = read(&preset(Preset::Ameise), &claims).unwrap();
     assert_eq!(principal.client.as_deref(), Some("app"));
-    assert_eq!(principal.permissions.as_deref(), Some(["ameise".to_owned(), "verwaltung".to_owned()].as_slice()));
+    assert_eq!(principal.permissions, Some(["ameise", "verwaltung"].into()));
     assert_eq!(principal.flow, Flow::User);
     assert!(principal.issuer.subject_folds);
     assert!(!principal.issuer.client_folds);

@@ -82,7 +82,7 @@ impl Told {
             Answer::Refused => return Err(Fault::Userinfo),
             Answer::Nothing => &nothing,
             Answer::Claims { subject, claims } => {
-                let own = subject_of(&principal.claims).ok_or(Fault::UserinfoSubject)?;
+                let own = super::own_subject(principal).ok_or(Fault::UserinfoSubject)?;
                 if !principal.issuer.is_same(&super::subject_path(), own, subject) {
                     return Err(Fault::UserinfoSubject);
                 }

@@ -160,7 +160,7 @@ fn verdict(outcome: Result<std::sync::Arc<Principal>, Failure>) -> Verdict {
     match outcome {
         Ok(principal) => {
             let message = format!("it is a token of issuer `{}`", principal.issuer.name);
-            let claims = Some(Value::Object(principal.claims.clone()));
+            let claims = Some(Value::Object(principal.claims.to_map()));
             Verdict { exit: Exit::Yes, check: "none", message, principal: Some(described(&principal)), claims }
         }
         Err(failure) => {

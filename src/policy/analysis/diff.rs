@@ -13,7 +13,7 @@ use crate::policy::forward::{self, Effects};
 use crate::policy::host::HostKey;
 use crate::policy::route::RouteId;
 use crate::policy::template::ValueSource;
-use crate::principal::Principal;
+use crate::principal::{Principal, Texts};
 
 use super::axis::{Axis, Choice, Mark};
 use super::classes::{Class, Classes, HostClass, classes, hosts};
@@ -383,17 +383,21 @@ pub(super) fn change(old: &Verdict, new: &Verdict) -> Option<Change> {
 
 /// Whether a principal has what was asked for.
 fn is_as_wanted(principal: &Principal, wanted: &Wanted) -> bool {
-    let set = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+    let set = |list: &Texts| list.iter().map(str::to_owned).collect::<BTreeSet<_>>();
+    let wanted_set = |list: &Vec<String>| list.iter().cloned().collect::<BTreeSet<_>>();
     let sets =
-        |one: &Option<Vec<String>>, other: &Option<Vec<String>>| one.as_deref().map(set) == other.as_deref().map(set);
-    let claims = wanted.claims.iter().all(|(name, value)| principal.claims.get(name) == Some(value));
+        |one: &Option<Texts>, other: &Option<Vec<String>>| one.as_ref().map(set) == other.as_ref().map(wanted_set);
+    let claims = wanted
+        .claims
+        .iter()
+        .all(|(name, value)| principal.claims.get(name).is_some_and(|claim| claim.to_value() == *value));
     principal.subject == wanted.subject
         && principal.client == wanted.client
         && principal.flow == wanted.flow
         && principal.global == wanted.global
         && principal.acr == wanted.acr
         && principal.authenticated_at == wanted.authenticated_at
-        && set(&principal.scopes) == set(&wanted.scopes)
+        && set(&principal.scopes) == wanted_set(&wanted.scopes)
         && sets(&principal.permissions, &wanted.permissions)
         && sets(&principal.organizations, &wanted.organizations)
         && claims

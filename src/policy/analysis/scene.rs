@@ -7,7 +7,7 @@ use http::HeaderMap;
 
 use crate::clock::Timestamp;
 use crate::policy::Head;
-use crate::principal::{Claims, ClientCertificate, Flow, IssuerIdentity, Principal};
+use crate::principal::{Claims, ClientCertificate, Flow, IssuerIdentity, Principal, Texts};
 use crate::target::canonical::{KEPT_BACKSLASH, KEPT_SEMICOLON, KEPT_SLASH};
 use crate::target::quirks::Charset;
 use crate::target::{Authority, Scheme};
@@ -72,12 +72,12 @@ impl Wanted {
         Principal {
             subject: self.subject.clone(),
             client: self.client.clone(),
-            scopes: self.scopes.clone(),
-            permissions: self.permissions.clone(),
-            organizations: self.organizations.clone(),
+            scopes: self.scopes.iter().collect(),
+            permissions: self.permissions.as_deref().map(Texts::from),
+            organizations: self.organizations.as_deref().map(Texts::from),
             global: self.global,
             flow: self.flow,
-            claims: self.claims.clone(),
+            claims: (&self.claims).into(),
             expires_at: MOMENT.plus(300),
             authenticated_at: self.authenticated_at,
             acr: self.acr.clone(),

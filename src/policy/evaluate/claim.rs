@@ -1,12 +1,10 @@
 //! Tests of claims: strictly typed against literals, as text against values of the request.
 
-use serde_json::Value;
-
 use super::{Question, Stance};
 use crate::policy::condition::{ClaimTest, Literal, Operand};
 use crate::policy::equality::{Case, equal};
 use crate::policy::truth::Truth;
-use crate::principal::{ClaimPath, Principal};
+use crate::principal::{Claim, ClaimPath, Items, Principal};
 
 /// A test of a claim.
 pub(super) fn claim(
@@ -19,19 +17,19 @@ pub(super) fn claim(
     if principal.pending.holds(path) {
         return supposed(test, question, stance);
     }
-    let found = path.find(&principal.claims);
+    let found = principal.claims.find(path);
     if let ClaimTest::Exists(wanted) = test {
         return (found.is_some() == *wanted).into();
     }
     let Some(found) = found else { return Truth::Unknown };
     let case = Case::folded_if(principal.issuer.case_insensitive.contains(path));
-    let contains = |operand: &Operand| match found.as_array() {
-        Some(items) => contains(items, operand, case, question, stance),
-        None => Truth::Unknown,
+    let contains = |operand: &Operand| match &found {
+        Claim::List(items) => contains(items, operand, case, question, stance),
+        _ => Truth::Unknown,
     };
     match test {
         ClaimTest::OneOf(operands) => {
-            Truth::any(operands.iter().map(|operand| equals(found, operand, case, question, stance)))
+            Truth::any(operands.iter().map(|operand| equals(&found, operand, case, question, stance)))
         }
         ClaimTest::ContainsAll(operands) => Truth::all(operands.iter().map(contains)),
         ClaimTest::ContainsAny(operands) => Truth::any(operands.iter().map(contains)),
@@ -55,7 +53,7 @@ fn supposed(test: &ClaimTest, question: &Question<'_>, stance: Stance) -> Truth 
 }
 
 /// Whether a JSON value equals an operand.
-fn equals(found: &Value, operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
+fn equals(found: &Claim<'_>, operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
     match operand {
         Operand::Literal(literal) => literal.equals(found, case),
         Operand::Template(template) => question.every(template, stance, |text| equals_text(found, text, case)),
@@ -63,26 +61,25 @@ fn equals(found: &Value, operand: &Operand, case: Case, question: &Question<'_>,
 }
 
 /// Whether an array contains an operand: every value of a template must be in it.
-fn contains(items: &[Value], operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
+fn contains(items: &Items<'_>, operand: &Operand, case: Case, question: &Question<'_>, stance: Stance) -> Truth {
     match operand {
-        Operand::Literal(literal) => Truth::any(items.iter().map(|item| literal.equals(item, case))),
-        Operand::Template(template) => {
-            question.every(template, stance, |text| Truth::any(items.iter().map(|item| equals_text(item, text, case))))
-        }
+        Operand::Literal(literal) => Truth::any(items.clone().map(|item| literal.equals(&item, case))),
+        Operand::Template(template) => question
+            .every(template, stance, |text| Truth::any(items.clone().map(|item| equals_text(&item, text, case)))),
     }
 }
 
 /// A JSON value against text of the request: an integer counts as its shortest decimal spelling, any other value that
 /// is no string is no value.
-fn equals_text(found: &Value, text: &str, case: Case) -> Truth {
+fn equals_text(found: &Claim<'_>, text: &str, case: Case) -> Truth {
     match found {
-        Value::String(found) => equal(found, text, case).into(),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+        Claim::Text(found) => equal(found, text, case).into(),
+        Claim::Number(number) => match (number.as_i64(), number.as_u64()) {
             (Some(number), _) => (shortest(text) && text.parse() == Ok(number)).into(),
             (None, Some(number)) => (shortest(text) && text.parse() == Ok(number)).into(),
             (None, None) => Truth::Unknown,
         },
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Truth::Unknown,
+        Claim::Null | Claim::Bool(_) | Claim::List(_) | Claim::Object(_) => Truth::Unknown,
     }
 }
 
@@ -94,15 +91,15 @@ fn shortest(text: &str) -> bool {
 
 impl Literal {
     /// Strictly typed equality: the number 1 is not the string "1"; a value of another type is unknown.
-    fn equals(&self, found: &Value, case: Case) -> Truth {
+    fn equals(&self, found: &Claim<'_>, case: Case) -> Truth {
         match (self, found) {
-            (Self::Text(text), Value::String(found)) => equal(found, text, case).into(),
-            (Self::Bool(value), Value::Bool(found)) => (value == found).into(),
-            (Self::Int(value), Value::Number(found)) => match found.as_i64() {
+            (Self::Text(text), Claim::Text(found)) => equal(found, text, case).into(),
+            (Self::Bool(value), Claim::Bool(found)) => (value == found).into(),
+            (Self::Int(value), Claim::Number(found)) => match found.as_i64() {
                 Some(found) => (*value == found).into(),
                 None => (found.is_f64() && found.as_f64().is_some_and(|found| same_number(*value, found))).into(),
             },
-            (Self::Float(value), Value::Number(found)) => match found.as_i64() {
+            (Self::Float(value), Claim::Number(found)) => match found.as_i64() {
                 Some(found) => same_number(found, *value).into(),
                 None => (found.as_f64() == Some(*value)).into(),
             },

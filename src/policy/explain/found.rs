@@ -5,7 +5,7 @@ use crate::policy::condition::{CertificateName, ClaimTest, Comparand, Operand, T
 use crate::policy::evaluate::Question;
 use crate::policy::narrow::Narrowing;
 use crate::policy::template::Template;
-use crate::principal::Principal;
+use crate::principal::{Principal, Texts};
 
 /// How many values of a template are shown, and how many characters of each.
 const SHOWN: usize = 50;
@@ -43,7 +43,10 @@ impl Test {
             }),
             Self::Issuer(..) => of(&|one| format!("issuer `{}`", one.issuer.name)),
             Self::Claim(path, test) => of(&|one| {
-                let found = path.find(&one.claims).map_or_else(|| "no such claim".to_owned(), ToString::to_string);
+                let found = one
+                    .claims
+                    .find(path)
+                    .map_or_else(|| "no such claim".to_owned(), |claim| claim.to_value().to_string());
                 let operands = match test {
                     ClaimTest::OneOf(all) | ClaimTest::ContainsAll(all) | ClaimTest::ContainsAny(all) => &**all,
                     ClaimTest::Exists(_) => &[],
@@ -68,15 +71,13 @@ impl Test {
             Self::Certificate(kind, _) => caller.certificate.map_or_else(
                 || "no client certificate".to_owned(),
                 |shown| {
-                    listed(
-                        "the certificate's names",
-                        match kind {
-                            CertificateName::Dns => &shown.dns,
-                            CertificateName::Uri => &shown.uri,
-                            CertificateName::Email => &shown.email,
-                            CertificateName::Subject => std::slice::from_ref(&shown.subject),
-                        },
-                    )
+                    let names = match kind {
+                        CertificateName::Dns => &shown.dns,
+                        CertificateName::Uri => &shown.uri,
+                        CertificateName::Email => &shown.email,
+                        CertificateName::Subject => std::slice::from_ref(&shown.subject),
+                    };
+                    listed("the certificate's names", &names.into())
                 },
             ),
             Self::Request(template, _) => values(template, question),
@@ -116,7 +117,7 @@ fn values(template: &Template, question: &Question<'_>) -> String {
 
 /// Whose values a parameter is kept to, and what was sent of it.
 fn narrowed(narrowing: &Narrowing, principal: &Principal, question: &Question<'_>) -> String {
-    let own: Vec<_> = narrowing.values(principal).map(str::to_owned).collect();
+    let own: Texts = narrowing.values(principal).collect();
     let own = if narrowing.is_open(principal) { "the principal is global".to_owned() } else { listed("own", &own) };
     let sent = narrowing.sent(question).map(|parameter| parameter.text.as_deref().unwrap_or("(no text)"));
     let sent: Vec<_> = sent.collect();
@@ -136,7 +137,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-fn listed(what: &str, items: &[String]) -> String {
+fn listed(what: &str, items: &Texts) -> String {
     if items.is_empty() { format!("{what}: none") } else { format!("{what}: {}", items.join(", ")) }
 }
 

@@ -1,9 +1,7 @@
 //! What templates say of the principal.
 
-use serde_json::Value;
-
 use super::Values;
-use crate::principal::{ClaimPath, IdentityField, Principal};
+use crate::principal::{Claim, ClaimPath, IdentityField, Principal, Texts};
 
 /// What a template can name of the principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,20 +29,22 @@ pub(in crate::policy) enum PrincipalValue {
 impl PrincipalValue {
     pub(super) fn of(&self, principal: &Principal) -> Values {
         let text = |value: Option<&str>| value.map_or(Values::Absent, |value| Values::One(value.to_owned()));
-        let list = |items: &[String], separator| {
+        let list = |items: &Texts, separator| {
             if items.is_empty() { Values::Absent } else { Values::Many(items.to_vec(), separator) }
         };
         match self {
             Self::Subject => text(principal.customer()),
             Self::Client => text(principal.client.as_deref()),
             Self::Scopes => list(&principal.scopes, " "),
-            Self::Permissions => principal.permissions.as_deref().map_or(Values::Absent, |items| list(items, ",")),
+            Self::Permissions => principal.permissions.as_ref().map_or(Values::Absent, |items| list(items, ",")),
             Self::Issuer => text(Some(&principal.issuer.name)),
             Self::Flow => text(Some(principal.flow.as_str())),
             Self::Global => text(Some(if principal.is_global() { "true" } else { "false" })),
             Self::Organizations if principal.is_global() => Values::Absent,
-            Self::Organizations => Values::Organizations(principal.organizations.clone().unwrap_or_default()),
-            Self::Claim(path) => path.find(&principal.claims).map_or(Values::Absent, claim_text),
+            Self::Organizations => {
+                Values::Organizations(principal.organizations.iter().flatten().map(str::to_owned).collect())
+            }
+            Self::Claim(path) => principal.claims.find(path).map_or(Values::Absent, |claim| claim_text(&claim)),
         }
     }
 
@@ -59,7 +59,7 @@ impl PrincipalValue {
             // An empty list is a header without a value among the identity headers, and no header here.
             Self::Permissions => principal
                 .permissions
-                .as_deref()
+                .as_ref()
                 .is_some_and(|items| !items.is_empty())
                 .then_some(IdentityField::Permissions),
             // Words of the gateway, which the identity headers do not encode.
@@ -69,19 +69,19 @@ impl PrincipalValue {
 }
 
 /// A claim as text: strings, integers and booleans, or an array of them.
-fn claim_text(value: &Value) -> Values {
-    let scalar = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        Value::Number(_) | Value::Null | Value::Array(_) | Value::Object(_) => None,
+fn claim_text(claim: &Claim<'_>) -> Values {
+    let scalar = |claim: &Claim<'_>| match claim {
+        Claim::Text(text) => Some((*text).to_owned()),
+        Claim::Bool(value) => Some(value.to_string()),
+        Claim::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Claim::Number(_) | Claim::Null | Claim::List(_) | Claim::Object(_) => None,
     };
-    match value {
-        Value::Array(items) => match items.iter().map(scalar).collect::<Option<Vec<_>>>() {
+    match claim {
+        Claim::List(items) => match items.clone().map(|item| scalar(&item)).collect::<Option<Vec<_>>>() {
             Some(items) if items.is_empty() => Values::Absent,
             Some(items) => Values::Many(items, ","),
             None => Values::WrongType,
         },
-        value => scalar(value).map_or(Values::WrongType, Values::One),
+        claim => scalar(claim).map_or(Values::WrongType, Values::One),
     }
 }

@@ -11,7 +11,7 @@ use crate::policy::evaluate::{Question, Stance};
 use crate::policy::narrow::{Narrowing, Owned};
 use crate::policy::route::Route;
 use crate::policy::template::Template;
-use crate::principal::{ClaimPath, Flow, Principal};
+use crate::principal::{ClaimPath, Flow, Principal, Texts};
 
 /// Alternatives of one kind beyond these help nobody to choose.
 const MOST: usize = 4;
@@ -80,7 +80,8 @@ impl Remedies<'_> {
         match test {
             Test::Scope(set) => self.words(set, &principal.scopes, wanted, Change::Scope),
             Test::Permission(set) => {
-                self.words(set, principal.permissions.as_deref().unwrap_or_default(), wanted, Change::Permission);
+                let held = principal.permissions.clone().unwrap_or_default();
+                self.words(set, &held, wanted, Change::Permission);
             }
             Test::Organization(templates) => self.organization(templates, principal, wanted),
             Test::Subject(values) => self.subject(values, principal, wanted),
@@ -114,8 +115,8 @@ impl Remedies<'_> {
     }
 
     /// A word that is missing, or that has to go.
-    fn words(&mut self, set: &WordSet, held: &[String], wanted: bool, change: fn(String, bool) -> Change) {
-        let has = |word: &str| held.iter().any(|one| one == word);
+    fn words(&mut self, set: &WordSet, held: &Texts, wanted: bool, change: fn(String, bool) -> Change) {
+        let has = |word: &str| held.contains(word);
         let (WordSet::AllOf(words) | WordSet::AnyOf(words)) = set;
         let open = words.iter().filter(|word| has(word) != wanted);
         // Of what must all be there, or all be gone, the first is a step; else each is a way.
@@ -125,7 +126,7 @@ impl Remedies<'_> {
     }
 
     fn organization(&mut self, templates: &[Template], principal: &Principal, wanted: bool) {
-        let own = principal.organizations.as_deref().unwrap_or_default();
+        let own = principal.organizations.clone().unwrap_or_default();
         if !wanted {
             self.found.extend(principal.is_global().then_some(Change::Global(false)));
             let values: Vec<_> = templates.iter().flat_map(|template| self.values(template)).collect();
@@ -196,7 +197,7 @@ impl Remedies<'_> {
     }
 
     fn claim(&mut self, path: &ClaimPath, test: &ClaimTest, principal: &Principal, wanted: bool) {
-        let held = path.find(&principal.claims);
+        let held = principal.claims.find(path).map(|claim| claim.to_value());
         let mut put = |value: Option<Value>| self.found.push(Change::Claim(path.clone(), value));
         match (test, wanted) {
             (ClaimTest::Exists(exists), wanted) => put((*exists == wanted).then(|| ANY.into())),
@@ -204,13 +205,13 @@ impl Remedies<'_> {
             (ClaimTest::ContainsAll(_) | ClaimTest::ContainsAny(_), false) => put(Some(Value::Array(vec![ANY.into()]))),
             (ClaimTest::OneOf(operands), true) => {
                 for operand in operands.iter().take(MOST) {
-                    self.operand(operand, held.and_then(Value::as_str), |value| {
+                    self.operand(operand, held.as_ref().and_then(Value::as_str), |value| {
                         Change::Claim(path.clone(), Some(value))
                     });
                 }
             }
             (ClaimTest::ContainsAll(operands) | ClaimTest::ContainsAny(operands), true) => {
-                let items = held.and_then(Value::as_array).cloned().unwrap_or_default();
+                let items = held.as_ref().and_then(Value::as_array).cloned().unwrap_or_default();
                 for operand in operands.iter().take(MOST) {
                     let own = items.iter().find_map(Value::as_str);
                     self.operand(operand, own, |value| {

@@ -90,7 +90,7 @@ fn nothing_that_a_client_chooses_breaks_the_line() {
     record.values = vec![(evil.into(), Value::from(evil))];
     let mut principal = super::super::record::tests::principal();
     principal.subject = Some(evil.to_owned());
-    principal.scopes = vec![evil.to_owned()];
+    principal.scopes = [evil].into();
     principal.token_id = Some(evil.to_owned());
     record.principal = Some(Arc::new(principal));
     record.trace = Trace::start();

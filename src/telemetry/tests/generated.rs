@@ -56,6 +56,8 @@ fn holder() -> impl Strategy<Value = Principal> {
     let names = (of(text()), of(text()), of(text()), any::<[u8; 32]>());
     (lists, names, flow).prop_map(|((scopes, permissions, organizations, global), names, flow)| {
         let (subject, client, token_id, token_digest) = names;
+        let (scopes, permissions, organizations) =
+            (scopes.into(), permissions.map(Into::into), organizations.map(Into::into));
         let lists = Principal { scopes, permissions, organizations, global, flow, ..principal() };
         Principal { subject, client, token_id, token_digest, ..lists }
     })

@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::super::DIGEST_PREFIX;
-use crate::principal::Principal;
+use crate::principal::{Principal, Texts};
 use crate::telemetry::id::tests::hex;
 use crate::telemetry::json;
 use crate::telemetry::metrics::Mode;
@@ -59,9 +59,9 @@ struct PrincipalLine<'r> {
     subject: Option<&'r str>,
     client: Option<&'r str>,
     flow: &'static str,
-    scopes: &'r [String],
-    permissions: Option<&'r [String]>,
-    organizations: Option<&'r [String]>,
+    scopes: Vec<String>,
+    permissions: Option<Vec<String>>,
+    organizations: Option<Vec<String>>,
     global: Option<bool>,
 }
 
@@ -122,9 +122,9 @@ impl<'r> PrincipalLine<'r> {
             subject: principal.subject.as_deref(),
             client: principal.client.as_deref(),
             flow: principal.flow.as_str(),
-            scopes: &principal.scopes,
-            permissions: principal.permissions.as_deref(),
-            organizations: principal.organizations.as_deref(),
+            scopes: principal.scopes.to_vec(),
+            permissions: principal.permissions.as_ref().map(Texts::to_vec),
+            organizations: principal.organizations.as_ref().map(Texts::to_vec),
             global: principal.global,
         }
     }

@@ -1,0 +1,213 @@
+//! All claims of a principal, small: in two allocations at most instead of one for each name, text and list.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Number, Value};
+
+use super::packed::{Unpacked, push};
+use super::{ClaimPath, Claims};
+
+/// All claims of a token (and those that userinfo added), as a principal keeps them. They are the same as in the
+/// [`Claims`] that they were made of, to the last bit of a number.
+///
+/// Of a request's claims policies ask for one or two, so they are looked through, not indexed.
+#[derive(Clone, Default)]
+pub struct ClaimSet {
+    /// Names and values by turns, packed; a value begins with the letter of its type.
+    own: Option<Arc<str>>,
+}
+
+impl ClaimSet {
+    /// A claim by its name; `null` too.
+    pub fn get(&self, name: &str) -> Option<Claim<'_>> {
+        self.members().find(|(known, _)| *known == name).map(|(_, value)| value)
+    }
+
+    /// The value at a path. `null` counts as absent (tokens.md, "JSON").
+    pub fn find(&self, path: &ClaimPath) -> Option<Claim<'_>> {
+        let (first, rest) = path.0.split_first()?;
+        let mut value = self.get(first)?;
+        for key in rest {
+            let Claim::Object(members) = value else { return None };
+            value = members.into_iter().find(|(name, _)| name == key)?.1;
+        }
+        (!value.is_null()).then_some(value)
+    }
+
+    /// The same as a map.
+    pub fn to_map(&self) -> Claims {
+        self.members().map(|(name, value)| (name.to_owned(), value.to_value())).collect()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.members().next().is_none()
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.own.as_deref().map_or(0, str::len)
+    }
+
+    fn members(&self) -> Members<'_> {
+        Members(Unpacked(self.own.as_deref().unwrap_or_default()))
+    }
+}
+
+impl From<&Claims> for ClaimSet {
+    fn from(claims: &Claims) -> Self {
+        let mut packed = String::new();
+        write_members(claims, &mut packed);
+        Self { own: (!packed.is_empty()).then(|| packed.into()) }
+    }
+}
+
+impl From<Claims> for ClaimSet {
+    fn from(claims: Claims) -> Self {
+        Self::from(&claims)
+    }
+}
+
+impl PartialEq for ClaimSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_map() == other.to_map()
+    }
+}
+
+impl std::fmt::Debug for ClaimSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.members()).finish()
+    }
+}
+
+/// A value, read where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Claim<'c> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number.
+    Number(Number),
+    /// A text.
+    Text(&'c str),
+    /// A list.
+    List(Items<'c>),
+    /// An object.
+    Object(Members<'c>),
+}
+
+impl<'c> Claim<'c> {
+    /// The text, if it is one.
+    pub fn as_str(&self) -> Option<&'c str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        *self == Self::Null
+    }
+
+    /// Whether it is a whole number that `i64` holds.
+    pub fn is_i64(&self) -> bool {
+        matches!(self, Self::Number(number) if number.is_i64())
+    }
+
+    /// The same as a value of its own.
+    pub fn to_value(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(value) => Value::Bool(*value),
+            Self::Number(number) => Value::Number(number.clone()),
+            Self::Text(text) => Value::String((*text).to_owned()),
+            Self::List(items) => items.clone().map(|item| item.to_value()).collect(),
+            Self::Object(members) => {
+                Value::Object(members.clone().map(|(name, value)| (name.to_owned(), value.to_value())).collect())
+            }
+        }
+    }
+
+    /// Reads what [`write`] wrote.
+    fn read(text: &'c str) -> Option<Self> {
+        let (kind, rest) = text.split_at_checked(1)?;
+        Some(match kind {
+            "n" => Self::Null,
+            "b" => Self::Bool(rest == "true"),
+            "i" => Self::Number(
+                rest.parse::<u64>().map(Number::from).or_else(|_| rest.parse::<i64>().map(Number::from)).ok()?,
+            ),
+            "f" => Self::Number(Number::from_f64(rest.parse().ok()?)?),
+            "s" => Self::Text(rest),
+            "l" => Self::List(Items(Unpacked(rest))),
+            "o" => Self::Object(Members(Unpacked(rest))),
+            _ => return None,
+        })
+    }
+}
+
+/// The items of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Items<'c>(Unpacked<'c>);
+
+impl<'c> Iterator for Items<'c> {
+    type Item = Claim<'c>;
+
+    fn next(&mut self) -> Option<Claim<'c>> {
+        Claim::read(self.0.next()?)
+    }
+}
+
+/// The members of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Members<'c>(Unpacked<'c>);
+
+impl<'c> Iterator for Members<'c> {
+    type Item = (&'c str, Claim<'c>);
+
+    fn next(&mut self) -> Option<(&'c str, Claim<'c>)> {
+        let name = self.0.next()?;
+        Some((name, Claim::read(self.0.next()?)?))
+    }
+}
+
+fn write_members(members: &Map<String, Value>, out: &mut String) {
+    let mut written = String::new();
+    for (name, value) in members {
+        push(name, out);
+        written.clear();
+        write(value, &mut written);
+        push(&written, out);
+    }
+}
+
+/// The letter of the type and what follows from it: a text as it is, a number in digits, a list or an object packed.
+fn write(value: &Value, out: &mut String) {
+    use std::fmt::Write as _;
+    // Writing into a text cannot fail.
+    let _ = match value {
+        Value::Null => write!(out, "n"),
+        Value::Bool(value) => write!(out, "b{value}"),
+        // The shortest digits that are this number and no other: it is read back by the standard library, which rounds rightly.
+        Value::Number(number) if number.is_f64() => write!(out, "f{:?}", number.as_f64().unwrap_or_default()),
+        Value::Number(number) => write!(out, "i{number}"),
+        Value::String(text) => write!(out, "s{text}"),
+        Value::Array(items) => {
+            out.push('l');
+            let mut written = String::new();
+            for item in items {
+                written.clear();
+                write(item, &mut written);
+                push(&written, out);
+            }
+            Ok(())
+        }
+        Value::Object(members) => {
+            out.push('o');
+            write_members(members, out);
+            Ok(())
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests;
