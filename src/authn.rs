@@ -206,8 +206,7 @@ impl Issuers {
         let claimed = self.read(token, accepted)?;
         check_in_force(&claimed.principal, certificate, now).map_err(|fault| refused(&claimed.principal, fault))?;
         let generation = self.check_signature(&claimed, now).await?;
-        let principal = Arc::new(claimed.principal);
-        self.memory.insert(token, &principal, generation);
+        let principal = self.memory.insert(token, claimed.principal, generation);
         self.confirmed(principal, token, certificate, now).await
     }
 

@@ -60,7 +60,7 @@ pub use condition::CertificateName;
 pub use cors::{Grant, Preflight};
 pub use decision::{AuthorizationHeader, Cause, Decision, Denial, Lifted, Permit, Reason, StepUp, Unread};
 pub use explain::{ExplainedCondition, Explanation};
-pub use identity::{Encoding, IdentityValues};
+pub use identity::{Encoding, IdentityValues, RenderedBefore};
 pub use limit::{Exceeded, Limit, Per, Rate};
 pub use listing::{Asked, Forwarded};
 pub use metadata::{Published, Resource, metadata_url, resource_url};

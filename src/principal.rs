@@ -3,6 +3,7 @@
 //! Pure data. `authn` makes it, `policy` reads it, `upstream` tells the protected API about it; none of them
 //! needs to know another for that.
 
+mod alike;
 mod assertion;
 mod claims;
 mod identity;
@@ -15,8 +16,11 @@ use std::sync::{Arc, OnceLock};
 use crate::clock::Timestamp;
 use crate::target::fold::fold_letter;
 
+use packed::allocated;
+
+pub use alike::Alike;
 pub use assertion::{HEADER_SUFFIX as ASSERTION_SUFFIX, Permissions, Statement, header as assertion_header};
-pub use claims::{Claim, ClaimSet, Items, Members};
+pub use claims::{Claim, ClaimSet, CommonClaims, Items, Members};
 pub use identity::{IdentityField, NotPassed, check_passed};
 pub use texts::{Texts, TextsIter};
 
@@ -160,7 +164,7 @@ pub struct Principal {
     /// SHA-256 of the token without its signature: what revocation and audit name a token without `jti` by.
     pub token_digest: [u8; 32],
     /// `cnf.x5t#S256` (RFC 8705 section 3.1): the certificate that the connection has to show.
-    pub certificate_thumbprint: Option<[u8; 32]>,
+    pub certificate_thumbprint: Option<Box<[u8; 32]>>,
     /// Seconds that clocks may differ (`leeway` of the issuer).
     pub leeway: i64,
     /// What is worked out from the principal once instead of on every request, such as rendered identity headers.
@@ -193,15 +197,27 @@ impl Pending {
     }
 }
 
+/// Bytes of what is derived from a principal, without the texts: three headers, and the buffer they share.
+const DERIVED: usize = 208;
+
+/// Bytes of the headers that many principals have alike, without the texts.
+const COMMON: usize = 320;
+
+/// The most that a text takes in a header: three letters for what is not plain, a third more in base64.
+fn encoded(text: &str) -> usize {
+    let odd = text.bytes().filter(|byte| !byte.is_ascii_graphic() || matches!(byte, b'%' | b',')).count();
+    (text.len() + 2 * odd).max(text.len().div_ceil(3) * 4)
+}
+
 /// A place beside a value for what follows from it. Empty at first, and empty again in a clone, because a clone may be
 /// changed.
 #[derive(Debug, Default)]
-pub struct Derived(OnceLock<Box<dyn Any + Send + Sync>>);
+pub struct Derived(OnceLock<Arc<dyn Any + Send + Sync>>);
 
 impl Derived {
     /// What was worked out the first time. `None` when that was something of another type.
-    pub fn or_init<T: Any + Send + Sync>(&self, derive: impl FnOnce() -> T) -> Option<&T> {
-        self.0.get_or_init(|| Box::new(derive())).downcast_ref()
+    pub fn or_init<T: Any + Send + Sync>(&self, derive: impl FnOnce() -> T) -> Option<Arc<T>> {
+        Arc::clone(self.0.get_or_init(|| Arc::new(derive()))).downcast().ok()
     }
 }
 
@@ -247,6 +263,30 @@ impl Principal {
     /// Whether the principal is declared to see every organisation.
     pub fn is_global(&self) -> bool {
         self.global == Some(true)
+    }
+
+    /// Bytes that the principal takes in memory, rather more than less, with what is derived from it for its requests.
+    pub fn bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, |text| allocated(text.len()));
+        let texts = [&self.subject, &self.client, &self.acr, &self.token_id].map(text);
+        let lists = [Some(&self.scopes), self.permissions.as_ref(), self.organizations.as_ref()];
+        let pending: usize = self.pending.claims.iter().map(|name| size_of::<String>() + allocated(name.len())).sum();
+        // Identity headers: whose scopes and permissions others have too shares them with those.
+        let own = self.subject.as_deref().into_iter().chain(self.client.as_deref());
+        let own = own.chain(self.organizations.iter().flatten());
+        let common = self.scopes.iter().chain(self.permissions.iter().flatten());
+        let is_shared = [Some(&self.scopes), self.permissions.as_ref()].into_iter().flatten().all(Texts::is_shared);
+        let common = if is_shared { 0 } else { COMMON + allocated(common.map(|text| encoded(text) + 1).sum()) };
+        let encoded: usize = own.map(|text| encoded(text) + 1).sum();
+        allocated(size_of::<Self>() + size_of::<[usize; 2]>())
+            + texts.iter().sum::<usize>()
+            + lists.into_iter().flatten().map(Texts::bytes).sum::<usize>()
+            + self.claims.bytes()
+            + pending
+            + self.certificate_thumbprint.as_ref().map_or(0, |bytes| allocated(bytes.len()))
+            + common
+            + allocated(encoded)
+            + DERIVED
     }
 
     /// The last moment at which the token is accepted, leeway included.

@@ -296,6 +296,7 @@ fn compile(sources: &[Arc<Source>], file: &File, issuers: Option<&[IssuerLine]>)
         },
         max_bytes: file.identity.max_bytes.unwrap_or(4096),
         assertion: file.identity.assertion.as_deref().map(Into::into),
+        ..IdentityFacts::default()
     };
     let target_bytes = file.target_bytes.unwrap_or(8192);
     let surroundings = Surroundings { issuers: facts.collect(), upstreams, identity, target_bytes, files: &files };

@@ -216,7 +216,7 @@ impl Rules {
             acr: claims.get("acr").and_then(Value::as_str).map(str::to_owned),
             token_id: registered.token_id.clone(),
             token_digest: digest,
-            certificate_thumbprint,
+            certificate_thumbprint: certificate_thumbprint.map(Box::new),
             leeway: self.issuer.leeway,
             pending: self.pending(&claims, flow, global),
             derived: Derived::default(),
@@ -331,8 +331,8 @@ pub fn check_in_force(
     if future(principal.not_before) || future(principal.issued_at) {
         return Err(Fault::NotYet);
     }
-    match principal.certificate_thumbprint {
-        Some(bound) if certificate.is_none_or(|shown| shown.thumbprint != bound) => Err(Fault::Confirmation),
+    match principal.certificate_thumbprint.as_deref() {
+        Some(bound) if certificate.is_none_or(|shown| shown.thumbprint != *bound) => Err(Fault::Confirmation),
         _ => Ok(()),
     }
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::policy::surroundings::IdentityFacts;
-use crate::principal::{IdentityField, Principal, Texts};
+use crate::principal::{Alike, IdentityField, Principal, Texts};
 
 /// How bytes that a header cannot carry are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,23 +21,46 @@ pub enum Encoding {
     Base64,
 }
 
-/// A principal's identity headers, rendered.
+/// A principal's identity headers, rendered. A hundred thousand of them are kept, so what many principals have alike is there
+/// once, and the rest of each in one buffer.
 #[derive(Debug)]
 pub struct IdentityValues {
+    /// These are only good under the same `identity`.
+    encoding: Encoding,
+    max_bytes: usize,
     subject: Rendered,
     client: Rendered,
+    organizations: Rendered,
+    common: Arc<Common>,
+    /// At least one of them is [`Rendered::TooLarge`].
+    pub(in crate::policy) too_large: bool,
+}
+
+/// Those that are the same for many principals.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Common {
     issuer: Rendered,
     flow: Rendered,
     scopes: Rendered,
     permissions: Rendered,
     global: Rendered,
-    organizations: Rendered,
-    /// At least one of them is [`Rendered::TooLarge`].
-    pub(in crate::policy) too_large: bool,
 }
 
+/// Values that were rendered before, for whoever has the same.
+#[derive(Debug, Clone, Default)]
+pub struct RenderedBefore(Arc<Alike<Common>>);
+
+impl PartialEq for RenderedBefore {
+    /// It says nothing: what is rendered is the same without it.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for RenderedBefore {}
+
 /// One of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Rendered {
     /// The principal has no value for it.
     Absent,
@@ -46,48 +70,30 @@ pub(in crate::policy) enum Rendered {
     TooLarge,
 }
 
-/// What a principal keeps of its rendering: only good under the same `identity`.
-#[derive(Debug)]
-struct Kept {
-    encoding: Encoding,
-    max_bytes: usize,
-    values: Arc<IdentityValues>,
-}
-
 impl IdentityValues {
     /// The headers of a principal, rendered once for all its requests.
     pub(in crate::policy) fn of(principal: &Principal, facts: &IdentityFacts) -> Arc<Self> {
-        let kept = principal.derived.or_init(|| Kept {
-            encoding: facts.encoding,
-            max_bytes: facts.max_bytes,
-            values: Arc::new(Self::render(principal, facts)),
-        });
-        match kept {
-            Some(kept) if kept.encoding == facts.encoding && kept.max_bytes == facts.max_bytes => {
-                Arc::clone(&kept.values)
-            }
+        match principal.derived.or_init(|| Self::render(principal, facts)) {
+            Some(kept) if kept.encoding == facts.encoding && kept.max_bytes == facts.max_bytes => kept,
             _ => Arc::new(Self::render(principal, facts)),
         }
     }
 
     fn render(principal: &Principal, facts: &IdentityFacts) -> Self {
-        let text = |value: Option<&str>| match value {
-            Some(value) => facts.rendered(&facts.encoding.text(value)),
-            None => Rendered::Absent,
-        };
-        let list = |items: &Texts, separator: &str| facts.rendered(&facts.encoding.list(items, separator));
+        let (encoding, max_bytes) = (facts.encoding, facts.max_bytes);
+        let subject = principal.customer().map(|subject| encoding.text(subject));
+        let organizations =
+            (!principal.is_global()).then(|| encoding.organizations(principal.organizations.iter().flatten()));
+        let client = principal.client.as_deref().map(|client| encoding.text(client));
+        let [subject, client, organizations] = facts.rendered_together([subject, client, organizations]);
+        let common = Common::render(principal, facts);
         let mut values = Self {
-            subject: text(principal.customer()),
-            client: text(principal.client.as_deref()),
-            issuer: text(Some(&principal.issuer.name)),
-            flow: facts.rendered(principal.flow.as_str().as_bytes()),
-            scopes: if principal.scopes.is_empty() { Rendered::Absent } else { list(&principal.scopes, " ") },
-            permissions: principal.permissions.as_ref().map_or(Rendered::Absent, |items| list(items, ",")),
-            global: facts.rendered(if principal.is_global() { b"true" } else { b"false" }),
-            organizations: match &principal.organizations {
-                _ if principal.is_global() => Rendered::Absent,
-                items => facts.rendered(&facts.encoding.organizations(items.iter().flatten())),
-            },
+            encoding,
+            max_bytes,
+            subject,
+            client,
+            organizations,
+            common: facts.before.0.one(common.into()),
             too_large: false,
         };
         let is_too_large = |field| matches!(values.field(field), Rendered::TooLarge);
@@ -100,14 +106,28 @@ impl IdentityValues {
         match field {
             IdentityField::Subject => &self.subject,
             IdentityField::Client => &self.client,
-            IdentityField::Issuer => &self.issuer,
-            IdentityField::Flow => &self.flow,
-            IdentityField::Scopes => &self.scopes,
-            IdentityField::Permissions => &self.permissions,
-            IdentityField::Global => &self.global,
+            IdentityField::Issuer => &self.common.issuer,
+            IdentityField::Flow => &self.common.flow,
+            IdentityField::Scopes => &self.common.scopes,
+            IdentityField::Permissions => &self.common.permissions,
+            IdentityField::Global => &self.common.global,
             IdentityField::Organizations => &self.organizations,
             IdentityField::Policy | IdentityField::Route => &Rendered::Absent,
         }
+    }
+}
+
+impl Common {
+    fn render(principal: &Principal, facts: &IdentityFacts) -> Self {
+        let list = |items: &Texts, separator: &str| facts.encoding.list(items, separator);
+        let [issuer, flow, scopes, permissions, global] = facts.rendered_together([
+            Some(facts.encoding.text(&principal.issuer.name)),
+            Some(principal.flow.as_str().into()),
+            (!principal.scopes.is_empty()).then(|| list(&principal.scopes, " ")),
+            principal.permissions.as_ref().map(|items| list(items, ",")),
+            Some(if principal.is_global() { "true" } else { "false" }.into()),
+        ]);
+        Self { issuer, flow, scopes, permissions, global }
     }
 }
 
@@ -119,6 +139,20 @@ impl IdentityFacts {
         }
         // Every encoding writes only what a header can carry; should one ever not, the request is refused.
         HeaderValue::from_bytes(encoded).map_or(Rendered::TooLarge, Rendered::Value)
+    }
+
+    /// The same of several in one allocation.
+    fn rendered_together<const N: usize>(&self, encoded: [Option<Vec<u8>>; N]) -> [Rendered; N] {
+        let fitting = encoded.map(|one| one.map(|bytes| Some(bytes).filter(|bytes| bytes.len() <= self.max_bytes)));
+        let mut buffer = Bytes::from(fitting.iter().flatten().flatten().flatten().copied().collect::<Box<[u8]>>());
+        fitting.map(|one| match one {
+            None => Rendered::Absent,
+            Some(None) => Rendered::TooLarge,
+            Some(Some(bytes)) => {
+                let own = buffer.split_to(bytes.len());
+                HeaderValue::from_maybe_shared(own).map_or(Rendered::TooLarge, Rendered::Value)
+            }
+        })
     }
 }
 
@@ -211,6 +245,9 @@ mod tests {
             Rendered::Value(value) => value.as_bytes().to_vec(),
             Rendered::Absent | Rendered::TooLarge => Vec::new(),
         };
+        let alike = Principal { subject: Some("bob".to_owned()), ..principal.clone() };
+        let (own, others) = (&values.common, &IdentityValues::of(&alike, &first).common);
+        assert!(Arc::ptr_eq(own, others), "what they have alike is there once");
         assert_eq!(
             [&first, &short, &other].map(subject),
             [b"M%C3%BCller".to_vec(), Vec::new(), b"TcO8bGxlcg==".to_vec()]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::policy::identity::Encoding;
+use crate::policy::identity::{Encoding, RenderedBefore};
 use crate::principal::IssuerId;
 use crate::target::quirks::Quirks;
 
@@ -96,6 +96,8 @@ pub struct IdentityFacts {
     pub max_bytes: usize,
     /// `assertion.issuer`: who signs assertions, if anybody does.
     pub assertion: Option<Arc<str>>,
+    /// Values that principals may share.
+    pub before: RenderedBefore,
 }
 
 impl Default for IdentityFacts {
@@ -107,6 +109,7 @@ impl Default for IdentityFacts {
             encoding: Encoding::Percent,
             max_bytes: 4096,
             assertion: None,
+            before: RenderedBefore::default(),
         }
     }
 }

@@ -4,18 +4,31 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
-use super::packed::{Unpacked, push};
+use super::packed::{Unpacked, footprint, push};
 use super::{ClaimPath, Claims};
 
 /// All claims of a token (and those that userinfo added), as a principal keeps them. They are the same as in the
 /// [`Claims`] that they were made of, to the last bit of a number.
 ///
+/// A part of them may be shared with other principals. Which one that is makes no difference to anybody who asks.
 /// Of a request's claims policies ask for one or two, so they are looked through, not indexed.
 #[derive(Clone, Default)]
 pub struct ClaimSet {
     /// Names and values by turns, packed; a value begins with the letter of its type.
     own: Option<Arc<str>>,
+    /// More of them.
+    shared: Option<Arc<str>>,
 }
+
+/// Claims that many tokens have in common, as far as is known.
+#[derive(Debug, Default)]
+pub struct CommonClaims(Option<Arc<str>>);
+
+/// More bytes of claims than this are not shared: nobody knows whether there will be anybody to share them with.
+const MOST_SHARED: usize = 2048;
+
+/// Fewer bytes than this are not worth it.
+const LEAST_SHARED: usize = 64;
 
 impl ClaimSet {
     /// A claim by its name; `null` too.
@@ -44,13 +57,42 @@ impl ClaimSet {
         self.members().next().is_none()
     }
 
-    /// Bytes that they take.
+    /// Bytes that they take, rather more than less.
     pub fn bytes(&self) -> usize {
-        self.own.as_deref().map_or(0, str::len)
+        self.parts().map(footprint).sum()
     }
 
-    fn members(&self) -> Members<'_> {
-        Members(Unpacked(self.own.as_deref().unwrap_or_default()))
+    fn members(&self) -> impl Iterator<Item = (&str, Claim<'_>)> {
+        self.parts().flat_map(|part| Members(Unpacked(part)))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.shared.iter().chain(&self.own)
+    }
+
+    /// Takes what these claims have in common with those seen before from there, so that it is in memory once. The
+    /// claims stay the same. What they do not have is from then on no longer what all have in common.
+    pub fn share(&mut self, common: &mut CommonClaims) {
+        let (Some(own), None) = (&self.own, &self.shared) else { return };
+        let before = common.0.clone().unwrap_or_default();
+        let (mut shared, mut rest) = (String::new(), String::new());
+        // Both are in the order of their names.
+        let mut known = pairs(&before).peekable();
+        for member in pairs(own) {
+            while known.next_if(|known| known.0 < member.0).is_some() {}
+            let out = if known.peek() == Some(&member) { &mut shared } else { &mut rest };
+            push(member.0, out);
+            push(member.1, out);
+        }
+        if shared.len() < LEAST_SHARED {
+            // Another kind of token: what comes next may be more like this one.
+            common.0 = Some(Arc::clone(own)).filter(|own| own.len() <= MOST_SHARED);
+            return;
+        }
+        let shared = if shared.len() == before.len() { Arc::clone(&before) } else { shared.into() };
+        common.0 = Some(Arc::clone(&shared));
+        self.shared = Some(shared);
+        self.own = (!rest.is_empty()).then(|| rest.into());
     }
 }
 
@@ -58,7 +100,7 @@ impl From<&Claims> for ClaimSet {
     fn from(claims: &Claims) -> Self {
         let mut packed = String::new();
         write_members(claims, &mut packed);
-        Self { own: (!packed.is_empty()).then(|| packed.into()) }
+        Self { own: (!packed.is_empty()).then(|| packed.into()), shared: None }
     }
 }
 
@@ -76,7 +118,7 @@ impl PartialEq for ClaimSet {
 
 impl std::fmt::Debug for ClaimSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.members()).finish()
+        f.debug_map().entries(&self.to_map()).finish()
     }
 }
 
@@ -127,7 +169,7 @@ impl<'c> Claim<'c> {
         }
     }
 
-    /// Reads what [`write`] wrote.
+    /// Reads what [`write()`] wrote.
     fn read(text: &'c str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
         Some(match kind {
@@ -168,6 +210,12 @@ impl<'c> Iterator for Members<'c> {
         let name = self.0.next()?;
         Some((name, Claim::read(self.0.next()?)?))
     }
+}
+
+/// Packed names and values as they stand there.
+fn pairs(packed: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut texts = Unpacked(packed);
+    std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
 }
 
 fn write_members(members: &Map<String, Value>, out: &mut String) {

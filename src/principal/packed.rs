@@ -1,6 +1,8 @@
 //! Texts one behind the other in one text, each with its length before it: the shape in which remembered principals keep
 //! lists and claims, because a hundred thousand of them are remembered.
 
+use std::sync::Arc;
+
 /// Adds a text. Its length is written in ASCII letters of six bits each, the lowest first; the seventh bit says that more
 /// follow.
 pub(super) fn push(text: &str, out: &mut String) {
@@ -14,6 +16,23 @@ pub(super) fn push(text: &str, out: &mut String) {
         }
     }
     out.push_str(text);
+}
+
+/// Bytes that a text in an allocation of its own takes. One that is shared counts for a part in each place, for more than
+/// that place's part: nobody knows whose will be the last.
+pub(super) fn footprint(text: &Arc<str>) -> usize {
+    let bytes = allocated(size_of::<[usize; 2]>() + text.len());
+    if is_shared(text) { bytes / 16 } else { bytes }
+}
+
+/// Whether somebody has it beside the owner and the list of what was seen.
+pub(super) fn is_shared(text: &Arc<str>) -> bool {
+    Arc::strong_count(text) > 2
+}
+
+/// What an allocation of so many bytes takes: usual allocators put eight before it and round up to sixteen.
+pub(super) fn allocated(bytes: usize) -> usize {
+    (bytes + 8).next_multiple_of(16).max(32)
 }
 
 /// The texts in the order they were added.

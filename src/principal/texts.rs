@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use super::packed::{Unpacked, push};
+use super::Alike;
+use super::packed::{Unpacked, footprint, is_shared, push};
 
 /// A list of texts that nobody changes, in one allocation however many there are. A clone shares it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +26,23 @@ impl Texts {
     /// Whether this is one of them, letter for letter.
     pub fn contains(&self, text: &str) -> bool {
         self.iter().any(|one| one == text)
+    }
+
+    /// Bytes that they take, rather more than less.
+    pub fn bytes(&self) -> usize {
+        if self.is_empty() { 0 } else { footprint(&self.0) }
+    }
+
+    /// Whether others have them too, as far as is known; of an empty list there is nothing to share.
+    pub fn is_shared(&self) -> bool {
+        self.is_empty() || is_shared(&self.0)
+    }
+
+    /// Takes the same list from there, if it was seen before, so that it is in memory once.
+    pub fn share(&mut self, seen: &Alike<str>) {
+        if !self.is_empty() {
+            self.0 = seen.one(Arc::clone(&self.0));
+        }
     }
 
     /// All of them with the separator between them.

@@ -13,7 +13,9 @@ use crate::authn::Issuers;
 use crate::clock::Timestamp;
 use crate::config::{Config, FlowRule, IdentityEncoding, Issuer, Protocol};
 use crate::diagnostic::{Diagnostics, Source};
-use crate::policy::{Ability, Encoding, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
+use crate::policy::{
+    Ability, Encoding, IdentityFacts, IssuerFacts, Policies, RenderedBefore, Surroundings, UpstreamFacts,
+};
 use crate::principal::IssuerId;
 use crate::rate::Counters;
 use crate::response::Metadata;
@@ -219,6 +221,7 @@ fn identity(config: &Config) -> IdentityFacts {
             IdentityEncoding::Base64 => Encoding::Base64,
         },
         max_bytes: identity.max_bytes,
+        before: RenderedBefore::default(),
     }
 }
 

@@ -32,6 +32,16 @@ fn claims() -> impl Strategy<Value = Claims> {
     btree_map(name(), value(), 0..6).prop_map(|members| members.into_iter().collect())
 }
 
+/// Such as have much in common.
+fn likely() -> impl Strategy<Value = Claims> {
+    (any::<bool>(), "[a-c]{0,9}", 0..3_u8).prop_map(|(tall, name, scope)| {
+        let long = "openid profile email orders:read orders:write".repeat(2);
+        let value =
+            json!({"iss": "https://issuer", "scope": long, "tall": tall, "name": name, "n": scope, "aud": ["gateway"]});
+        value.as_object().unwrap().clone()
+    })
+}
+
 /// Every path that leads to something, and some beside.
 fn paths(claims: &Claims) -> Vec<ClaimPath> {
     fn below(value: &Value, path: &[String], found: &mut Vec<Vec<String>>) {
@@ -61,6 +71,20 @@ proptest! {
         prop_assert_eq!(set.is_empty(), claims.is_empty());
         for name in claims.keys().map(String::as_str).chain(["", "a", "zz"]) {
             prop_assert_eq!(set.get(name).map(|claim| claim.to_value()), claims.get(name).cloned());
+        }
+    }
+
+    #[test]
+    fn sharing_changes_nothing(all in vec(prop_oneof![claims(), likely()], 1..8)) {
+        let mut common = CommonClaims::default();
+        for claims in all {
+            let mut set = ClaimSet::from(&claims);
+            set.share(&mut common);
+            prop_assert_eq!(spelled(&Value::Object(set.to_map())), spelled(&Value::Object(claims.clone())));
+            prop_assert_eq!(set.members().count(), claims.len());
+            for path in paths(&claims) {
+                prop_assert_eq!(set.find(&path).map(|claim| claim.to_value()), path.find(&claims).cloned());
+            }
         }
     }
 
@@ -126,4 +150,20 @@ fn claims_take_little_more_than_their_text() {
     let claims = json!({"sub": "5f8c1a52-9d1e-4e0b-8a77-0c6f1be0a111", "client_id": "app", "exp": 1_800_000_000, "roles": ["a", "b"]});
     let set = ClaimSet::from(claims.as_object().unwrap());
     assert!(set.own.unwrap().len() <= claims.to_string().len(), "names and values, without quotes and commas");
+}
+
+#[test]
+fn tokens_of_one_client_share_what_is_the_same_in_all() {
+    let mut common = CommonClaims::default();
+    let mut of = |name: &str| {
+        let claims = json!({"scope": "openid profile email orders:read orders:write", "iss": "https://issuer.example.com", "name": name});
+        let mut set = ClaimSet::from(claims.as_object().unwrap());
+        set.share(&mut common);
+        set
+    };
+    let [first, second, third] = ["a", "b", "c"].map(&mut of);
+    assert!(first.shared.is_none(), "there was nothing yet");
+    assert!(Arc::ptr_eq(second.shared.as_ref().unwrap(), third.shared.as_ref().unwrap()));
+    assert!(third.own.as_ref().unwrap().len() < 10);
+    assert!(third.bytes() < first.bytes() / 2, "{third:?}");
 }
