@@ -1,0 +1,74 @@
+"""Counts what one request costs, in instructions of the release build, when there is more of something than one: routes, policy
+documents, connections, tokens. `TORWART_GROWTH=all` asks for more of each, which takes some minutes.
+"""
+
+import json
+import os
+
+from counted import Counted
+from support import unittest
+
+ALL = os.environ.get("TORWART_GROWTH") == "all"
+REQUESTS = 300
+
+DOCUMENT = """\
+version: 1
+policy: policy-{name}
+hosts: [api.example.com]
+upstream: api
+routes:
+"""
+ROUTE = '  - {{path: "/orders-{number}/{{order}}", methods: [GET], unbound: [order], require: {{scope: orders}}}}\n'
+
+
+def documents(routes, count):
+    """So many routes in so many documents."""
+    each = routes // count
+    return {
+        f"{name:02}.yaml": DOCUMENT.format(name=name) + "".join(ROUTE.format(number=f"{number:05}") for number in range(name * each, (name + 1) * each))
+        for name in range(count)
+    }
+
+
+class Growth(Counted):
+    def cost(self, policies, last):
+        """What a request for one of the last routes costs."""
+        self.start_counted(policies)
+        connection, token = self.connect(), self.token()
+        ask = lambda: self.ask_over(connection, f"/orders-{last:05}/4711", token)
+        for _ in range(30):
+            ask()
+        cost = self.count([ask] * REQUESTS)
+        self.gateway.stop()
+        return cost
+
+    def compare(self, costs, most):
+        print(json.dumps(costs))
+        least = min(costs.values())
+        self.assertLessEqual(max(costs.values()), least * most, costs)
+
+    def test_a_request_costs_the_same_however_many_routes_there_are(self):
+        routes = [10, 100, 1000, 10_000] if ALL else [10, 1000]
+        self.compare({count: self.cost(documents(count, 1), count - 1) for count in routes}, 1.03)
+
+    def test_a_request_costs_the_same_however_many_documents_there_are(self):
+        counts = [1, 10, 50] if ALL else [1, 50]
+        self.compare({count: self.cost(documents(100, count), 99) for count in counts}, 1.03)
+
+    def test_a_request_costs_nearly_the_same_however_many_connections_there_are(self):
+        self.start_counted(documents(100, 1))
+        token = self.token()
+        costs = {}
+        for count in [1, 10, 200] if ALL else [1, 100]:
+            connections = [self.connect() for _ in range(count)]
+            ask = lambda connection: self.ask_over(connection, "/orders-00099/4711", token)
+            for connection in connections:
+                ask(connection)
+            costs[count] = self.count([lambda connection=connection: ask(connection) for connection in connections * max(1, REQUESTS // count)])
+            for connection in connections:
+                connection.close()
+        self.compare(costs, 1.25)
+
+
+if __name__ == "__main__":
+    unittest.main()
