@@ -6,6 +6,7 @@ Counts repeat however busy the machine is. They are of the program alone, withou
 import base64
 import json
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -61,7 +62,6 @@ class Counted(EndToEnd):
         (cls.directory / "keys.json").write_text(json.dumps(key_set))
         cls.upstream = Upstream()
         cls.upstream.start()
-        cls.counts = cls.directory / "counts"
 
     @classmethod
     def issuer(cls, name, said):
@@ -73,8 +73,16 @@ class Counted(EndToEnd):
         issuer = {"preset": None, "issuer": "https://issuer.example.com", "jwks_file": "keys.json", "environment": None,
                   "client_credentials_when": "client_equals_subject", "claims": {"organizations": "org_uids"}}
         cls.write_gateway({"api": cls.upstream.port}, policies, {"idp": issuer})
-        path = cls.directory / "torwart.yaml"
-        path.write_text(path.read_text().replace("workers: 2", "workers: 1"))
+        # What is written while requests are counted is not among what the gateway watches.
+        watched = cls.directory / "watched"
+        shutil.rmtree(watched, ignore_errors=True)
+        shutil.copytree(cls.directory / "policies", watched / "policies")
+        for name in ("server.pem", "server.key", "keys.json"):
+            shutil.copy(cls.directory / name, watched)
+        text = (cls.directory / "torwart.yaml").read_text()
+        path = watched / "torwart.yaml"
+        path.write_text(text.replace("workers: 2", "workers: 1").replace("audit.jsonl", f"{cls.directory}/audit.jsonl"))
+        cls.counts = cls.directory / f"counts-{cls.port}"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={cls.counts}", "--instr-atstart=no",
                    TORWART, "run", "--config", path]
         cls.gateway = cls.start("torwart", command)
@@ -108,12 +116,12 @@ class Counted(EndToEnd):
     def count(self, requests):
         """Instructions for each request; `requests` are functions that make one each."""
         control = lambda *what: subprocess.run(["callgrind_control", *what, str(self.gateway.process.pid)], check=True, capture_output=True)
-        before = set(self.directory.glob("counts.*"))
+        before = set(self.directory.glob(f"{self.counts.name}.*"))
         control("-i", "on")
         for request in requests:
             request()
         control("-i", "off")
         control("-d")
-        (dump,) = wait_until(lambda: set(self.directory.glob("counts.*")) - before, "what callgrind counted")
+        (dump,) = wait_until(lambda: set(self.directory.glob(f"{self.counts.name}.*")) - before, "what callgrind counted")
         total = wait_until(lambda: re.search(r"^totals: (\d+)", dump.read_text(), re.M), "the sum")
         return round(int(total[1]) / len(requests))

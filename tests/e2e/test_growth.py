@@ -34,11 +34,12 @@ class Growth(Counted):
     def cost(self, policies, last):
         """What a request for one of the last routes costs."""
         self.start_counted(policies)
-        connection, token = self.connect(), self.token()
-        ask = lambda: self.ask_over(connection, f"/orders-{last:05}/4711", token)
-        for _ in range(30):
-            ask()
-        cost = self.count([ask] * REQUESTS)
+        token = self.token()
+        with self.connect() as connection:
+            ask = lambda: self.ask_over(connection, f"/orders-{last:05}/4711", token)
+            for _ in range(30):
+                ask()
+            cost = self.count([ask] * REQUESTS)
         self.gateway.stop()
         return cost
 

@@ -55,6 +55,7 @@ class Instructions(Counted):
 
     def test_a_request_costs_what_is_written_down(self):
         found, connection, hot = {}, self.connect(), self.token()
+        self.addCleanup(connection.close)
         for name, (path, status) in HOT.items():
             ask = lambda path=path, status=status: self.ask_over(connection, path, hot, status)
             for _ in range(30):
