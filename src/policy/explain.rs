@@ -82,7 +82,6 @@ impl Placed<'_> {
             conditions: Vec::new(),
         };
         if let Outcome::Route(route, captures) = &self.outcome {
-            let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
             match self.bound_values(route) {
                 Ok(query) => {
                     let read = self.body_values(route, body);

@@ -10,7 +10,6 @@ use crate::policy::metadata::WELL_KNOWN;
 use crate::policy::route::{Document, Route};
 use crate::policy::value_type::ValueType;
 use crate::principal::IdentityField;
-use crate::target::quirks::Quirks;
 
 /// A condition of a route.
 #[derive(Debug, Clone)]
@@ -30,11 +29,6 @@ impl Document {
     /// The document's host patterns, as written.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().map(|host| &**host)
-    }
-
-    /// How its upstream reads requests.
-    pub fn quirks(&self) -> Quirks {
-        self.quirks
     }
 }
 

@@ -96,7 +96,6 @@ impl Placed<'_> {
         if route.needs_token && !caller.principal.is_some_and(|principal| accepted(principal.issuer.id)) {
             return route.issuers.iter().map(Change::Token).collect();
         }
-        let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
         let query = match self.bound_values(route) {
             Ok(query) => query,
             Err(error) => return of_binding(&error),

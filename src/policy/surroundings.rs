@@ -1,7 +1,6 @@
 //! What policies need to know of the rest of the configuration. Plain facts: `policy` neither reads `torwart.yaml`
 //! nor opens files.
 
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,16 +22,6 @@ pub struct Surroundings<'f> {
     /// trailing line break out, or why it cannot be read. The caller remembers which files were asked for, so that
     /// they can be watched.
     pub files: &'f dyn Fn(&Path) -> Result<String, String>,
-}
-
-impl fmt::Debug for Surroundings<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Surroundings")
-            .field("issuers", &self.issuers)
-            .field("upstreams", &self.upstreams)
-            .field("identity", &self.identity)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What policies need to know of an issuer.

@@ -370,7 +370,7 @@ impl Forwarding<'_> {
         let (written, place) = (node.text()?.to_owned(), at(self.source, node.span));
         let canonical = crate::target::Target::parse(&written, self.rules).map(|target| target.path().to_owned());
         match canonical {
-            Ok(path) if path == written && path.len() > 1 && !path.ends_with('/') => Some(path.into()),
+            Ok(path) if path == written && !path.ends_with('/') => Some(path.into()),
             Ok(path) if path.len() > 1 && !written.contains('?') => {
                 let help = format!("write `{}`", path.trim_end_matches('/'));
                 self.report.wrong(place, format!("`{written}` is not a canonical path prefix"), help);

@@ -210,11 +210,11 @@ impl Routes<'_> {
     fn inside(&self, node: &Node, text: &str, part: Range<usize>) -> Place {
         let whole = self.draft.source.text.get(node.span.start..node.span.end).unwrap_or_default();
         let span = match whole.find(text) {
-            Some(offset) if !part.is_empty() => {
+            Some(offset) => {
                 let start = node.span.start + offset;
                 Span { start: start + part.start, end: start + part.end }
             }
-            _ => node.span,
+            None => node.span,
         };
         at(self.draft.source, span)
     }
