@@ -81,3 +81,6 @@ fn described(headers: &HeaderMap) -> Value {
     });
     Value::Object(named.collect())
 }
+
+#[cfg(test)]
+mod tests;

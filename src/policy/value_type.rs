@@ -149,6 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn types_are_the_same_if_they_are_written_the_same() {
+        let list = |separator: &str, of| ValueType::List { separator: separator.into(), of: Box::new(of) };
+        let regex = |written| ValueType::regex(written).unwrap();
+        let kinds = || {
+            vec![
+                ValueType::Uuid,
+                ValueType::Int,
+                ValueType::Slug,
+                ValueType::alnum().unwrap(),
+                regex("a"),
+                regex("b"),
+                list(",", ValueType::Int),
+                list(";", ValueType::Int),
+                list(",", ValueType::Slug),
+            ]
+        };
+        for (number, one) in kinds().iter().enumerate() {
+            for (position, other) in kinds().iter().enumerate() {
+                assert_eq!(one == other, number == position, "{one:?} and {other:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_item_of_a_list_must_fit() {
         let kind = ValueType::List { separator: ",".into(), of: Box::new(ValueType::Int) };
         check(&kind, &["1", "1,2", "-3,0"], &["", "1,", ",1", "1, 2", "1;2", "x"]);
