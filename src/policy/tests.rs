@@ -258,7 +258,7 @@ fn a_route_that_reads_no_token_tells_the_upstream_of_nobody_whoever_is_handed_in
 
 #[test]
 fn a_route_tells_what_deciding_takes_beside_what_every_record_has() {
-    let policies = compiled(&[r#"
+    let policies = compiled(&[r"
 version: 1
 policy: naming
 hosts: [api.example.com]
@@ -266,7 +266,7 @@ upstream: crm
 routes:
   - {path: /session, methods: [GET], require: {scope: s, request: {header.Cookie: present, query.a: present}}}
   - {path: /plain, methods: [GET], require: {claim: {tier: {equals: gold}}, request: {header.X-A: present}}}
-"#]);
+"]);
     let facts: Vec<Vec<String>> =
         policies.routes().map(|route| route.facts().iter().map(ToString::to_string).collect()).collect();
     assert_eq!(facts, [["query.a", "credentials"], ["header.x-a", "claim.tier"]]);

@@ -9,7 +9,7 @@ use crate::policy::tests::compiled;
 use crate::policy::{Caller, Policies};
 use crate::target::{Authority, Scheme};
 
-const NAMING: &str = r#"
+const NAMING: &str = r"
 version: 1
 policy: naming
 hosts: [api.example.com]
@@ -18,7 +18,7 @@ routes:
   - path: /orders
     methods: [GET, POST]
     require: {scope: s, request: {query.org: a, header.X-Tenant: b, header.X-Zone: c}}
-"#;
+";
 const SILENT: &str = r"
 version: 1
 policy: silent
