@@ -315,3 +315,6 @@ impl fmt::Display for Lift {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,6 @@ fn example(kind: &ValueType) -> Option<String> {
     let texts = ["1", "a", "00000000-0000-4000-8000-000000000000", "A", "a1", "0001"];
     texts.into_iter().find(|text| kind.fits(text)).map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests;

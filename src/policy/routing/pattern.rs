@@ -339,6 +339,7 @@ mod tests {
             ("/{a}{b}", "{b}", "a segment holds at most one capture"),
             ("/{a}/{a}", "{a}", "the path has two captures named `a`"),
             ("/{}", "{}", "a capture's name is a letter or `_`, then letters, digits, `_` and `-`"),
+            ("/{1a}", "{1a}", "a capture's name is a letter or `_`, then letters, digits, `_` and `-`"),
             ("/{a.b}", "{a.b}", "a capture's name is a letter or `_`, then letters, digits, `_` and `-`"),
             ("/{a", "{", "a `{` without `}`: write `%7B` for the character itself"),
             ("/a}", "}", "a `}` without `{`: write `%7D` for the character itself"),
@@ -354,6 +355,19 @@ mod tests {
             let error = PathPattern::parse(text).unwrap_err();
             assert_eq!((text.get(error.span), error.message.as_str()), (Some(place), message), "{text}");
         }
+    }
+
+    #[test]
+    fn a_path_is_written_with_what_its_captures_hold() {
+        for (pattern, captures, path) in [
+            ("/a/{_b}/c-{d}.pdf", ["x y", "7"], "/a/x%20y/c-7.pdf"),
+            ("/a/{b}/{*rest}", ["x", "y/z"], "/a/x/y/z"),
+            ("/a/{b}/{*rest}", ["x", ""], "/a/x"),
+        ] {
+            let captures = captures.map(str::to_owned);
+            assert_eq!(PathPattern::parse(pattern).unwrap().path(&captures), path, "{pattern}");
+        }
+        assert_eq!(PathPattern::parse("/{*rest}").unwrap().path(&[String::new()]), "/");
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod conflicts;
 mod model;
 
 use super::*;

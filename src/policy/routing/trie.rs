@@ -316,3 +316,31 @@ impl Endpoint {
         self.allow = all.names().collect::<Vec<_>>().join(", ").into();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_looked_up_once_where_folding_lets_nothing_else_match() {
+        let mut tree = Node::default();
+        for (entry, path) in
+            [["admin", "a"], ["Shop", "a"], ["Shop", "b"], ["Both", "a"], ["both", "a"]].iter().enumerate()
+        {
+            tree.insert(&path.map(str::to_owned), entry);
+        }
+        let folds_alike = |text: &str| {
+            let view = View { text, folded: is_folded(text) };
+            tree.find(view).map(|found| found.folds_alike)
+        };
+        for (path, alike) in [
+            ("/admin/a", Some(true)),
+            ("/Shop/b", Some(true)),
+            ("/both/a", Some(false)),
+            ("/Both/a", Some(false)),
+            ("/shop/a", None),
+        ] {
+            assert_eq!(folds_alike(path), alike, "{path}");
+        }
+    }
+}
