@@ -114,3 +114,21 @@ impl Literal {
 fn same_number(whole: i64, fraction: f64) -> bool {
     whole.unsigned_abs() <= 1 << 53 && whole as f64 == fraction
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_beyond_63_bits_is_text_of_the_request_in_its_shortest_spelling_only() {
+        let largest = Claim::Number(u64::MAX.into());
+        for (text, truth) in [
+            ("18446744073709551615", Truth::True),
+            ("18446744073709551614", Truth::False),
+            ("+18446744073709551615", Truth::False),
+            ("018446744073709551615", Truth::False),
+        ] {
+            assert_eq!(equals_text(&largest, text, Case::Sensitive), truth, "{text}");
+        }
+    }
+}

@@ -319,6 +319,7 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pattern::PathPattern;
     use super::*;
 
     #[test]
@@ -341,6 +342,20 @@ mod tests {
             ("/shop/a", None),
         ] {
             assert_eq!(folds_alike(path), alike, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_text_around_a_capture_has_letters_to_fold_if_either_part_has() {
+        let pattern = |text: &str| PathPattern::parse(text).unwrap().segments().to_vec();
+        let mut tree = Node::default();
+        for (entry, text) in ["/{*rest}", "/a{c}B", "/C{c}d", "/e{c}f"].iter().enumerate() {
+            tree.insert(&pattern(text), entry);
+        }
+        // Folded, another pattern would match what only the rest matches as it is written.
+        for (path, alike) in [("/axb", false), ("/cxd", false), ("/exf", true), ("/x", true)] {
+            let found = tree.find(View { text: path, folded: true }).unwrap();
+            assert_eq!(found.folds_alike, alike, "{path}");
         }
     }
 }
