@@ -216,7 +216,11 @@ impl<'s> Catalogue<'s> {
             1 => refused("expired", &site.alice(&json!({"exp": crate::site::seconds() - 5}))),
             2 => refused("not yet", &site.alice(&json!({"nbf": crate::site::seconds() + 30}))),
             3 => refused("another audience", &site.alice(&json!({"aud": "https://other.test"}))),
-            4 => refused("another issuer's name", &site.alice(&json!({"iss": site.moving.server.origin()}))),
+            4 => {
+                let token = site.alice(&json!({"iss": site.moving.server.origin()}));
+                // Whether that issuer has such a key is not known while the fetch that it causes hangs.
+                Case::refused("another issuer's name", &[401, 503], "/me").as_(&token)
+            }
             5 => {
                 let good = site.alice(&json!({"jti": number}));
                 refused("forged", &format!("{}.{}", good.rsplit_once('.').expect("a token").0, "A".repeat(86)))
