@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::authority::Authority;
@@ -212,10 +212,17 @@ fn side(name: &'static str) -> Behaviour {
     })
 }
 
-/// A port that nobody uses; whoever binds it shortly after has it.
+/// A port at which nobody listens, and nobody is going to: it is below those that the system gives to sockets which ask for
+/// none, and this process hands it out once.
 pub(crate) fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id().wrapping_add(STEPS.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(step % 10_000).expect("small");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[test]
