@@ -9,7 +9,7 @@ from counted import Counted
 from support import unittest
 
 ALL = os.environ.get("TORWART_GROWTH") == "all"
-REQUESTS = 300
+REQUESTS = 100
 
 DOCUMENT = """\
 version: 1
@@ -31,6 +31,10 @@ def documents(routes, count):
 
 
 class Growth(Counted):
+    def least(self, requests):
+        """What each of these requests costs, without what the gateway does now and then beside them, such as looking at its files."""
+        return min(self.count(requests) for _ in range(4))
+
     def cost(self, policies, last):
         """What a request for one of the last routes costs."""
         self.start_counted(policies)
@@ -39,7 +43,7 @@ class Growth(Counted):
             ask = lambda: self.ask_over(connection, f"/orders-{last:05}/4711", token)
             for _ in range(30):
                 ask()
-            cost = self.count([ask] * REQUESTS)
+            cost = self.least([ask] * REQUESTS)
         self.gateway.stop()
         return cost
 
@@ -65,7 +69,7 @@ class Growth(Counted):
             ask = lambda connection: self.ask_over(connection, "/orders-00099/4711", token)
             for connection in connections:
                 ask(connection)
-            costs[count] = self.count([lambda connection=connection: ask(connection) for connection in connections * max(1, REQUESTS // count)])
+            costs[count] = self.least([lambda connection=connection: ask(connection) for connection in connections * max(1, REQUESTS // count)])
             for connection in connections:
                 connection.close()
         self.compare(costs, 1.25)
