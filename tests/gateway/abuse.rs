@@ -296,7 +296,7 @@ fn world() -> World {
     std::fs::write(root.join("policies/api.yaml"), POLICY).expect("a file");
     let keys = crate::support::tokens::Issuer::new().key_set().to_string();
     std::fs::write(root.join("keys.json"), keys).expect("a file");
-    let ports = [(); 3].map(|()| crate::reload::free_port());
+    let ports = [(); 3].map(|()| crate::support::process::free_port());
     let [one, two, tls] = ports;
     let admin = root.join("admin.sock");
     let text = format!(

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::reload::free_port;
 use crate::support::Client;
 use crate::support::authority::Authority;
 use crate::support::http2::Http2;
+use crate::support::process::free_port;
 use crate::support::process::{Program, wait_until};
 use crate::support::upstream::{self, Upstream};
 use crate::support::world::POLICY;

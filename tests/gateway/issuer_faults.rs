@@ -237,7 +237,7 @@ fn wrong() -> Vec<Misdeed> {
     let binary: Vec<u8> = (0..=255).cycle().take(4096).collect();
     vec![
         misdeed("nobody listens where its keys are", "cannot connect", |party, _| {
-            let gone = crate::reload::free_port();
+            let gone = crate::support::process::free_port();
             let document =
                 json!({"issuer": party.server.origin(), "jwks_uri": format!("http://localhost:{gone}/jwks")});
             party.server.publish(DISCOVERY, &document);

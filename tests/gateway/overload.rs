@@ -226,7 +226,7 @@ fn a_process_with_little_memory_refuses_before_it_runs_out() {
     let stopped = Arc::new(AtomicBool::new(false));
     let upstream = Upstream::start(endless(&stopped));
     let directory = tempfile::tempdir().expect("a directory");
-    let (root, port) = (directory.path(), crate::reload::free_port());
+    let (root, port) = (directory.path(), crate::support::process::free_port());
     program(root, port, upstream.address);
     let start = |kib: String| {
         let mut command = Command::new("./limited");

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::authority::Authority;
 use crate::support::http2::Http2;
-use crate::support::process::{Program, wait_until};
+use crate::support::process::{Program, free_port, wait_until};
 use crate::support::upstream::{Behaviour, Upstream};
 use crate::support::world::{Gateway, POLICY};
 use crate::support::{Client, World, upstream};
@@ -210,19 +210,6 @@ fn side(name: &'static str) -> Behaviour {
         let body = if request.field("x-side") == Some(name) { name } else { "x" };
         upstream::answer(stream, format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{body}").as_bytes())
     })
-}
-
-/// A port at which nobody listens, and nobody is going to: it is below those that the system gives to sockets which ask for
-/// none, and this process hands it out once.
-pub(crate) fn free_port() -> u16 {
-    static STEPS: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let step = std::process::id().wrapping_add(STEPS.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + u16::try_from(step % 10_000).expect("small");
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn configuration(root: &Path, port: u16, upstream: SocketAddr) {
 fn an_idle_connection_keeps_little_memory() {
     let upstream = Upstream::start(upstream::plain());
     let directory = tempfile::tempdir().expect("a directory");
-    let (root, port) = (directory.path(), crate::reload::free_port());
+    let (root, port) = (directory.path(), crate::support::process::free_port());
     configuration(root, port, upstream.address);
     let authority = Authority::new();
     authority.leaf(&["api.test"]).write(root, "leaf");

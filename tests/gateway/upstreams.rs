@@ -226,7 +226,7 @@ routes:
 
 #[test]
 fn what_becomes_of_connections_and_requests_is_known_by_address() {
-    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], crate::reload::free_port()));
+    let dead = std::net::SocketAddr::from(([127, 0, 0, 1], crate::support::process::free_port()));
     let gateway = World::new().endpoint(dead).start();
     let states = || gateway.snapshots.current().upstreams.states().next().expect("an upstream");
     assert_eq!(states().max_connections, 1024);

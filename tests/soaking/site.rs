@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::issuer::{Answer, Heard, Server};
 use crate::ledger::Ledger;
 use crate::support::authority::{Authority, Leaf};
 use crate::support::message::Message;
-use crate::support::process::Program;
+use crate::support::process::{Program, free_port};
 use crate::support::tokens::{AUDIENCE, ISSUER, Issuer};
 use crate::support::upstream::{After, Behaviour, Upstream, answer};
 
@@ -278,11 +278,6 @@ impl Site {
         }
         self.issuer.token(&all)
     }
-}
-
-fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
 }
 
 fn configuration(root: &Path, [plain, secure]: [u16; 2], moving: &str, opaque: &str) -> String {

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -17,6 +18,19 @@ pub(crate) fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     while !so() {
         assert!(begun.elapsed() < PATIENCE, "never: {what}");
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// A port at which nobody listens, and nobody is going to: it is below those that the system gives to sockets which ask for
+/// none, and this process hands it out once.
+pub(crate) fn free_port() -> u16 {
+    static STEPS: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id().wrapping_add(STEPS.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(step % 10_000).expect("small");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
