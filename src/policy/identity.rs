@@ -144,7 +144,8 @@ impl IdentityFacts {
     /// The same of several in one allocation.
     fn rendered_together<const N: usize>(&self, encoded: [Option<Vec<u8>>; N]) -> [Rendered; N] {
         let fitting = encoded.map(|one| one.map(|bytes| Some(bytes).filter(|bytes| bytes.len() <= self.max_bytes)));
-        let mut buffer = Bytes::from(fitting.iter().flatten().flatten().flatten().copied().collect::<Box<[u8]>>());
+        let mut buffer =
+            Bytes::from(fitting.iter().flatten().flatten().map(Vec::as_slice).collect::<Vec<_>>().concat());
         fitting.map(|one| match one {
             None => Rendered::Absent,
             Some(None) => Rendered::TooLarge,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Number, Value};
 
-use super::packed::{Unpacked, footprint, push};
+use super::packed::{Unpacked, footprint, push, push_length};
 use super::{ClaimPath, Claims};
 
 /// All claims of a token (and those that userinfo added), as a principal keeps them. They are the same as in the
@@ -26,6 +26,12 @@ pub struct CommonClaims(Option<Arc<str>>);
 
 /// More bytes of claims than this are not shared: nobody knows whether there will be anybody to share them with.
 const MOST_SHARED: usize = 2048;
+
+/// Room for the claims of most tokens.
+const USUAL: usize = 1024;
+
+/// Room for most lists and objects among them.
+const USUAL_PART: usize = 128;
 
 /// Fewer bytes than this are not worth it.
 const LEAST_SHARED: usize = 64;
@@ -75,14 +81,13 @@ impl ClaimSet {
     pub fn share(&mut self, common: &mut CommonClaims) {
         let (Some(own), None) = (&self.own, &self.shared) else { return };
         let before = common.0.clone().unwrap_or_default();
-        let (mut shared, mut rest) = (String::new(), String::new());
+        let (mut shared, mut rest) = (String::with_capacity(before.len()), String::with_capacity(own.len()));
         // Both are in the order of their names.
-        let mut known = pairs(&before).peekable();
-        for member in pairs(own) {
+        let mut known = pieces(&before).peekable();
+        for member in pieces(own) {
             while known.next_if(|known| known.0 < member.0).is_some() {}
             let out = if known.peek() == Some(&member) { &mut shared } else { &mut rest };
-            push(member.0, out);
-            push(member.1, out);
+            out.push_str(member.1);
         }
         if shared.len() < LEAST_SHARED {
             // Another kind of token: what comes next may be more like this one.
@@ -98,7 +103,7 @@ impl ClaimSet {
 
 impl From<&Claims> for ClaimSet {
     fn from(claims: &Claims) -> Self {
-        let mut packed = String::new();
+        let mut packed = String::with_capacity(USUAL);
         write_members(claims, &mut packed);
         Self { own: (!packed.is_empty()).then(|| packed.into()), shared: None }
     }
@@ -169,7 +174,7 @@ impl<'c> Claim<'c> {
         }
     }
 
-    /// Reads what [`write()`] wrote.
+    /// Reads what [`push_value`] wrote.
     fn read(text: &'c str) -> Option<Self> {
         let (kind, rest) = text.split_at_checked(1)?;
         Some(match kind {
@@ -212,49 +217,56 @@ impl<'c> Iterator for Members<'c> {
     }
 }
 
-/// Packed names and values as they stand there.
-fn pairs(packed: &str) -> impl Iterator<Item = (&str, &str)> {
+/// Each member's name, and the piece of the text that is this member.
+fn pieces(packed: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut texts = Unpacked(packed);
-    std::iter::from_fn(move || Some((texts.next()?, texts.next()?)))
+    std::iter::from_fn(move || {
+        let from = texts.0;
+        let (name, _) = (texts.next()?, texts.next()?);
+        Some((name, from.get(..from.len() - texts.0.len())?))
+    })
 }
 
 fn write_members(members: &Map<String, Value>, out: &mut String) {
-    let mut written = String::new();
     for (name, value) in members {
         push(name, out);
-        written.clear();
-        write(value, &mut written);
-        push(&written, out);
+        push_value(value, out);
     }
 }
 
-/// The letter of the type and what follows from it: a text as it is, a number in digits, a list or an object packed.
-fn write(value: &Value, out: &mut String) {
+/// Adds the letter of the type and what follows from it: a text as it is, a number in digits, a list or an object packed.
+fn push_value(value: &Value, out: &mut String) {
     use std::fmt::Write as _;
+    let mut written = String::new();
     // Writing into a text cannot fail.
     let _ = match value {
-        Value::Null => write!(out, "n"),
-        Value::Bool(value) => write!(out, "b{value}"),
+        Value::String(text) => {
+            push_length(text.len() + 1, out);
+            out.push('s');
+            out.push_str(text);
+            return;
+        }
+        Value::Null => return push("n", out),
+        Value::Bool(value) => return push(if *value { "btrue" } else { "bfalse" }, out),
         // The shortest digits that are this number and no other: it is read back by the standard library, which rounds rightly.
-        Value::Number(number) if number.is_f64() => write!(out, "f{:?}", number.as_f64().unwrap_or_default()),
-        Value::Number(number) => write!(out, "i{number}"),
-        Value::String(text) => write!(out, "s{text}"),
+        Value::Number(number) if number.is_f64() => write!(written, "f{:?}", number.as_f64().unwrap_or_default()),
+        Value::Number(number) => write!(written, "i{number}"),
         Value::Array(items) => {
-            out.push('l');
-            let mut written = String::new();
+            written.reserve(USUAL_PART);
+            written.push('l');
             for item in items {
-                written.clear();
-                write(item, &mut written);
-                push(&written, out);
+                push_value(item, &mut written);
             }
             Ok(())
         }
         Value::Object(members) => {
-            out.push('o');
-            write_members(members, out);
+            written.reserve(USUAL_PART);
+            written.push('o');
+            write_members(members, &mut written);
             Ok(())
         }
     };
+    push(&written, out);
 }
 
 #[cfg(test)]

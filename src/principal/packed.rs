@@ -3,10 +3,15 @@
 
 use std::sync::Arc;
 
-/// Adds a text. Its length is written in ASCII letters of six bits each, the lowest first; the seventh bit says that more
-/// follow.
+/// Adds a text.
 pub(super) fn push(text: &str, out: &mut String) {
-    let mut length = text.len();
+    push_length(text.len(), out);
+    out.push_str(text);
+}
+
+/// Adds the length of a text that is going to be added. It is written in ASCII letters of six bits each, the lowest first;
+/// the seventh bit says that more follow.
+pub(super) fn push_length(mut length: usize, out: &mut String) {
     loop {
         let low = u8::try_from(length & 0x3f).unwrap_or_default();
         length >>= 6;
@@ -15,7 +20,6 @@ pub(super) fn push(text: &str, out: &mut String) {
             break;
         }
     }
-    out.push_str(text);
 }
 
 /// Bytes that a text in an allocation of its own takes. One that is shared counts for a part in each place, for more than
