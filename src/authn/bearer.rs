@@ -39,12 +39,14 @@ fn credentials(line: &[u8]) -> Result<Option<&str>, Fault> {
 fn is_b64token(text: &[u8]) -> bool {
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |at| at + 1);
     let (body, _) = text.split_at(end);
-    // Without a way out before the end, so that the compiler looks at many bytes at once: tokens are a thousand bytes long.
-    let all = body.iter().fold(1, |all, byte| {
-        let fits = matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        all & u8::from(fits)
+    // How far each byte is from the nearest that fits: without a branch and a way out before the end, so that the compiler
+    // looks at many bytes at once. Tokens are a thousand bytes long.
+    let off = body.iter().fold(0, |off: u8, byte| {
+        let marks = byte.wrapping_sub(b'-').saturating_sub(b'9' - b'-');
+        let letters = (byte | 0x20).wrapping_sub(b'a').saturating_sub(b'z' - b'a');
+        off | marks.min(letters).min(byte ^ b'_').min(byte ^ b'~').min(byte ^ b'+')
     });
-    all == 1 && !body.is_empty()
+    off == 0 && !body.is_empty()
 }
 
 fn is_token_byte(byte: u8) -> bool {
@@ -115,6 +117,19 @@ mod tests {
         assert_eq!(of(&[b"Bearer abc", b"Bearer abc"]), Err(Failure::ManyHeaders));
         assert_eq!(of(&[b"Basic abc", b"Bearer abc"]), Err(Failure::ManyHeaders));
         assert_eq!(of(&[b"Basic abc", b"Basic abc"]), Err(Failure::ManyHeaders));
+    }
+
+    #[test]
+    fn each_byte_belongs_to_the_alphabet_or_not_rfc_6750_2_1() {
+        for byte in 0..=u8::MAX {
+            let fits = byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+            assert_eq!(is_b64token(&[byte]), fits, "{byte:#x}");
+            assert_eq!(
+                is_b64token(&[[b'a'; 40].as_slice(), &[byte], &[b'z'; 40]].concat()),
+                fits,
+                "{byte:#x} among others"
+            );
+        }
     }
 
     proptest! {
