@@ -228,6 +228,33 @@ fn a_reading_that_is_never_done_is_not_checked() {
 }
 
 #[test]
+fn a_capture_that_only_some_way_of_a_reading_leaves_is_doubtful() {
+    let always = Quirks { path_parameters: Reading::Always, ..Quirks::default() };
+    let router = sound(&[("GET /a%3B{x}", always)]);
+    // Dropped with what follows an encoded semicolon, and `b` for servers that drop only what follows a raw one.
+    assert_eq!(ask(&router, "/a%3Bb"), "0 x~~=-");
+}
+
+#[test]
+fn letters_that_grow_when_they_are_folded_shift_no_capture() {
+    let router = simple(&["GET /{a}/{b}"]);
+    // The Kelvin sign has three bytes and is a `k` for who folds, U+023A has two and becomes one of three.
+    assert_eq!(ask(&router, "/%E2%84%AA/x"), "0 a~=\u{212a} b=x");
+    assert_eq!(ask(&router, "/%C8%BA/x"), "0 a~=\u{23a} b=x");
+}
+
+#[test]
+fn a_misreading_names_the_route_that_is_read_even_if_it_has_another_method() {
+    let router = simple(&["GET /{x}", "POST /b/c"]);
+    let problem = |path: &str| match router.lookup("GET", &Target::parse(path, router.rules).unwrap()) {
+        Lookup::Ambiguous(_, misreading) => misreading.problem,
+        found => panic!("{found:?}"),
+    };
+    assert_eq!(problem("/b%2Fc"), Problem::OtherRoute(RouteId(1)));
+    assert_eq!(problem("/b%2Fd"), Problem::NoRoute);
+}
+
+#[test]
 fn without_path_parameters_an_encoded_semicolon_is_a_semicolon() {
     let never = Quirks { path_parameters: Reading::Never, ..Quirks::default() };
     let router = sound(&[("GET /a;b", never), ("GET /{x}", never)]);
