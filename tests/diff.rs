@@ -4,6 +4,8 @@
 
 #[path = "diff/brute.rs"]
 mod brute;
+#[path = "diff/places.rs"]
+mod places;
 #[path = "diff/support.rs"]
 mod support;
 
@@ -11,11 +13,11 @@ use support::{World, difference, differences};
 use torwart::policy::analysis::{Change, Part, Verdict};
 
 /// A document with these routes.
-fn document(routes: &str) -> String {
+pub(crate) fn document(routes: &str) -> String {
     with("", routes)
 }
 
-fn with(head: &str, routes: &str) -> String {
+pub(crate) fn with(head: &str, routes: &str) -> String {
     let routes = routes.trim_start_matches('\n');
     let indent = routes.len() - routes.trim_start_matches(' ').len();
     let lines: Vec<String> = routes.lines().map(|line| format!("  {}\n", line.get(indent..).unwrap_or(""))).collect();
@@ -29,8 +31,8 @@ fn decided(old: &str, new: &str) -> Change {
     difference(&document(old), &document(new)).change
 }
 
-const ALLOWS_MORE: Change = Change::Decision("denied", "allowed");
-const ALLOWS_LESS: Change = Change::Decision("allowed", "denied");
+pub(crate) const ALLOWS_MORE: Change = Change::Decision("denied", "allowed");
+pub(crate) const ALLOWS_LESS: Change = Change::Decision("allowed", "denied");
 
 #[test]
 fn the_same_policies_do_not_differ() {

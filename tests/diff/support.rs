@@ -17,7 +17,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(document: &str) -> Self {
-        let source = Arc::new(Source { path: "p.yaml".into(), text: document.to_owned() });
+        Self::of(&[document], Quirks::default())
+    }
+
+    /// Several documents, and how both upstreams read paths.
+    pub(crate) fn of(documents: &[&str], quirks: Quirks) -> Self {
+        let source = |text: &&str| Arc::new(Source { path: "p.yaml".into(), text: (*text).to_owned() });
+        let sources: Vec<_> = documents.iter().map(source).collect();
         let names = [Arc::<str>::from("one"), Arc::from("two")];
         let issuers = names.iter().zip(0..).map(|(name, id)| IssuerFacts {
             id: IssuerId(id),
@@ -27,7 +33,7 @@ impl World {
             introspects: false,
         });
         let upstreams = [Arc::<str>::from("u"), Arc::from("v")];
-        let facts = upstreams.iter().map(|name| UpstreamFacts { name: Arc::clone(name), quirks: Quirks::default() });
+        let facts = upstreams.iter().map(|name| UpstreamFacts { name: Arc::clone(name), quirks });
         let surroundings = Surroundings {
             issuers: issuers.collect(),
             upstreams: facts.collect(),
@@ -35,8 +41,8 @@ impl World {
             target_bytes: 8192,
             files: &|_| Ok(String::new()),
         };
-        let (policies, problems) = Policies::compile(&[source], &surroundings);
-        let Some(policies) = policies else { panic!("{document}\n{}", problems.render()) };
+        let (policies, problems) = Policies::compile(&sources, &surroundings);
+        let Some(policies) = policies else { panic!("{documents:?}\n{}", problems.render()) };
         let identity = |(name, id)| Arc::new(IssuerIdentity::named(IssuerId(id), Arc::clone(name)));
         let issuers = names.iter().zip(0..).map(identity);
         Self { policies, issuers: issuers.collect(), upstreams: upstreams.to_vec() }

@@ -181,3 +181,6 @@ impl Space {
         axes.iter().fold(1, |product, axis| product.saturating_mul(self.marks(axis).len()))
     }
 }
+
+#[cfg(test)]
+mod tests;

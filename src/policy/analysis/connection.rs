@@ -59,3 +59,6 @@ fn neighbour(address: IpAddr, above: bool) -> Option<IpAddr> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

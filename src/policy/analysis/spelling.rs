@@ -11,6 +11,25 @@ pub(super) fn turned(text: &str) -> String {
     }
 }
 
+/// Other spellings of a segment that some servers read as this one.
+pub(super) fn spellings(text: &str) -> impl Iterator<Item = String> + use<> {
+    let mut letters = text.chars();
+    let twice = letters.next().map(|first| {
+        let mut bytes = [0; 4];
+        let escaped: Vec<String> = first.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect();
+        format!("{}{}", escaped.concat(), letters.as_str())
+    });
+    let forms = [
+        turned(text),
+        format!("{text};1"),
+        format!("{text}."),
+        format!("{text}{KEPT_SLASH}"),
+        format!("{KEPT_SLASH}{text}"),
+    ];
+    let own = text.to_owned();
+    forms.into_iter().chain(twice).filter(move |spelt| *spelt != own && !own.is_empty())
+}
+
 /// Text that shows escapes, with the characters that stand for them.
 pub(super) fn keeping(text: &str) -> String {
     [("%2F", KEPT_SLASH), ("%5C", KEPT_BACKSLASH), ("%3B", KEPT_SEMICOLON)]
