@@ -166,6 +166,14 @@ mod tests {
     use crate::principal::IssuerId;
 
     #[test]
+    fn an_entry_is_reckoned_with_its_place_and_half_an_empty_one() {
+        let principal = crate::principal::tests::principal();
+        let least = size_of::<(Tag, Remembered)>() * 3 / 2 + principal.bytes();
+        let weight = usize::try_from(weight(&principal)).unwrap();
+        assert!((least..least + 100).contains(&weight), "{weight} for {least}");
+    }
+
+    #[test]
     fn tokens_that_go_to_make_room_are_counted_and_those_replaced_or_forgotten_are_not() {
         let issuer = Issuer::new("shoen", "https://auth.example.com", Some(Preset::Kusy));
         let rules = Rules::new(&issuer, IssuerId(0));

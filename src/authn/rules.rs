@@ -162,9 +162,9 @@ impl Rules {
         claims.extend(pending.map(|(name, value)| (name.clone(), value.clone())));
         let Rights { permissions, organizations, global } = self.rights(&claims)?;
         let pending = Pending::default();
-        let derived = Derived::default();
         let claims = claims.into();
-        Ok(Principal { permissions, organizations, global, claims, pending, derived, ..principal.clone() })
+        // What was derived from the principal is not in its clone.
+        Ok(Principal { permissions, organizations, global, claims, pending, ..principal.clone() })
     }
 
     /// An ID token carries the `nonce` of its request and is addressed to the client itself (OpenID Connect Core

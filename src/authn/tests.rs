@@ -79,3 +79,46 @@ async fn without_keys_and_without_anybody_fetching_them_a_token_is_503() {
     let issuers = issuers(Duration::from_secs(1), None);
     assert!(matches!(failure(&issuers, "known").await, Failure::Unavailable { retry_after: 1.., .. }));
 }
+
+#[test]
+fn about_tokens_is_asked_where_the_issuers_run_and_nowhere_else() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "s3cret").unwrap();
+    let mut issuer = Issuer::new("shoen", "https://i", None);
+    // Nobody listens there: a call that is made fails at once, and is counted.
+    issuer.introspection = Some(crate::config::Introspection {
+        endpoint: Some("https://127.0.0.1:1/introspect".to_owned()),
+        client_id: "gateway".to_owned(),
+        client_secret_file: secret,
+        cache: Duration::ZERO,
+        always: false,
+    });
+    issuer.userinfo = Some(crate::config::Userinfo {
+        endpoint: Some("https://127.0.0.1:1/userinfo".to_owned()),
+        claims: vec!["permissions".to_owned()],
+        cache: Duration::ZERO,
+    });
+    let mut config = crate::config::Config::empty("torwart.yaml".into());
+    config.issuers = vec![issuer];
+    let failures = |home: Option<tokio::runtime::Runtime>| {
+        let issuers = Issuers::load(&config, None).unwrap();
+        if let Some(home) = home {
+            let running = async { tokio::time::timeout(Duration::ZERO, issuers.run()).await };
+            assert!(home.block_on(running).is_err(), "it runs on and on");
+        }
+        let issued = &issuers.list[0];
+        let (introspector, userinfo) = (issued.introspector.as_ref().unwrap(), issued.userinfo.as_ref().unwrap());
+        let claims = json!({"sub": "s"}).as_object().unwrap().clone();
+        let principal = Arc::new(issued.rules.claims_to_principal(claims).unwrap());
+        let everyone = IssuerSet::new([IssuerId(0)]);
+        runtime().block_on(async {
+            assert!(issuers.verify("opaque", &everyone, None, NOW).await.is_err());
+            assert!(userinfo.complete("opaque", &principal, NOW).await.is_err());
+        });
+        (introspector.tally().failures, userinfo.tally().failures)
+    };
+    assert_eq!(failures(None), (1, 1), "without a home whoever asks makes the call");
+    assert_eq!(failures(Some(runtime())), (0, 0), "the home is gone, and nobody else makes the call");
+}

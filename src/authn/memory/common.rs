@@ -41,3 +41,6 @@ impl Default for Common {
         Self { lists: Alike::default(), claims, hasher: RandomState::new() }
     }
 }
+
+#[cfg(test)]
+mod tests;

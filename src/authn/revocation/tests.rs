@@ -107,6 +107,18 @@ fn a_long_jti_is_known_by_its_digest() {
     revoke(&register, Target::token_id(&long));
     assert!(refuses(&register, &principal(&json!({"jti": long}))));
     assert!(!refuses(&register, &principal(&json!({"jti": other}))));
+    let (last, first) = ("j".repeat(64), "j".repeat(65));
+    assert_eq!(Target::token_id(&last), Target::TokenId(last.as_str().into()), "files have it so");
+    assert!(matches!(Target::token_id(&first), Target::TokenIdDigest(_)));
+}
+
+#[test]
+fn operators_are_told_the_kind_by_the_word_that_they_gave() {
+    let long = "j".repeat(100);
+    let targets = [Target::token_id("t"), Target::token_id(&long), Target::Token([0; 32]), subject("s")];
+    assert_eq!(targets.map(|target| target.kind()), ["jti", "jti", "token", "subject"]);
+    let targets = [Target::Client("c".into()), Target::IssuedBefore(NOW)];
+    assert_eq!(targets.map(|target| target.kind()), ["client", "issued_before"]);
 }
 
 #[test]
@@ -275,6 +287,76 @@ fn a_file_that_others_could_read_is_closed_to_them() {
     fs::set_permissions(log(&directory), fs::Permissions::from_mode(0o644)).unwrap();
     drop(register_in(directory.path()));
     assert_eq!(fs::metadata(log(&directory)).unwrap().permissions().mode() & 0o777, 0o600);
+    // What is closed to them anyway is left as it is.
+    fs::set_permissions(log(&directory), fs::Permissions::from_mode(0o700)).unwrap();
+    drop(register_in(directory.path()));
+    assert_eq!(fs::metadata(log(&directory)).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn there_is_something_to_do_when_others_have_written_or_something_could_not_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (register_in(directory.path()), register_in(directory.path()));
+    let is_behind = |register: &Register| register.revocations().writer().journals[0].is_behind();
+    assert!(!is_behind(&first) && !is_behind(&second));
+    revoke(&first, subject("alice"));
+    assert!(!is_behind(&first) && is_behind(&second), "one wrote it, the other has not read it");
+    second.revocations().catch_up();
+    assert!(!is_behind(&second));
+    revoke(&second, subject("bob"));
+    assert!(!is_behind(&second), "it wrote behind what it had read");
+    let lock = directory.path().join("revocations.lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    assert!(second.revocations().revoke(&revocation(0, subject("carol"))).2.is_err());
+    assert!(is_behind(&second), "it owes a line");
+}
+
+#[test]
+fn a_file_is_stale_when_it_has_a_thousand_lines_too_many() {
+    for (lines, stale) in [(1000, false), (1001, true), (1500, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let register = register_in(directory.path());
+        let taken_back = line_of(&revocation(0, subject("alice")), true).text();
+        let mut whole = fs::read(log(&directory)).unwrap();
+        whole.extend(taken_back.repeat(lines));
+        fs::write(log(&directory), &whole).unwrap();
+        register.revocations().catch_up();
+        let left = fs::read(log(&directory)).unwrap();
+        assert_eq!(left.len() < whole.len(), stale, "{lines} lines while it runs");
+        fs::write(log(&directory), &whole).unwrap();
+        drop(register_in(directory.path()));
+        let left = fs::read(log(&directory)).unwrap();
+        assert_eq!(left.len() < whole.len(), stale, "{lines} lines at the start");
+    }
+}
+
+#[test]
+fn the_line_that_is_no_revocation_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let register = register_in(directory.path());
+    revoke(&register, subject("alice"));
+    let whole = fs::read_to_string(log(&directory)).unwrap();
+    for (text, named) in [
+        (format!("{whole}nonsense\n"), "line 3: this is no revocation"),
+        ("nonsense\n".to_owned(), "line 1: this is not a file of revocations"),
+    ] {
+        fs::write(log(&directory), text).unwrap();
+        let error = Revocations::new().keep_in(directory.path()).unwrap_err().to_string();
+        assert!(error.ends_with(named), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_looked_at_is_not_taken_for_one_that_is_gone() {
+    let directory = tempfile::tempdir().unwrap();
+    let register = register_in(directory.path());
+    revoke(&register, subject("alice"));
+    fs::remove_file(log(&directory)).unwrap();
+    std::os::unix::fs::symlink("revocations.log", log(&directory)).unwrap();
+    let (_, _, saved) = register.revocations().revoke(&revocation(0, subject("bob")));
+    assert!(saved.is_err());
+    assert!(fs::symlink_metadata(log(&directory)).unwrap().is_symlink(), "nothing was put in its place");
 }
 
 #[test]
@@ -413,8 +495,13 @@ async fn who_waits_for_the_end_of_a_principal_is_woken_by_its_revocation_only() 
     let early = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
     assert!(early.is_err());
     revoke(&register, subject("bob"));
-    // This one is told with the next tick, because the one before was told just now.
+    let early = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+    assert!(early.is_err());
+    // This one is told with the next tick, as if the one before had been told just now.
+    register.revocations().writer().told_at = Some(Instant::now() + PAUSE);
     revoke(&register, subject("alice"));
+    let early = tokio::time::timeout(Duration::from_millis(1), &mut waiting).await;
+    assert!(early.is_err());
     let stop = tokio_util::sync::CancellationToken::new();
     let follow = tokio::spawn(Arc::clone(register.revocations()).follow(stop.clone()));
     tokio::time::timeout(Duration::from_secs(5), waiting).await.unwrap();
@@ -438,6 +525,8 @@ fn a_revocation_is_told_at_once_unless_another_was_told_just_now() {
     assert!(!is_told("bob", Some(Instant::now() + PAUSE)), "the next tick tells it");
     assert!(is_told("carol", Instant::now().checked_sub(PAUSE)));
     assert!(!is_told("carol", None), "there is nothing to tell");
+    register.revocations().catch_up();
+    assert!(!told.has_changed().unwrap(), "a tick has nothing to tell either");
 }
 
 #[test]
@@ -520,6 +609,13 @@ fn a_token_that_has_expired_need_not_be_revoked() {
     assert!(issuers.register().revocations().is_empty());
     let made = issuers.revoke("a", Order::Token(&token(&json!({"iss": URLS[0], "exp": NOW.0 - 300}))), None, NOW);
     assert!(made.unwrap().in_force, "an issuer may allow five minutes");
+}
+
+#[test]
+fn an_issuer_is_named_by_its_url() {
+    let issuers = issuers();
+    assert_eq!(URLS.map(|url| issuers.name_of(url)), ["a", "b"].map(|name| Some(Arc::from(name))));
+    assert_eq!(issuers.name_of("https://c.test"), None);
 }
 
 #[test]

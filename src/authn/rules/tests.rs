@@ -261,3 +261,19 @@ fn leeway_applies_to_exp_nbf_and_iat_alike() {
         assert_eq!((at(claims.clone(), -10), at(claims, -11)), (Ok(()), Err(Fault::NotYet)), "{name}");
     }
 }
+
+#[test]
+fn of_a_persona_nothing_is_pending() {
+    let mut issuer = full();
+    let userinfo = crate::config::Userinfo {
+        endpoint: None,
+        claims: vec!["realm_access".to_owned(), "tenant".to_owned()],
+        cache: std::time::Duration::ZERO,
+    };
+    issuer.userinfo = Some(userinfo);
+    let claims = json!({"iss": "https://i", "exp": NOW.0, "sub": "s"});
+    issuer.audiences = crate::config::Audiences::Any;
+    let token = Rules::new(&issuer, IssuerId(0)).verified_claims(claims.as_object().unwrap().clone(), [0; 32]);
+    assert!(token.unwrap().pending.permissions, "a token's is");
+    assert_eq!(read(&issuer, &claims).unwrap().pending, Pending::default());
+}

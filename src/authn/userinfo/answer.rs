@@ -149,3 +149,6 @@ pub(super) fn is_valid(verdict: Verdict) -> Result<bool, String> {
 fn in_words(fault: Fault) -> String {
     format!("the signed answer does not hold: {fault}")
 }
+
+#[cfg(test)]
+mod tests;
