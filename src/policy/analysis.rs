@@ -37,3 +37,6 @@ pub use verdict::{Effect, Part, Refusal, Verdict};
 pub fn route_name(route: &Mapping) -> String {
     super::compile::route_name(route)
 }
+
+#[cfg(test)]
+mod tests;

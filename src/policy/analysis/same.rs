@@ -1,12 +1,16 @@
 //! Whether two routes say the same, apart from names and from where they stand: what is the same needs no comparison.
 
+use http::{HeaderName, HeaderValue};
+
 use crate::policy::condition::{Condition, Test};
 use crate::policy::cors::CrossOrigin;
-use crate::policy::forward::{Effects, Setting};
+use crate::policy::forward::{Effects, HeaderEntry, Part, Setting};
 use crate::policy::limit::Limit;
 use crate::policy::route::Route;
 use crate::policy::routing::{RouteEntry, Router};
 use crate::policy::table::Table;
+use crate::policy::template::ValueSource;
+use crate::policy::value_type::ValueType;
 use crate::principal::IssuerSet;
 
 use super::half::Side;
@@ -31,12 +35,7 @@ impl<'s> Sides<'s> {
             && one.needs_token == other.needs_token
             && self.issuer_sets(&one.issuers, &other.issuers)
             && one.host_capture.is_some() == other.host_capture.is_some()
-            && one.typed.len() == other.typed.len()
-            && one
-                .typed
-                .iter()
-                .zip(&other.typed)
-                .all(|(one, other)| one.source == other.source && one.kind == other.kind)
+            && types(one).eq(types(other))
             && one.query == other.query
             && one.bound_query == other.bound_query
             && one.bound_headers == other.bound_headers
@@ -79,6 +78,11 @@ impl<'s> Sides<'s> {
     }
 }
 
+/// The types of captures and request values.
+fn types(route: &Route) -> impl Iterator<Item = (&ValueSource, &ValueType)> {
+    route.typed.iter().map(|typed| (&typed.source, &typed.kind))
+}
+
 /// Whether preflights that both pass on are passed on alike.
 fn preflights(old: &Route, new: &Route) -> bool {
     match (&old.cors, &new.cors) {
@@ -87,10 +91,9 @@ fn preflights(old: &Route, new: &Route) -> bool {
     }
 }
 
-/// Whether two lists of conditions ask the same, in whatever order.
+/// Whether two lists of conditions ask the same, in whatever order and however often.
 pub(super) fn conditions(one: &[Condition], other: &[Condition]) -> bool {
-    one.len() == other.len()
-        && one.iter().all(|condition| other.iter().any(|known| same(condition, known)))
+    one.iter().all(|condition| other.iter().any(|known| same(condition, known)))
         && other.iter().all(|condition| one.iter().any(|known| same(condition, known)))
 }
 
@@ -138,13 +141,11 @@ fn effects(one: &Effects, other: &Effects) -> bool {
         rules,
         longest_target,
     } = one;
-    let fixed_alike = fixed.len() == other.fixed.len()
-        && fixed.iter().zip(&other.fixed).all(|(one, other)| one.name == other.name && one.value == other.value);
     *identity == other.identity
         && *assertion == other.assertion
-        && fixed_alike
-        && settings(headers, &other.headers)
-        && settings(query, &other.query)
+        && entries(fixed).eq(entries(&other.fixed))
+        && settings(headers).eq(settings(&other.headers))
+        && settings(query).eq(settings(&other.query))
         && *removes == other.removes
         && *authorization == other.authorization
         && *timeout == other.timeout
@@ -155,9 +156,12 @@ fn effects(one: &Effects, other: &Effects) -> bool {
         && *longest_target == other.longest_target
 }
 
-fn settings<N: PartialEq>(one: &[Setting<N>], other: &[Setting<N>]) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).all(|(one, other)| one.name == other.name && one.parts == other.parts)
+fn entries(headers: &[HeaderEntry]) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    headers.iter().map(|entry| (&entry.name, &entry.value))
+}
+
+fn settings<N>(settings: &[Setting<N>]) -> impl Iterator<Item = (&N, &[Part])> {
+    settings.iter().map(|setting| (&setting.name, &*setting.parts))
 }
 
 /// Pairs of routes of two tables that route every request alike; nothing when some request may be routed differently.
