@@ -116,6 +116,19 @@ fn types_are_compared_as_what_they_accept() {
     assert_eq!(changes, [ALLOWS_LESS, ALLOWS_MORE], "-5 is an integer, and 007 is not");
 }
 
+/// Of a type with few texts a policy may name all but one; that one decides.
+#[test]
+fn a_value_beside_all_that_are_named_is_found() {
+    let letters: Vec<String> = ('a'..='y').map(|letter| format!("'{letter}'")).collect();
+    let old = format!(
+        "- {{path: '/q/{{x}}', methods: [GET], params: {{x: {{regex: '[a-z]'}}}}, require: {{scope: s, subject: '{{x}}', not: {{subject: [{}]}}}}}}",
+        letters.join(", ")
+    );
+    let new = old.replace("scope: s, ", "");
+    let found = difference(&document(&old), &document(&new));
+    assert_eq!((found.change, found.witness.unwrap().scene.target.as_str()), (ALLOWS_MORE, "/q/z"));
+}
+
 #[test]
 fn another_upstream_is_an_effect() {
     let found = difference(&document(OWN), &document(OWN).replace("upstream: u", "upstream: v"));

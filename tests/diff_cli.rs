@@ -113,6 +113,15 @@ fn configurations_are_compared_with_their_issuers_and_upstreams() {
 }
 
 #[test]
+fn what_pages_of_other_origins_are_told_is_printed_as_policies_say_it() {
+    let cors = "upstream: crm\ncors: {origins: ['https://a.test'], headers: [Authorization]}";
+    let folder = folder(POLICY, &POLICY.replace("upstream: crm", cors));
+    let text = printed(&torwart(folder.path(), &["diff", "old", "new"]));
+    let lines = "    - cors: none\n    + cors: origins: [https://a.test], headers: [Authorization]\n";
+    assert!(text.contains(lines), "{text}");
+}
+
+#[test]
 fn what_clients_are_told_of_resources_is_compared() {
     let metadata = |policy: &str| policy.replace("upstream: crm", "upstream: crm\nmetadata: true");
     let folder = folder(POLICY, &metadata(POLICY));

@@ -178,7 +178,7 @@ impl Narrowing {
 }
 
 /// Whether a server can take the text for a value: not for no filter, nor for the beginning of itself.
-fn is_value(text: &str) -> bool {
+pub(in crate::policy) fn is_value(text: &str) -> bool {
     !text.trim().is_empty() && !text.contains(char::is_control)
 }
 

@@ -125,12 +125,24 @@ fn search(automata: &[Automaton], cell: &[bool], wanted: usize, known: &BTreeSet
     Some(Vec::new())
 }
 
-/// Walks the product of automata by length. No state is of use more often than there are texts to be found.
+/// Walks the product of automata by length. No state is of use more often than there are texts to be found, and known ones
+/// that would be found in their place.
 fn shortest(automata: &[&Automaton], signs: &[bool], wanted: usize, known: &BTreeSet<String>) -> Option<Vec<String>> {
-    let often = wanted + known.len().min(16);
     let anchored = start::Config::new().anchored(Anchored::Yes);
     let begin = automata.iter().map(|automaton| automaton.start_state(&anchored).ok()).collect::<Option<Vec<_>>>()?;
-    let mut open = BinaryHeap::from([Reverse((0_usize, Vec::<u8>::new(), begin))]);
+    let after = |states: &[StateID], byte: u8| -> Vec<StateID> {
+        automata.iter().zip(states).map(|(automaton, state)| automaton.next_state(*state, byte)).collect()
+    };
+    let accepted = |states: &[StateID]| {
+        automata
+            .iter()
+            .zip(states)
+            .zip(signs)
+            .all(|((automaton, state), sign)| automaton.is_match_state(automaton.next_eoi_state(*state)) == *sign)
+    };
+    let end = |text: &str| text.bytes().fold(begin.clone(), |states, byte| after(&states, byte));
+    let often = wanted + known.iter().filter(|text| accepted(&end(text))).count();
+    let mut open = BinaryHeap::from([Reverse((0_usize, Vec::<u8>::new(), begin.clone()))]);
     let mut visits: HashMap<Vec<StateID>, usize> = HashMap::new();
     let mut found = Vec::new();
     while let Some(Reverse((length, text, states))) = open.pop() {
@@ -142,12 +154,9 @@ fn shortest(automata: &[&Automaton], signs: &[bool], wanted: usize, known: &BTre
         if visits.len() > MOST_STATES {
             return None;
         }
-        let accepted = automata
-            .iter()
-            .zip(&states)
-            .zip(signs)
-            .all(|((automaton, state), sign)| automaton.is_match_state(automaton.next_eoi_state(*state)) == *sign);
-        if accepted && let Some(text) = String::from_utf8(text.clone()).ok().filter(|text| !known.contains(text)) {
+        if accepted(&states)
+            && let Some(text) = String::from_utf8(text.clone()).ok().filter(|text| !known.contains(text))
+        {
             found.push(text);
             if found.len() >= wanted {
                 return Some(found);
@@ -155,8 +164,7 @@ fn shortest(automata: &[&Automaton], signs: &[bool], wanted: usize, known: &BTre
         }
         let mut reached: HashMap<Vec<StateID>, usize> = HashMap::new();
         for byte in 0..=255_u8 {
-            let next: Vec<StateID> =
-                automata.iter().zip(&states).map(|(automaton, state)| automaton.next_state(*state, byte)).collect();
+            let next = after(&states, byte);
             let lost = automata
                 .iter()
                 .zip(&next)
@@ -165,7 +173,8 @@ fn shortest(automata: &[&Automaton], signs: &[bool], wanted: usize, known: &BTre
             let times = reached.entry(next.clone()).or_default();
             if !lost && *times < often {
                 *times += 1;
-                let longer = text.iter().copied().chain([byte]).collect();
+                let mut longer = text.clone();
+                longer.push(byte);
                 open.push(Reverse((length + 1, longer, next)));
             }
         }
@@ -174,53 +183,4 @@ fn shortest(automata: &[&Automaton], signs: &[bool], wanted: usize, known: &BTre
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn regex(written: &str) -> ValueType {
-        ValueType::regex(written).unwrap()
-    }
-
-    #[test]
-    fn every_combination_of_types_that_has_texts_is_found() {
-        let (first, second) = (regex("a+"), regex("a{2}|b"));
-        let found = texts(&[&first, &second], 2, [&BTreeSet::new(); 2]);
-        assert!(found.gap.is_none());
-        let cell = |one: bool, other: bool| {
-            found.texts.iter().filter(|text| (first.fits(text), second.fits(text)) == (one, other)).count()
-        };
-        assert_eq!((cell(true, true), cell(true, false), cell(false, true)), (1, 2, 1), "{found:?}");
-        assert_eq!(cell(false, false), 2);
-    }
-
-    #[test]
-    fn texts_to_avoid_are_not_found() {
-        let kind = regex("x|y|zz");
-        let found = texts(&[&kind], 3, [&BTreeSet::from(["x".to_owned()]), &BTreeSet::new()]);
-        let fitting: Vec<_> = found.texts.iter().filter(|text| kind.fits(text)).collect();
-        assert_eq!(fitting, ["y", "zz"]);
-    }
-
-    #[test]
-    fn types_of_the_language_are_automata_like_others() {
-        let (uuid, slug, int, alnum) = (ValueType::Uuid, ValueType::Slug, ValueType::Int, ValueType::alnum().unwrap());
-        for kind in [&uuid, &slug, &int, &alnum] {
-            let automaton = automaton(&pattern(kind).unwrap()).unwrap();
-            for text in USUAL {
-                let anchored = start::Config::new().anchored(Anchored::Yes);
-                let begin = automaton.start_state(&anchored).unwrap();
-                let end = text.bytes().fold(begin, |state, byte| automaton.next_state(state, byte));
-                assert_eq!(automaton.is_match_state(automaton.next_eoi_state(end)), kind.fits(text), "{kind:?} {text}");
-            }
-        }
-        let found = texts(&[&uuid, &slug], 1, [&BTreeSet::new(); 2]);
-        assert!(found.texts.iter().any(|text| uuid.fits(text) && !slug.fits(text)), "{found:?}");
-    }
-
-    #[test]
-    fn what_is_too_large_is_said() {
-        let kind = regex(r"(?:\w{30}x)?[ab]*a[ab]{16}");
-        let found = texts(&[&kind], 1, [&BTreeSet::new(); 2]);
-        assert!(found.gap.is_some());
-    }
-}
+mod tests;

@@ -145,3 +145,6 @@ fn label(template: &Template) -> Option<(&'static str, &'static str)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

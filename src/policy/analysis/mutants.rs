@@ -230,3 +230,6 @@ fn shown(node: &Node) -> String {
     };
     if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 use crate::policy::condition::WordSet;
 use crate::policy::equality::{Case, equal, same_word};
 use crate::policy::evaluate::Stance;
-use crate::policy::narrow::{Narrowing, Owned, Style};
+use crate::policy::narrow::{Narrowing, Owned, Style, is_value};
 use crate::policy::template::Template;
 use crate::policy::truth::Truth;
 
@@ -151,7 +151,7 @@ impl<'m, 's> Encoder<'_, 'm, '_, 's> {
         self.model.formula.all(torn.into_iter().chain([some, known]))
     }
 
-    /// Values that the principal may have, each with its switch.
+    /// Values that the principal may have and servers can take for some, each with its switch.
     fn values(&self, narrowing: &Narrowing) -> Vec<(&'m str, Switch)> {
         let axes = self.model.space.axes.keys().filter_map(|axis| match (axis, narrowing.to) {
             (Axis::Organization(text), Owned::Organizations) | (Axis::Permission(text), Owned::Permissions) => {
@@ -159,7 +159,7 @@ impl<'m, 's> Encoder<'_, 'm, '_, 's> {
             }
             _ => None,
         });
-        axes.collect()
+        axes.filter(|(own, _)| is_value(own)).collect()
     }
 
     /// Every value of a template is one of the organisations.
@@ -220,3 +220,6 @@ impl<'m, 's> Encoder<'_, 'm, '_, 's> {
         Tri { yes, no }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,8 @@ impl Conditions<'_> {
             "any_of" => self.any_of(entry, position),
             "not" => self.not(entry),
             "token" => {
-                if position != Position::Top {
+                // A route that says so itself reads none.
+                if position != Position::Top || self.token {
                     let help = "write it beside the other entries of `require`";
                     self.report.wrong(place.clone(), "`token` belongs to the route as a whole", help);
                 }
