@@ -224,6 +224,8 @@ fn a_token_that_is_needed_makes_a_difference_to_what_is_forwarded() {
     let (open, closed) = (World::new(&route("public")), World::new(&route("authenticated")));
     assert!(forward_alike(&open, &open) && forward_alike(&closed, &closed));
     assert!(!forward_alike(&open, &closed) && !say_the_same(&open, &closed));
+    let elsewhere = World::new(&route("authenticated").replace("upstream: u", "upstream: v"));
+    assert!(!forward_alike(&closed, &elsewhere), "and so does another upstream");
 }
 
 #[test]
@@ -233,10 +235,11 @@ fn preflights_that_are_passed_on_are_compared_too() {
             "  - {{path: /a, methods: [GET], require: authenticated, cors: upstream, forward: {forward}}}"
         ))
     };
-    let plain = World::new(&route("{}"));
-    assert!(forward_alike(&plain, &World::new(&route("{}"))));
+    let kept = route("{authorization: keep, identity_headers: none}");
+    let plain = World::new(&kept);
+    assert!(forward_alike(&plain, &World::new(&kept)));
     // Where nothing is enforced they keep their credentials; nothing else in the effects of the two routes differs.
-    let observing = World::new(&route("{}").replace("cors:", "mode: observe, cors:"));
+    let observing = World::new(&kept.replace("cors:", "mode: observe, cors:"));
     assert!(!forward_alike(&plain, &observing) && !forward_alike(&observing, &plain));
 }
 

@@ -99,6 +99,11 @@ fn everything_that_is_sent_is_compared() {
         }
         assert_eq!(decided(&new, &new), [], "{forward}");
     }
+    for told in ["a", "'{subject}'"] {
+        let header = |value: &str| format!("{plain}, forward: {{headers: {{X-A: {value}}}}}");
+        let found = decided(&header(told), &header("b"));
+        assert!(found.contains(&Change::Effect(vec![Part::Headers])), "{told}: {found:?}");
+    }
     // A request that sends the parameter itself, spelt otherwise, is refused beside.
     let found = decided(plain, &format!("{plain}, forward: {{query: {{k: '{{client}}'}}}}"));
     assert!(found.contains(&LESS), "{found:?}");
@@ -126,6 +131,25 @@ fn what_is_only_observed_is_told_apart_from_what_is_enforced() {
         "require: {scope: s}, mode: observe, forward: {headers: {X-A: b}}",
     );
     assert!(found.iter().any(|change| matches!(change, Change::Effect(_))), "{found:?}");
+}
+
+#[test]
+fn what_becomes_of_refused_requests_is_compared_where_documents_observe() {
+    let header = "forward: {headers: {X-A: b}}";
+    let never = "require: {all_of: [{subject: a}, {subject: b}]}, mode: observe";
+    let found = decided(never, &format!("{never}, {header}"));
+    assert!(
+        found.iter().any(|change| matches!(change, Change::Effect(parts) if parts.contains(&Part::Headers))),
+        "{found:?}"
+    );
+    // Without a route a document that observes forwards the request all the same.
+    let observing = |routes: &str| World::new(&document(routes).replace("issuers:", "mode: observe\nissuers:"));
+    let other = "  - {path: /b, methods: [GET], require: {scope: s}}";
+    let enforced = format!("{}\n{other}", route("mode: enforce, require: {scope: s}"));
+    let (old, new) = (observing(&enforced), observing(other));
+    let found: Vec<Change> =
+        compare(&old.side(), &new.side(), &old).into_iter().map(|difference| difference.change).collect();
+    assert!(found.contains(&Change::Decision("denied", "observed")), "{found:?}");
 }
 
 #[test]

@@ -78,12 +78,12 @@ fn what_a_route_does_not_read_has_no_marks() {
 fn subjects_are_those_that_are_named_one_that_is_not_and_none() {
     let found = marks("require: {subject: [x, y]}", &Axis::Subject);
     assert_eq!(texts(&found), [Some("b2"), Some("x"), Some("y"), None], "`a1` is a segment of some pattern");
-    let linked = "path: '/a/{id}/{*rest}', unbound: [rest], require: {subject: ['{id}', x]}";
+    let linked = "path: '/a/{id}/{*rest}', unbound: [rest], require: {subject: ['{id}', x, p/q]}";
     asked(linked, false, |uses, space, _| {
         assert_eq!(uses.links, [(Axis::Subject, Axis::Segment(1))]);
-        assert_eq!(uses.texts, [(Axis::Subject, "x".to_owned())]);
+        assert_eq!(uses.texts, ["x", "p/q"].map(|text| (Axis::Subject, text.to_owned())));
         let subjects = space.marks(&Axis::Subject);
-        for text in ["b2", "c3", "x", "X"] {
+        for text in ["b2", "c3", "x", "X", "p", "q", "P"] {
             let mark = Mark::Text(Some(text.to_owned()));
             assert!(subjects.contains(&mark) && space.marks(&Axis::Segment(1)).contains(&mark), "{text}");
         }
@@ -102,15 +102,78 @@ fn the_values_of_a_type_are_told_apart_from_others() {
         assert!(texts.contains(&Some(odd)), "{texts:?}");
     }
     assert!(!texts.contains(&Some("")) && !texts.contains(&None));
+    let linked = "path: '/a/{id}/{*rest}', unbound: [rest], require: {subject: ['{id}', ., .., p/q]}";
+    let found = marks(linked, &Axis::Segment(1));
+    let texts = self::texts(&found);
+    for none in ["", ".", "..", "p/q"] {
+        assert!(!texts.contains(&Some(none)), "{none} {texts:?}");
+    }
 }
 
 #[test]
 fn a_rest_is_none_one_two_segments_and_empty() {
     let rest = "path: '/a/{id}/{*rest}', unbound: [id], require: {subject: '{rest}'}";
+    asked(rest, false, |uses, _, _| assert_eq!(uses.links, [(Axis::Subject, Axis::Tail)], "and no segment before it"));
     let found = marks(rest, &Axis::Tail);
     let texts = texts(&found);
     assert_eq!((texts[0], *texts.last().unwrap()), (None, Some("")));
     assert!(texts.iter().flatten().any(|text| text.contains('/')), "{texts:?}");
+}
+
+#[test]
+fn more_values_that_are_compared_with_each_other_than_are_told_apart_leave_a_gap() {
+    let gaps =
+        |others: &str| asked(&format!("require: {{subject: [{others}]}}"), false, |_, space, _| space.gaps.clone());
+    assert_eq!(gaps("'{query.a}', '{query.b}', '{query.c}'"), Vec::<String>::new());
+    let found = gaps("'{query.a}', '{query.b}', '{query.c}', '{query.d}'");
+    assert!(found.iter().any(|gap| gap.starts_with("more values are compared")), "{found:?}");
+}
+
+#[test]
+fn more_values_than_are_paired_and_more_places_than_one_leave_a_gap() {
+    let gaps = |rest: &str| asked(rest, false, |_, space, _| space.gaps.clone());
+    let named = |count: usize| (0..count).map(|number| format!("n{number}")).collect::<Vec<_>>().join(", ");
+    // Beside those that are named: two that are not, and the empty one.
+    for (count, gap) in [(11, false), (12, true), (13, true)] {
+        let found = gaps(&format!("require: {{request: {{query.k: [{}]}}}}", named(count)));
+        assert_eq!(found.iter().any(|found| found.contains("many values")), gap, "{count} {found:?}");
+        let claim = format!("claim: [{{name: c, one_of: [{}]}}, {{name: c, contains: x}}]", named(count));
+        let found = gaps(&format!("require: {{{claim}}}"));
+        assert_eq!(found.iter().any(|found| found.contains("many values")), gap, "claim: {count} {found:?}");
+    }
+    assert_eq!(gaps("require: {claim: {d: {contains: {all_of: [1, 2, 3]}}}}"), Vec::<String>::new());
+    assert_eq!(gaps("require: {subject: '{query.k#/a}'}"), Vec::<String>::new());
+    let found = gaps("require: {subject: ['{query.k#/a}', '{query.k#/b}']}");
+    assert!(found.iter().any(|gap| gap.contains("several places")), "{found:?}");
+}
+
+#[test]
+fn a_label_is_what_a_host_can_have_there() {
+    let text = document("  - {path: /a, methods: [GET], require: {subject: ['{tenant}', Ab, x/y]}}");
+    let world = World::new(&text.replace("api.example.com", "'{tenant}.example.com'"));
+    let route = world.policies.routes().next().unwrap();
+    let stand = Stand { route, pattern: &route.pattern };
+    let frame = Frame { label: true, pieces: vec![Piece::Fixed("a".to_owned())], tail: false, ..frame() };
+    let mut uses = Uses::default();
+    uses.add(&stand, &frame);
+    let (taken, stands, subjects) = (BTreeSet::new(), [stand], ["{client}".to_owned(), "{client}@clients".to_owned()]);
+    let ground = Ground {
+        uses: &uses,
+        frame: &frame,
+        stands: &stands,
+        issuers: 1,
+        folds: false,
+        taken: &taken,
+        subjects: &subjects,
+    };
+    let space = ground.space();
+    let labels = texts(space.marks(&Axis::Label));
+    assert!(labels.contains(&Some("ab")) && labels.contains(&Some("a1")), "{labels:?}");
+    assert!(!labels.iter().any(|label| label.is_none_or(|label| label.contains('/') || label == "Ab")), "{labels:?}");
+    // Some issuer tells client credentials by the subject.
+    let subjects = texts(space.marks(&Axis::Subject));
+    assert!(subjects.contains(&Some("a1@clients")) && subjects.contains(&Some("a1")), "{subjects:?}");
+    assert!(texts(space.marks(&Axis::Client)).contains(&Some("a1@clients")), "they are told apart together");
 }
 
 #[test]
@@ -122,12 +185,16 @@ fn a_parameter_comes_not_once_and_twice_and_as_others_could_read_it() {
     {
         has(pieces);
     }
+    has(&["k=b2"]);
+    has(&["k=c3"]);
+    assert!(!found.iter().any(|pieces| pieces.len() == 2 && pieces[0] == pieces[1]), "{found:?}");
     let distinct: BTreeSet<&Vec<String>> = found.iter().collect();
     assert_eq!(distinct.len(), found.len(), "each once");
     let list = "params: {query.k: {list: '|', of: int}}, require: {subject: '{query.k}'}";
     let found = queries(&marks(list, &Axis::Query("k".into())));
     assert!(found.iter().flatten().any(|piece| piece.contains("%7C")), "{found:?}");
     let json = queries(&marks("require: {subject: '{query.k#/a}'}", &Axis::Query("k".into())));
+    assert!(json.contains(&vec!["k=%7B".to_owned()]), "no JSON: {json:?}");
     assert!(
         json.contains(&Vec::new()) && json.iter().flatten().any(|piece| piece.starts_with("k=%7B%22a%22%3A")),
         "{json:?}"
@@ -217,6 +284,8 @@ fn words_are_those_that_are_named_and_one_that_is_not() {
     };
     let plain = "forward: {identity_headers: none}";
     assert_eq!(words(&format!("require: {{scope: x}}, {plain}"), false), ["another-scope", "x"]);
+    let granted = marks("require: {scope: x}", &Axis::Scope("x".into()));
+    assert_eq!(granted, [Mark::Flag(false), Mark::Flag(true)]);
     let taken = format!("require: {{scope: another-scope}}, {plain}");
     assert_eq!(words(&taken, false), ["another-scope", "another-scopex"]);
     let permission = format!("require: {{permission: p}}, {plain}");

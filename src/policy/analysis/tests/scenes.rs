@@ -100,7 +100,7 @@ fn every_mark_of_a_token_is_told() {
         (Axis::Flow, Mark::Flow(Flow::ClientCredentials)),
         (Axis::Global, Mark::Global(Some(false))),
         (Axis::Subject, text("s")),
-        (Axis::Client, Mark::Text(None)),
+        (Axis::Client, text("k")),
         (Axis::Acr, text("high")),
         (Axis::Age, Mark::Age(Some(60))),
         (Axis::Scope("x".into()), Mark::Flag(true)),
@@ -115,7 +115,7 @@ fn every_mark_of_a_token_is_told() {
         (claim(&["f"]), Mark::Json(None)),
     ];
     let token = scene(&frame(), &marks).token.unwrap();
-    assert_eq!((&*token.issuer, token.subject.as_deref(), token.client.as_deref()), ("two", Some("s"), None));
+    assert_eq!((&*token.issuer, token.subject.as_deref(), token.client.as_deref()), ("two", Some("s"), Some("k")));
     assert_eq!((&token.scopes, &token.permissions), (&vec!["x".to_owned()], &Some(vec!["p".to_owned()])));
     assert_eq!((&token.organizations, token.global), (&Some(vec!["o".to_owned()]), Some(false)));
     assert_eq!((token.flow, token.acr.as_deref()), (Flow::ClientCredentials, Some("high")));
@@ -124,7 +124,7 @@ fn every_mark_of_a_token_is_told() {
 
     let identity = Arc::new(IssuerIdentity::named(IssuerId(1), "two"));
     let principal = token.principal(&identity);
-    assert_eq!((principal.subject.as_deref(), principal.client.as_deref()), (Some("s"), None));
+    assert_eq!((principal.subject.as_deref(), principal.client.as_deref()), (Some("s"), Some("k")));
     assert_eq!((principal.scopes, principal.permissions), (["x"].into(), Some(["p"].into())));
     assert_eq!((principal.organizations, principal.global), (Some(["o"].into()), Some(false)));
     assert_eq!((principal.flow, principal.acr.as_deref()), (Flow::ClientCredentials, Some("high")));

@@ -86,6 +86,14 @@ impl Tree {
     }
 }
 
+#[test]
+fn a_truth_that_is_certain_is_false_where_it_is_not_true() {
+    let mut formula = Formula::new();
+    let switch = formula.free();
+    let certain = Formula::certain(switch);
+    assert_eq!((certain.yes, certain.no), (switch, !switch));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
