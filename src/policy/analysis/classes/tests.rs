@@ -279,6 +279,9 @@ const PAIRS: &[(Draft<'_>, Draft<'_>)] = &[
     ((&["GET /a/", "GET /{x}"], &[], &[]), (&["GET /a/", "GET /{x}"], &[EncodedSlash], &[])),
     ((&["GET /a/b", "GET /{x}"], &[], &[]), (&["GET /a/b", "GET /{x}"], &[EncodedSlash], &[])),
     ((&["GET /a", "GET /{x}"], &[], &[]), (&["GET /a", "GET /{x}"], &[EncodedSlash], &[])),
+    ((&["GET /a/b", "GET /{x}/{y}"], &[], &[]), (&["GET /a/b", "GET /{x}/{y}"], &[PathParameters], &[])),
+    ((&["GET /a/b/c", "GET /{x}/{y}"], &[], &[]), (&["GET /a/b/c", "GET /{x}/{y}"], &[EncodedSlash], &[])),
+    ((&["GET /a", "GET /{*r}"], &[], &[]), (&["GET /a", "GET /{*r}"], &[], &[Case])),
     // Literals that differ in case alone.
     ((&["GET /a/{x}", "GET /A/{x}"], &[], &[Case]), (&["GET /a/{x}", "GET /A/{x}", "POST /b"], &[], &[Case])),
     ((&["GET /Abc/{x}"], &[Case], &[]), (&["GET /abc/{x}", "GET /b"], &[Case], &[])),
@@ -290,9 +293,11 @@ const PAIRS: &[(Draft<'_>, Draft<'_>)] = &[
     // Texts with captures inside.
     ((&["GET /f-{x}", "GET /{x}-g"], &[], &[]), (&["GET /f-{x}-g", "GET /{x}"], &[], &[])),
     ((&["GET /f{x}/b", "GET /f-{x}/{y}"], &[], &[]), (&["GET /f{x}/b", "GET /{x}g/{y}"], &[], &[])),
+    ((&["GET /abc{x}defg/b", "GET /{x}/{y}"], &[], &[]), (&["GET /abc{x}defg/b", "GET /{x}/b"], &[], &[])),
     // What stands for other texts is taken.
     ((&["GET /a1", "GET /{x}"], &[], &[]), (&["GET /a1", "GET /a2", "GET /{x}"], &[], &[])),
     ((&["GET /a1/a2"], &[], &[]), (&["GET /{x}/{y}"], &[], &[])),
+    ((&["GET /xyzzy", "GET /{x}"], &[], &[]), (&["GET /xyzzy", "GET /a2", "GET /{x}"], &[], &[])),
     // Types and methods.
     ((&["GET /{int}", "GET /a"], &[], &[]), (&["GET /{x}", "GET /a"], &[], &[])),
     ((&["GET /{int}", "POST /{int}"], &[], &[]), (&["GET,POST /{int}"], &[], &[])),
