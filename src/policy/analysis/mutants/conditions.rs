@@ -22,8 +22,8 @@ impl Maker<'_> {
             if only.key.text == "token" {
                 self.token(&at, "asks for a token", replaced("authenticated"));
             } else {
-                let any = if asks_no_token(map) { "public" } else { "authenticated" };
-                self.add(Operator::DropCondition, &at, format!("no `{}`", only.key.text), replaced(any));
+                let change = format!("no `{}`", only.key.text);
+                self.add(Operator::DropCondition, &at, change, replaced("authenticated"));
             }
             self.inside(map, &at.path);
         } else {
@@ -169,8 +169,4 @@ impl Maker<'_> {
             self.add_all(Operator::DropNot, at.span, format!("`{}`", shown(node)), edits);
         }
     }
-}
-
-fn asks_no_token(map: &Mapping) -> bool {
-    map.get("token").is_some()
 }
