@@ -11,7 +11,7 @@ use crate::policy::route::RouteId;
 use crate::policy::routing::{MethodSet, RouteEntry, Shape, shape};
 use crate::policy::table::Table;
 use crate::target::canonical::KEPT_SLASH;
-use crate::target::fold::fold_text;
+use crate::target::fold::fold_letter;
 use crate::target::quirks::{Reading, ReadingKind};
 
 use super::{Class, HostClass, fresh, taken};
@@ -299,9 +299,10 @@ impl<'w, 's> Walk<'w, 's> {
 
 /// Whether a segment of a pattern matches, case aside.
 fn matches(shape: &Shape<'_>, text: &str) -> bool {
+    let folded = |text| str::chars(text).map(fold_letter);
     match shape {
-        Shape::Literal(literal) => fold_text(literal) == fold_text(text),
-        Shape::Mixed { prefix, suffix, .. } => has_ends(&fold_text(text), &fold_text(prefix), &fold_text(suffix)),
+        Shape::Literal(literal) => folded(literal).eq(folded(text)),
+        Shape::Mixed { prefix, suffix, .. } => has_ends(folded(text), folded(prefix), folded(suffix)),
         Shape::Capture(_) => !text.is_empty(),
         Shape::Rest(_) => true,
     }
@@ -311,12 +312,14 @@ fn matches(shape: &Shape<'_>, text: &str) -> bool {
 fn is_written(shape: &Shape<'_>, text: &str) -> bool {
     match shape {
         Shape::Literal(literal) => *literal == text,
-        Shape::Mixed { prefix, suffix, .. } => has_ends(text, prefix, suffix),
+        Shape::Mixed { prefix, suffix, .. } => has_ends(text.chars(), prefix.chars(), suffix.chars()),
         Shape::Capture(_) | Shape::Rest(_) => true,
     }
 }
 
 /// Whether a text begins and ends so, with something between.
-fn has_ends(text: &str, prefix: &str, suffix: &str) -> bool {
-    text.len() > prefix.len() + suffix.len() && text.starts_with(prefix) && text.ends_with(suffix)
+fn has_ends<T: DoubleEndedIterator<Item = char>>(mut text: T, mut prefix: T, suffix: T) -> bool {
+    prefix.all(|letter| text.next() == Some(letter))
+        && suffix.rev().all(|letter| text.next_back() == Some(letter))
+        && text.next().is_some()
 }
