@@ -1,6 +1,6 @@
 //! Both tables walked together, segment by segment.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::policy::analysis::axis::Choice;
 use crate::policy::analysis::half::Position;
@@ -8,7 +8,7 @@ use crate::policy::analysis::same::Sides;
 use crate::policy::analysis::scene::{Frame, Piece};
 use crate::policy::analysis::spelling::spellings;
 use crate::policy::route::RouteId;
-use crate::policy::routing::{MethodSet, RouteEntry, Shape, shape};
+use crate::policy::routing::{MethodSet, PathPattern, RouteEntry, Shape, shape};
 use crate::policy::table::Table;
 use crate::target::canonical::KEPT_SLASH;
 use crate::target::fold::fold_letter;
@@ -81,6 +81,8 @@ pub(super) struct Walk<'w, 's> {
     sides: &'w Sides<'s>,
     host: &'w HostClass,
     tables: [Option<&'s Table>; 2],
+    /// The patterns of each side's routes.
+    patterns: [HashMap<RouteId, &'s PathPattern>; 2],
     methods: Vec<String>,
     fresh: String,
     /// Some server reads paths in another way always, so that other spellings arrive where nothing is open.
@@ -98,7 +100,12 @@ impl<'w, 's> Walk<'w, 's> {
             methods.extend(entry.methods.names().map(str::to_owned));
         }
         methods.insert("UNLISTED".to_owned());
+        let of = |table: Option<&'s Table>| {
+            let entries = table.map_or(&[][..], |table| table.router.entries());
+            entries.iter().map(|entry| (entry.id, &entry.pattern)).collect()
+        };
         Self {
+            patterns: tables.map(of),
             fresh: fresh(&taken(tables)),
             folding: tables.into_iter().flatten().any(reads_otherwise),
             sides,
@@ -249,18 +256,16 @@ impl<'w, 's> Walk<'w, 's> {
 
     fn note(&mut self, mut frame: Frame, path: &[String], method: String, (old, new): (Position, Position)) {
         let differently = old.route.is_some() && new.route.is_some() && old.open != new.open;
-        let patterns: Vec<&RouteEntry> = [(0, old.route), (1, new.route)]
-            .into_iter()
-            .filter_map(|(side, id)| self.entries(side).iter().find(|entry| Some(entry.id) == id))
-            .collect();
+        let patterns = [old.route, new.route].into_iter().zip(&self.patterns);
+        let patterns: Vec<&PathPattern> = patterns.filter_map(|(id, all)| all.get(&id?).copied()).collect();
         let mut tail = !patterns.is_empty();
         for pattern in &patterns {
-            let rest = pattern.pattern.segments().iter().position(|segment| matches!(shape(segment), Shape::Rest(_)));
+            let rest = pattern.segments().iter().position(|segment| matches!(shape(segment), Shape::Rest(_)));
             tail &= rest.is_some_and(|rest| rest <= path.len());
         }
         for (at, piece) in frame.pieces.iter_mut().enumerate() {
-            let literal = |entry: &&RouteEntry| {
-                let segment = entry.pattern.segments().get(at).map(|segment| shape(segment));
+            let literal = |pattern: &&PathPattern| {
+                let segment = pattern.segments().get(at).map(|segment| shape(segment));
                 matches!((segment, path.get(at)), (Some(Shape::Literal(text)), Some(own)) if text == own)
             };
             if let Piece::Fixed(text) = piece
