@@ -57,6 +57,25 @@ fn policies() -> Policies {
     compiled(&[WATCHED, PARTLY, STRICT, LEGACY])
 }
 
+/// Surroundings with these issuers, whose tokens tell everything, and these upstreams. There are no files.
+pub(in crate::policy) fn surroundings(issuers: &[&str], upstreams: &[(&str, Quirks)]) -> Surroundings<'static> {
+    let issuer = |(name, id): (&&str, u16)| IssuerFacts {
+        id: IssuerId(id),
+        name: (*name).into(),
+        ability: Ability::EVERYTHING,
+        permission_scope: None,
+        introspects: false,
+    };
+    let upstream = |(name, quirks): &(&str, Quirks)| UpstreamFacts { name: (*name).into(), quirks: *quirks };
+    Surroundings {
+        issuers: issuers.iter().zip(0..).map(issuer).collect(),
+        upstreams: upstreams.iter().map(upstream).collect(),
+        identity: IdentityFacts::default(),
+        target_bytes: 8192,
+        files: &|_: &Path| Err("there are no files".to_owned()),
+    }
+}
+
 /// Documents for one issuer whose tokens tell everything.
 pub(in crate::policy) fn compiled(documents: &[&str]) -> Policies {
     let (policies, problems) = compiled_for(documents, Ability::EVERYTHING);
@@ -67,26 +86,9 @@ pub(in crate::policy) fn compiled(documents: &[&str]) -> Policies {
 pub(in crate::policy) fn compiled_for(documents: &[&str], ability: Ability) -> (Option<Policies>, Diagnostics) {
     let source = |text: &&str| Arc::new(Source { path: "policy.yaml".into(), text: (*text).to_owned() });
     let sources: Vec<_> = documents.iter().map(source).collect();
-    let issuer = |id: u16, name: &str| IssuerFacts {
-        id: IssuerId(id),
-        name: name.into(),
-        ability,
-        permission_scope: None,
-        introspects: false,
-    };
-    let surroundings = Surroundings {
-        issuers: vec![issuer(0, "shoen")],
-        upstreams: vec![
-            UpstreamFacts { name: "crm".into(), quirks: Quirks::default() },
-            UpstreamFacts {
-                name: "legacy".into(),
-                quirks: Quirks { method_override: MethodOverride::Ignore, ..Quirks::default() },
-            },
-        ],
-        identity: IdentityFacts::default(),
-        target_bytes: 8192,
-        files: &|_: &Path| Err("there are no files".to_owned()),
-    };
+    let legacy = Quirks { method_override: MethodOverride::Ignore, ..Quirks::default() };
+    let mut surroundings = surroundings(&["shoen"], &[("crm", Quirks::default()), ("legacy", legacy)]);
+    surroundings.issuers.iter_mut().for_each(|issuer| issuer.ability = ability);
     Policies::compile(&sources, &surroundings)
 }
 

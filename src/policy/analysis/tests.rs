@@ -3,14 +3,14 @@
 mod alike;
 mod differences;
 mod marks;
-
 mod scenes;
 mod texts;
 
 use super::*;
 use crate::diagnostic::Source;
-use crate::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
-use crate::principal::{IssuerId, IssuerIdentity, Principal};
+use crate::policy::tests::surroundings;
+use crate::policy::{IdentityFacts, IssuerFacts, Policies, Surroundings};
+use crate::principal::{IssuerIdentity, Principal};
 use crate::target::quirks::Quirks;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,29 +30,19 @@ impl World {
     /// With other surroundings than usual.
     fn within(document: &str, change: impl FnOnce(&mut Surroundings<'_>)) -> Self {
         let source = Arc::new(Source { path: "p.yaml".into(), text: document.to_owned() });
-        let names = [Arc::<str>::from("one"), Arc::from("two")];
-        let issuers = names.iter().zip(0..).map(|(name, id)| IssuerFacts {
-            id: IssuerId(id),
-            name: Arc::clone(name),
-            ability: Ability::EVERYTHING,
-            permission_scope: None,
-            introspects: false,
-        });
-        let upstreams = [Arc::<str>::from("u"), Arc::from("v")];
-        let facts = upstreams.iter().map(|name| UpstreamFacts { name: Arc::clone(name), quirks: Quirks::default() });
+        let usual = surroundings(&["one", "two"], &[("u", Quirks::default()), ("v", Quirks::default())]);
+        let identity = |facts: &IssuerFacts| Arc::new(IssuerIdentity::named(facts.id, Arc::clone(&facts.name)));
+        let issuers = usual.issuers.iter().map(identity).collect();
+        let upstreams = usual.upstreams.iter().map(|facts| Arc::clone(&facts.name)).collect();
         let mut surroundings = Surroundings {
-            issuers: issuers.collect(),
-            upstreams: facts.collect(),
             identity: IdentityFacts { assertion: Some("https://gate.test".into()), ..IdentityFacts::default() },
-            target_bytes: 8192,
             files: &|_: &Path| Ok("secret".to_owned()),
+            ..usual
         };
         change(&mut surroundings);
         let (policies, problems) = Policies::compile(&[source], &surroundings);
         let Some(policies) = policies else { panic!("{document}\n{}", problems.render()) };
-        let identity = |(name, id)| Arc::new(IssuerIdentity::named(IssuerId(id), Arc::clone(name)));
-        let issuers = names.iter().zip(0..).map(identity);
-        Self { policies, issuers: issuers.collect(), upstreams: upstreams.to_vec() }
+        Self { policies, issuers, upstreams }
     }
 
     fn side(&self) -> Side<'_> {
@@ -65,6 +55,18 @@ impl Tokens for World {
     fn principal(&self, _: Which, wanted: &Wanted) -> Option<Arc<Principal>> {
         let issuer = self.issuers.iter().find(|issuer| issuer.name == wanted.issuer)?;
         Some(Arc::new(wanted.principal(issuer)))
+    }
+}
+
+/// Numbers without a pattern that anybody could see (xorshift64*).
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % sides
     }
 }
 

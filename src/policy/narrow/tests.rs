@@ -1,19 +1,15 @@
 //! Whatever is sent: of an allowed request no server reads anything but the principal's values.
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use http::HeaderMap;
 use proptest::prelude::*;
 
 use crate::clock::Timestamp;
-use crate::diagnostic::Source;
-use crate::policy::{
-    Ability, Caller, Decision, Head, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts,
-};
+use crate::policy::tests::compiled;
+use crate::policy::{Caller, Decision, Head, Policies};
 use crate::principal::{Flow, IssuerId, IssuerIdentity, Principal};
 use crate::target::query::decode;
-use crate::target::quirks::Quirks;
 use crate::target::{Authority, Scheme};
 
 const POLICY: &str = r"
@@ -97,25 +93,7 @@ fn items(style: &str, text: &str) -> Vec<String> {
     }
 }
 
-static POLICIES: LazyLock<Policies> = LazyLock::new(|| {
-    let facts = IssuerFacts {
-        id: IssuerId(0),
-        name: "shoen".into(),
-        ability: Ability::EVERYTHING,
-        permission_scope: None,
-        introspects: false,
-    };
-    let surroundings = Surroundings {
-        issuers: vec![facts],
-        upstreams: vec![UpstreamFacts { name: "crm".into(), quirks: Quirks::default() }],
-        identity: IdentityFacts::default(),
-        target_bytes: 8192,
-        files: &|_: &Path| Err("there are no files".to_owned()),
-    };
-    let source = Arc::new(Source { path: "crm.yaml".into(), text: POLICY.to_owned() });
-    let (policies, problems) = Policies::compile(&[source], &surroundings);
-    policies.unwrap_or_else(|| panic!("{}", problems.render()))
-});
+static POLICIES: LazyLock<Policies> = LazyLock::new(|| compiled(&[POLICY]));
 
 fn principal(organizations: &[&str]) -> Principal {
     Principal {

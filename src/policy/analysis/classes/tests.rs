@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use super::*;
 use crate::diagnostic::Source;
+use crate::policy::Policies;
 use crate::policy::analysis::half::Side;
+use crate::policy::analysis::tests::Dice;
 use crate::policy::routing::MethodSet;
-use crate::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
-use crate::principal::IssuerId;
+use crate::policy::tests::surroundings;
 use crate::target::quirks::{Charset, Quirks, Reading, ReadingKind};
 
 /// A table: its routes as `METHODS /pattern`, and what its server always and never does.
@@ -37,20 +38,7 @@ fn quirks(always: &[ReadingKind], never: &[ReadingKind]) -> Quirks {
 fn compiled(documents: &[String], quirks: Quirks) -> Option<Policies> {
     let source = |text: &String| Arc::new(Source { path: "p.yaml".into(), text: text.clone() });
     let sources: Vec<_> = documents.iter().map(source).collect();
-    let surroundings = Surroundings {
-        issuers: vec![IssuerFacts {
-            id: IssuerId(0),
-            name: "one".into(),
-            ability: Ability::EVERYTHING,
-            permission_scope: None,
-            introspects: false,
-        }],
-        upstreams: vec![UpstreamFacts { name: "u".into(), quirks }],
-        identity: IdentityFacts::default(),
-        target_bytes: 8192,
-        files: &|_| Err(String::new()),
-    };
-    Policies::compile(&sources, &surroundings).0
+    Policies::compile(&sources, &surroundings(&["one"], &[("u", quirks)])).0
 }
 
 /// A document of these routes. Captures called `int` are integers.
@@ -350,17 +338,7 @@ const PATTERNS: [&str; 24] = [
     "/",
 ];
 
-/// Numbers without a pattern that anybody could see (xorshift64*).
-struct Dice(u64);
-
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        usize::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % sides
-    }
-
     fn routes(&mut self) -> Vec<String> {
         let count = 1 + self.roll(3);
         let one = |dice: &mut Self| {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::diagnostic::Diagnostics;
 use crate::document::parse;
-use crate::policy::{Ability, IdentityFacts, IssuerFacts, Policies, Surroundings, UpstreamFacts};
-use crate::principal::IssuerId;
+use crate::policy::tests::surroundings;
+use crate::policy::{IdentityFacts, Policies, Surroundings};
 use crate::target::quirks::Quirks;
 
 const ISSUERS: [&str; 2] = ["kusy", "shoen"];
@@ -14,19 +14,10 @@ fn source(document: &str) -> Arc<Source> {
 }
 
 fn compiled(document: &str) -> Policies {
-    let issuers = ISSUERS.into_iter().zip(0..).map(|(name, id)| IssuerFacts {
-        id: IssuerId(id),
-        name: name.into(),
-        ability: Ability::EVERYTHING,
-        permission_scope: None,
-        introspects: false,
-    });
     let surroundings = Surroundings {
-        issuers: issuers.collect(),
-        upstreams: vec![UpstreamFacts { name: "a".into(), quirks: Quirks::default() }],
         identity: IdentityFacts { assertion: Some("https://torwart.test".into()), ..IdentityFacts::default() },
-        target_bytes: 8192,
         files: &|_| Ok(String::new()),
+        ..surroundings(&ISSUERS, &[("a", Quirks::default())])
     };
     let (policies, problems) = Policies::compile(&[source(document)], &surroundings);
     policies.unwrap_or_else(|| panic!("{document}{}", problems.render()))

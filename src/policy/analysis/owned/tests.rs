@@ -9,6 +9,7 @@ use super::super::half::{Half, Side};
 use super::super::same::Sides;
 use super::super::scene::{MOMENT, certificate};
 use super::super::space::Ground;
+use super::super::tests::Dice;
 use super::super::uses::Uses;
 use super::*;
 use crate::policy::Caller;
@@ -35,15 +36,9 @@ fn issuer(folds: bool) -> Arc<IssuerIdentity> {
     })
 }
 
-/// A mark on every axis, without a pattern that anybody could see (xorshift64*).
-fn thrown<'m>(space: &'m Space, state: &mut u64) -> Vec<(&'m Axis, usize)> {
-    let mut roll = |sides: usize| {
-        *state ^= *state >> 12;
-        *state ^= *state << 25;
-        *state ^= *state >> 27;
-        usize::try_from(state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33).unwrap() % sides
-    };
-    space.axes.iter().map(|(axis, marks)| (axis, roll(marks.len()))).collect()
+/// A mark on every axis.
+fn thrown<'m>(space: &'m Space, dice: &mut Dice) -> Vec<(&'m Axis, usize)> {
+    space.axes.iter().map(|(axis, marks)| (axis, dice.roll(marks.len()))).collect()
 }
 
 /// Asks of many requests what the formula says of each condition of a route, and what is decided; how often which truth was
@@ -69,9 +64,9 @@ fn agree(route: &str, folds: bool) -> [usize; 3] {
     let mut encoder = Encoder { model: &mut model, half: &half, some_issuer: Mark::Issuer(Some(0)) };
     let switches = encoder.conditions(&stand);
     assert_eq!(model.gaps, Vec::<String>::new());
-    let (mut state, mut truths) = (0x9E37_79B9_7F4A_7C15, [0; 3]);
+    let (mut dice, mut truths) = (Dice(0x9E37_79B9_7F4A_7C15), [0; 3]);
     for _ in 0..THROWS {
-        let found = thrown(&space, &mut state).into_iter().collect();
+        let found = thrown(&space, &mut dice).into_iter().collect();
         let choice = model.choice(&found);
         let on: Vec<Switch> = found.iter().map(|(axis, at)| model.at(axis, *at)).collect();
         // Nobody is global and has organisations.
