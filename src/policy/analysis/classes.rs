@@ -99,10 +99,8 @@ pub(super) fn classes(sides: &Sides<'_>, host: &HostClass) -> Classes {
     (classes.all, classes.gap) = Walk::new(sides, host, [old, new]).run();
     // Where more paths lead nowhere than there are frames, each document has one of them at least.
     if classes.all.iter().any(|class| class.old.is_none() && class.new.is_none() && class.more) {
-        let tables = [old, new].into_iter().flatten();
-        let strays = tables.map(|table| strays(sides, table, host, &fresh(&classes.taken)));
-        let strays: Vec<Class> = strays.collect();
-        classes.all.extend(strays);
+        let fresh = fresh(&classes.taken);
+        classes.all.extend([old, new].into_iter().flatten().map(|table| strays(sides, table, host, &fresh)));
     }
     classes
 }

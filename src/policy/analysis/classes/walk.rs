@@ -28,6 +28,11 @@ fn reads_otherwise(table: &Table) -> bool {
     table.router.entries().iter().any(always)
 }
 
+/// The routes of a table, if there is one.
+fn entries(table: Option<&Table>) -> &[RouteEntry] {
+    table.map_or(&[], |table| table.router.entries())
+}
+
 /// A pattern on its way: which side, which entry, and how many of its segments are behind.
 type Place = (usize, usize, usize);
 
@@ -96,14 +101,11 @@ impl<'w, 's> Walk<'w, 's> {
     /// Before the first step.
     pub(super) fn new(sides: &'w Sides<'s>, host: &'w HostClass, tables: [Option<&'s Table>; 2]) -> Self {
         let mut methods: BTreeSet<String> = MethodSet::usual().names().map(str::to_owned).collect();
-        for entry in tables.into_iter().flatten().flat_map(|table| table.router.entries()) {
+        for entry in tables.into_iter().flat_map(entries) {
             methods.extend(entry.methods.names().map(str::to_owned));
         }
         methods.insert("UNLISTED".to_owned());
-        let of = |table: Option<&'s Table>| {
-            let entries = table.map_or(&[][..], |table| table.router.entries());
-            entries.iter().map(|entry| (entry.id, &entry.pattern)).collect()
-        };
+        let of = |table| entries(table).iter().map(|entry| (entry.id, &entry.pattern)).collect();
         Self {
             patterns: tables.map(of),
             fresh: fresh(&taken(tables)),
@@ -119,7 +121,7 @@ impl<'w, 's> Walk<'w, 's> {
     }
 
     fn entries(&self, side: usize) -> &'s [RouteEntry] {
-        self.tables.get(side).copied().flatten().map_or(&[], |table| table.router.entries())
+        entries(self.tables.get(side).copied().flatten())
     }
 
     /// What remains of a pattern.
@@ -243,8 +245,8 @@ impl<'w, 's> Walk<'w, 's> {
 
     /// Notes where requests for a path arrive.
     fn arrive(&mut self, path: &[String]) {
+        let charset = self.tables.iter().flatten().next().map(|table| table.rules.charset).unwrap_or_default();
         for method in self.methods.clone() {
-            let charset = self.tables.iter().flatten().next().map(|table| table.rules.charset).unwrap_or_default();
             let (host, label) = (self.host.host.clone(), self.host.label);
             let pieces = path.iter().cloned().map(Piece::Fixed).collect();
             let frame = Frame { method: method.clone(), host, label, pieces, tail: false, charset };
