@@ -254,15 +254,6 @@ impl Seen {
         match (&condition.test, stance) {
             (Test::AllOf(parts), Stance::Plain) => self.conjunction(parts, question),
             (Test::AnyOf(parts), Stance::Plain) => self.alternatives(parts, question),
-            // Under `not` a conjunction has to be false, which one false part makes it.
-            (Test::AllOf(parts), Stance::Negated) => {
-                for (number, part) in parts.iter().enumerate() {
-                    let mut others = parts.iter().enumerate().filter(|(other, _)| *other != number);
-                    if others.all(|(_, other)| other.evaluate(question, stance) != Truth::False) {
-                        self.condition(part, question, stance);
-                    }
-                }
-            }
             (Test::Not(part), _) => self.condition(part, question, Stance::Negated),
             _ => {}
         }
@@ -278,3 +269,6 @@ impl Seen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -402,3 +402,6 @@ fn is_as_wanted(principal: &Principal, wanted: &Wanted) -> bool {
         && sets(&principal.organizations, &wanted.organizations)
         && claims
 }
+
+#[cfg(test)]
+mod tests;

@@ -205,3 +205,6 @@ impl Frame {
         self.pieces.iter().enumerate().filter(|(_, piece)| matches!(piece, Piece::Open(_))).map(|(at, _)| at)
     }
 }
+
+#[cfg(test)]
+mod tests;

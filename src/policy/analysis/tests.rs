@@ -16,19 +16,19 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Compiled policies with the issuers `one` and `two` and the upstreams `u` and `v`.
-struct World {
-    policies: Policies,
-    issuers: Vec<Arc<IssuerIdentity>>,
+pub(super) struct World {
+    pub(super) policies: Policies,
+    pub(super) issuers: Vec<Arc<IssuerIdentity>>,
     upstreams: Vec<Arc<str>>,
 }
 
 impl World {
-    fn new(document: &str) -> Self {
+    pub(super) fn new(document: &str) -> Self {
         Self::within(document, |_| {})
     }
 
     /// With other surroundings than usual.
-    fn within(document: &str, change: impl FnOnce(&mut Surroundings<'_>)) -> Self {
+    pub(super) fn within(document: &str, change: impl FnOnce(&mut Surroundings<'_>)) -> Self {
         let source = Arc::new(Source { path: "p.yaml".into(), text: document.to_owned() });
         let usual = surroundings(&["one", "two"], &[("u", Quirks::default()), ("v", Quirks::default())]);
         let identity = |facts: &IssuerFacts| Arc::new(IssuerIdentity::named(facts.id, Arc::clone(&facts.name)));
@@ -45,7 +45,7 @@ impl World {
         Self { policies, issuers, upstreams }
     }
 
-    fn side(&self) -> Side<'_> {
+    pub(super) fn side(&self) -> Side<'_> {
         Side { policies: &self.policies, issuers: &self.issuers, upstreams: &self.upstreams }
     }
 }
@@ -71,6 +71,6 @@ impl Dice {
 }
 
 /// A document with these routes.
-fn document(routes: &str) -> String {
+pub(super) fn document(routes: &str) -> String {
     format!("version: 1\npolicy: p\nhosts: [api.example.com]\nupstream: u\nissuers: [one]\nroutes:\n{routes}\n")
 }
