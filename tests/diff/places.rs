@@ -30,7 +30,7 @@ fn a_server_that_begins_to_read_paths_in_a_way_of_its_own_is_found() {
         (always(|quirks| quirks.path_parameters = Reading::Always), "/admin;1/"),
         (always(|quirks| quirks.trailing_dot = Reading::Always), "/admin./"),
         (always(|quirks| quirks.double_decoding = Reading::Always), "/%2561dmin/"),
-        (always(|quirks| quirks.encoded_slash = Reading::Always), "/%2Fadmin/"),
+        (always(|quirks| quirks.encoded_slash = Reading::Always), "/admin%2F"),
     ];
     for (quirks, path) in servers {
         let found = between((&[&text], Quirks::default()), (&[&text], quirks));
@@ -38,6 +38,31 @@ fn a_server_that_begins_to_read_paths_in_a_way_of_its_own_is_found() {
         let allowed = found.iter().filter(reached).find(|found| found.change == ALLOWS_MORE);
         let scene = &allowed.unwrap_or_else(|| panic!("{path}: {found:#?}")).witness.as_ref().unwrap().scene;
         assert!(scene.target.starts_with(path), "{path}: {}", scene.target);
+    }
+}
+
+/// A server that reads one thing in this way.
+type Server = fn(Reading) -> Quirks;
+
+#[test]
+fn what_follows_a_segment_that_is_read_in_another_way_is_found() {
+    let text = document(
+        "
+- {path: '/admin/list/all', methods: [GET], require: {scope: admin}}
+- {path: '/{x}/{y}', methods: [GET], require: {scope: read}}
+- {path: '/{x}/{y}/{z}', methods: [GET], require: {scope: read}}",
+    );
+    let servers: [(Server, &str); 3] = [
+        (|path_parameters| Quirks { path_parameters, ..Quirks::default() }, "/admin;1/list/all"),
+        (|trailing_dot| Quirks { trailing_dot, ..Quirks::default() }, "/admin./list/all"),
+        (|encoded_slash| Quirks { encoded_slash, ..Quirks::default() }, "/admin%2Flist/all"),
+    ];
+    for (server, target) in servers {
+        let found = between((&[&text], server(Reading::Never)), (&[&text], server(Reading::Always)));
+        let targets: Vec<&str> =
+            found.iter().filter_map(|found| Some(found.witness.as_ref()?.scene.target.as_str())).collect();
+        assert!(targets.contains(&target), "{target}: {targets:?}");
+        assert_eq!(targets.len(), found.len(), "each has a witness: {found:#?}");
     }
 }
 

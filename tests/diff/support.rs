@@ -61,6 +61,10 @@ impl Tokens for Any<'_> {
         let issuer = self.0.issuers.iter().find(|issuer| issuer.name == wanted.issuer)?;
         Some(Arc::new(wanted.principal(issuer)))
     }
+
+    fn subject_forms(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 pub(crate) fn differences(old: &str, new: &str) -> Vec<Difference> {

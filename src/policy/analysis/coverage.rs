@@ -152,7 +152,6 @@ impl Placed<'_> {
         match &self.outcome {
             Outcome::Route(route, captures) => {
                 seen.note(&route.place, &format!("route `{}`", route.name), Side::Reached);
-                let caller = &Caller { principal: caller.principal.filter(|_| route.needs_token), ..*caller };
                 seen.token(route, &decision);
                 if let (Ok(query), Ok(read)) = (self.bound_values(route), self.body_values(route, body)) {
                     let body = &read;

@@ -9,10 +9,8 @@ use std::sync::Arc;
 
 use crate::diagnostic::Place;
 use crate::policy::condition::Condition;
-use crate::policy::forward::{self, Effects};
 use crate::policy::host::HostKey;
 use crate::policy::route::RouteId;
-use crate::policy::template::ValueSource;
 use crate::principal::{Principal, Texts};
 
 use super::axis::{Axis, Choice, Mark};
@@ -43,9 +41,7 @@ pub trait Tokens {
     fn principal(&self, which: Which, wanted: &Wanted) -> Option<Arc<Principal>>;
 
     /// Subjects by which issuers tell client credentials, `{client}` standing for the client.
-    fn subject_forms(&self) -> Vec<String> {
-        Vec::new()
-    }
+    fn subject_forms(&self) -> Vec<String>;
 }
 
 /// Requests that are decided differently, or that may be.
@@ -223,10 +219,10 @@ impl<'c> Comparison<'c> {
     /// Looks for differences among the requests of one frame; answers with what could not be looked at.
     fn frame(&mut self, frame: &Frame, stands: &(Option<Stand<'c>>, Option<Stand<'c>>), all: &Classes) -> Vec<String> {
         let both: Vec<Stand<'_>> = stands.0.iter().chain(&stands.1).copied().collect();
+        // The same capture is another text where paths are cut otherwise.
         let forwards_alike = match stands {
             (Some(old), Some(new)) => {
-                let same_captures = old.pattern.segments() == new.pattern.segments();
-                self.sides.effects(old.route, new.route) && (same_captures || !sends_captures(&old.route.effects))
+                old.pattern.segments() == new.pattern.segments() && self.sides.effects(old.route, new.route)
             }
             _ => true,
         };
@@ -234,7 +230,7 @@ impl<'c> Comparison<'c> {
         for stand in &both {
             uses.add(stand, frame);
         }
-        if !forwards_alike && uses.axes.contains(&Axis::Issuer) && other_identity(stands) {
+        if uses.axes.contains(&Axis::Issuer) && other_identity(stands) {
             uses.axes.extend([Axis::Scope(Box::default()), Axis::Permissions, Axis::Organizations, Axis::Global]);
         }
         let ground = Ground {
@@ -359,14 +355,6 @@ impl<'c> Comparison<'c> {
             conditions,
         })
     }
-}
-
-/// Whether a value of the path is written into what is sent.
-fn sends_captures(effects: &Effects) -> bool {
-    let settings = effects.headers.iter().map(|setting| &setting.parts);
-    settings.chain(effects.query.iter().map(|setting| &setting.parts)).flatten().any(|part| {
-        matches!(part, forward::Part::Request(template) if matches!(template.source, ValueSource::Capture { .. }))
-    })
 }
 
 /// In what two verdicts differ.

@@ -173,13 +173,15 @@ impl<'h, 's> Half<'h, 's> {
 /// Whether a mark on an axis of the path has the types that the route gives to the capture there.
 fn fits(stand: &Stand<'_>, axis: &Axis, mark: &Mark, frame: &Frame) -> bool {
     let Mark::Text(Some(text)) = mark else { return true };
+    // The path that the class was found by arrives, however it is spelt.
+    let is_sample = |at: usize| matches!(frame.pieces.get(at), Some(Piece::Open(sample)) if sample == text);
     let text = match axis {
         Axis::Segment(at) => match stand.pattern.segments().get(*at).map(|segment| shape(segment)) {
-            Some(Shape::Literal(literal)) => return literal == text,
+            Some(Shape::Literal(literal)) => return literal == text || is_sample(*at),
             Some(Shape::Mixed { prefix, suffix, .. }) => {
                 match text.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix)) {
                     Some(inner) if !inner.is_empty() => inner,
-                    _ => return false,
+                    _ => return is_sample(*at),
                 }
             }
             Some(Shape::Capture(_) | Shape::Rest(_)) | None => text,

@@ -66,8 +66,8 @@ impl Search<'_, '_, '_, '_> {
         if observing.0 != observing.1 || any && (self.sent.is_some() || one_sided) {
             self.effects(&[!old, !new]);
         }
-        self.gaps.extend(self.model.gaps);
-        self.gaps
+        // What could not be compared is why nothing was found.
+        self.model.gaps.into_iter().chain(self.gaps).collect()
     }
 
     /// Requests that one side allows and the other does not, one for every condition that decides so.

@@ -56,6 +56,10 @@ impl Tokens for World {
         let issuer = self.issuers.iter().find(|issuer| issuer.name == wanted.issuer)?;
         Some(Arc::new(wanted.principal(issuer)))
     }
+
+    fn subject_forms(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Numbers without a pattern that anybody could see (xorshift64*).

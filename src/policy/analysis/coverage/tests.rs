@@ -243,6 +243,7 @@ fn a_preflight_shows_nothing_but_where_it_arrives() {
     let preflight = Asked {
         method: "OPTIONS",
         headers: vec![("origin", "https://a.test"), ("access-control-request-method", "GET")],
+        address: Some("192.0.2.1"),
         ..stranger()
     };
     for cors in ["upstream", "{origins: ['https://a.test']}"] {

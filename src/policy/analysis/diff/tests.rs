@@ -6,7 +6,7 @@ use super::*;
 use crate::policy::analysis::tests::{World, document};
 use crate::policy::analysis::verdict::{Effect, Refusal};
 use crate::principal::{ClaimPath, Flow, IssuerIdentity};
-use crate::target::quirks::{MethodOverride, Quirks};
+use crate::target::quirks::{MethodOverride, Quirks, Reading};
 
 const ROUTE: &str = "  - {path: /a, methods: [GET], require: {scope: s}}";
 
@@ -30,6 +30,10 @@ impl Tokens for Each<'_> {
     fn principal(&self, which: Which, wanted: &Wanted) -> Option<Arc<Principal>> {
         let [old, new] = self.0;
         if which == Which::Old { old.principal(which, wanted) } else { new.principal(which, wanted) }
+    }
+
+    fn subject_forms(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -114,6 +118,10 @@ impl Tokens for Stubborn<'_> {
             made.scopes.clear();
         }
         self.world.principal(which, &made)
+    }
+
+    fn subject_forms(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -207,6 +215,30 @@ fn values_that_an_issuer_takes_for_the_same_are_the_same() {
 }
 
 #[test]
+fn what_one_issuer_takes_for_the_same_another_does_not() {
+    let folding = |routes: &str, change: fn(&mut IssuerIdentity)| {
+        let mut world = World::new(&document(routes).replace("[one]", "[one, two]"));
+        change(Arc::make_mut(&mut world.issuers[0]));
+        world
+    };
+    let asking = |what: &str| format!("  - {{path: /a, methods: [GET], require: {{{what}}}}}");
+    for (what, change) in ["subject: NAME", "client: NAME", "claim: {c: {one_of: NAME}}"].into_iter().zip(FOLDING) {
+        let (one, both) = (asking(&what.replace("NAME", "[ab]")), asking(&what.replace("NAME", "[ab, AB]")));
+        let found = found(&folding(&one, change), &folding(&both, change));
+        let [more] = found.as_slice() else { panic!("{what}: {found:#?}") };
+        assert_eq!(more.change, MORE, "{what}");
+        assert_eq!(&*more.witness.as_ref().unwrap().scene.token.as_ref().unwrap().issuer, "two", "{what}");
+    }
+    // What a parameter is kept to is compared as the token's issuer does.
+    for (to, change) in ["subject", "client"].into_iter().zip(FOLDING) {
+        let names = "scope: s, permission: p, flow: user, global: false, network: [10.0.0.0/8, 192.0.2.0/24]";
+        let kept = format!("{to}: ab, request: {{query.own: [AB]}}, {names}}}, narrow: {{query.own: {to}");
+        let found = found(&folding(&asking(&kept), change), &folding(&asking(&format!("issuer: one, {kept}")), change));
+        assert!(found.is_empty(), "{to}: {found:#?}");
+    }
+}
+
+#[test]
 fn headers_that_override_the_method_are_read_differently() {
     let reading = |method_override| {
         World::within(&document(ROUTE), |surroundings| {
@@ -247,6 +279,37 @@ fn what_is_sent_of_a_path_is_compared_where_paths_have_other_captures() {
     for forward in ["headers: {X-A: '{query.q}'}", "headers: {X-A: b}", "timeout: 3s"] {
         assert_eq!(between(&route("/{a}/{b}", forward), &route("/{b}/{a}", forward)), [], "{forward}");
     }
+}
+
+#[test]
+fn a_capture_that_is_another_part_of_the_path_is_another_value() {
+    let route = |path: &str| {
+        format!(
+            "  - {{path: '{path}', name: n, methods: [GET], require: {{scope: s}}, unbound: [a], forward: {{headers: {{X-A: '{{a}}'}}}}}}"
+        )
+    };
+    let found = found(&world(&route("/file.{a}")), &world(&route("/{a}")));
+    let both = found.iter().find(|found| found.old.is_some() && found.new.is_some());
+    assert_eq!(both.unwrap_or_else(|| panic!("{found:#?}")).change, Change::Effect(vec![Part::Headers]));
+}
+
+#[test]
+fn a_token_in_a_witness_says_no_more_than_is_asked_for() {
+    let found = found(&world(ROUTE), &world(&ROUTE.replace("scope: s", "scope: t")));
+    for found in &found {
+        let token = found.witness.as_ref().unwrap().scene.token.as_ref().unwrap();
+        assert_eq!((&token.permissions, &token.organizations, token.global), (&None, &None, None));
+        assert_eq!(token.scopes.len(), 1, "{token:?}");
+    }
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
+fn what_is_told_of_callers_is_nothing_where_nobody_is_known() {
+    let route = |names: &str| {
+        format!("  - {{path: /a, methods: [GET], require: public, forward: {{identity_headers: {names}}}}}")
+    };
+    assert_eq!(between(&route("none"), &route("[subject, organizations]")), []);
 }
 
 #[test]
@@ -351,15 +414,18 @@ fn hosts_are_told_as_some_side_writes_them() {
 #[test]
 fn what_could_not_be_compared_is_told_with_the_reason() {
     let many: Vec<String> = (0..300).map(|number| format!("v{number}")).collect();
-    let route = |values: &[String]| {
-        let claim = format!("{{contains: {{any_of: [{}, '{{query.q}}', '{{x}}']}}}}", values.join(", "));
-        format!("  - {{path: '/{{x}}', name: n, methods: [GET], require: {{claim: {{c: {claim}}}}}}}")
-    };
-    let found = found(&world(&route(&many)), &world(&route(&many[1..])));
+    let listed = format!("subject: ['{{header.x-q}}', {}]", many.join(", "));
+    let spelt = format!("any_of: [{{subject: '{{header.x-q}}'}}, {{subject: [{}]}}]", many.join(", "));
+    let route = |require: &str| format!("  - {{path: /a, name: n, methods: [GET], require: {{scope: s, {require}}}}}");
+    let (one, other) = (world(&route(&listed)), world(&route(&spelt)));
+    let found = found(&one, &other);
     let [gap] = found.as_slice() else { panic!("{found:#?}") };
-    assert!(matches!(&gap.change, Change::Undecided(why) if !why.is_empty()), "{:?}", gap.change);
+    let why = if let Change::Undecided(why) = &gap.change { why.as_str() } else { "" };
+    assert_eq!(why, "a condition compares too many values at once");
     assert!(gap.old.as_ref().is_some_and(|told| told.route == "n") && gap.new.is_some() && gap.witness.is_none());
     assert_eq!((&gap.hosts[..], gap.methods.len()), (&["api.example.com".to_owned()][..], 2));
+    // What is written in the same way needs no comparison.
+    assert_eq!(changes(&one, &world(&route(&listed).replace("name: n", "name: m"))), []);
 }
 
 // How requests are looked for.
@@ -370,6 +436,10 @@ struct Scopeless<'w>(&'w World);
 impl Tokens for Scopeless<'_> {
     fn principal(&self, which: Which, wanted: &Wanted) -> Option<Arc<Principal>> {
         self.0.principal(which, &Wanted { scopes: Vec::new(), ..wanted.clone() })
+    }
+
+    fn subject_forms(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -396,7 +466,8 @@ fn what_is_sent_is_told_apart_by_what_it_is_made_of() {
         )
     };
     // Both parameters may have the same value, and often do; who asks makes no difference.
-    for require in ["public", "{scope: s, client: [a, b, c], subject: [d, e, f]}"] {
+    let token = "{scope: s, permission: p, client: [a, b, c, d, e, f], subject: [g, h, i, j, k, l], global: false}";
+    for require in ["public", token] {
         let found = between(&route(require, "a"), &route(require, "b"));
         assert_eq!(found, [Change::Effect(vec![Part::Headers])], "{require}");
     }
@@ -426,11 +497,52 @@ fn what_is_found_is_told_of_the_routes_that_answer() {
         )
     };
     let own = "  - {path: /A1/A1, name: own, methods: [GET], require: authenticated}";
-    let (old, new) = (any("scope: s"), format!("{}\n{own}", any("scope: t")));
-    for (found, change) in [(found(&world(&old), &world(&new)), MORE), (found(&world(&new), &world(&old)), LESS)] {
+    // Behind servers that tell upper and lower case apart.
+    let exact = |routes: &str| {
+        World::within(&document(routes), |surroundings| {
+            let quirks = Quirks { case: Reading::Never, ..Quirks::default() };
+            surroundings.upstreams.iter_mut().for_each(|facts| facts.quirks = quirks);
+        })
+    };
+    let (old, new) = (exact(&any("scope: s")), exact(&format!("{}\n{own}", any("scope: t"))));
+    for (found, change) in [(found(&old, &new), MORE), (found(&new, &old), LESS)] {
         let is_own = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.route == "own");
         let of_own = |found: &Difference| is_own(&found.old) || is_own(&found.new);
         assert!(found.iter().any(|found| found.change == change), "{found:#?}");
         assert!(found.iter().all(of_own), "{found:#?}");
     }
+}
+
+#[test]
+fn requests_that_arrive_elsewhere_are_given_up_before_any_is_made_up() {
+    let named = |letter: &str, count: usize| (0..count).map(|number| format!("{letter}{number}")).collect::<Vec<_>>();
+    let (firsts, seconds) = (named("l", 25), named("c", 18));
+    let any = |scope: &str| {
+        format!(
+            "  - {{path: '/{{x}}/{{y}}', name: any, methods: [GET], require: {{{scope}all_of: [{{subject: '{{x}}'}}, {{subject: [{}, zz]}}, {{client: '{{y}}'}}, {{client: [{}]}}]}}}}",
+            firsts.join(", "),
+            seconds.join(", ")
+        )
+    };
+    let own = |first: &String| {
+        format!("\n  - {{path: '/{first}/{{y}}', methods: [GET], require: {{scope: s}}, unbound: [y]}}")
+    };
+    let own: String = firsts.iter().map(own).collect();
+    let found = found(&world(&format!("{}{own}", any("scope: s, "))), &world(&format!("{}{own}", any(""))));
+    let [more] = found.as_slice() else { panic!("{found:#?}") };
+    assert_eq!(more.change, MORE);
+    assert!(more.witness.as_ref().unwrap().scene.target.starts_with("/zz/"));
+}
+
+#[test]
+fn what_cannot_be_forwarded_is_not_allowed() {
+    let route = |require: &str| {
+        format!("  - {{path: /a, methods: [GET], require: {{{require}}}, forward: {{query: {{k: '{{query.q}}'}}}}}}")
+    };
+    // Without the parameter there is nothing to send.
+    let names = "permission: p, client: [a, b, c, d, e, f], subject: [g, h, i, j, k, l], global: false";
+    let own = route(&format!("scope: s, {names}"));
+    let wider = route(&format!("any_of: [{{scope: s}}, {{not: {{request: {{query.q: present}}}}}}], {names}"));
+    assert_eq!(between(&own, &wider), []);
+    assert_eq!(between(&own, &route(names)), [MORE]);
 }

@@ -66,15 +66,15 @@ fn a_request_arrives_at_a_route_that_can_answer_or_at_one_that_cannot() {
 
 #[test]
 fn a_text_fits_the_shape_of_its_segment_and_the_types_of_what_it_captures() {
-    let routes = "  - path: '/o/{id}/file.{ext}.txt/{*rest}'
+    let routes = "  - path: '/o/{id}/file.{ext}.txt/v.{any}/{*rest}'
     name: n
     methods: [GET]
     params: {id: int, ext: {regex: '[a-z]+'}, rest: alnum, tenant: {regex: '[a-c]+'}, query.q: int}
     require: public
-    unbound: [id, ext, rest, tenant]";
+    unbound: [id, ext, any, rest, tenant]";
     let world = World::new(&document(routes).replace(HOST, "'{tenant}.example.com'"));
     let stand = stand(&world, "a.example.com", "n");
-    let frame = Frame { label: true, tail: true, ..frame(&["o", "{1}", "{file.a.txt}", "{a}"]) };
+    let frame = Frame { label: true, tail: true, ..frame(&["o", "{1}", "{file.a.txt}", "{v.1}", "{a}"]) };
     for (axis, fitting, others) in [
         (Axis::Segment(0), &["o"][..], &["x", "O"][..]),
         (Axis::Segment(1), &["1", "42"], &["x", "1x"]),
@@ -83,7 +83,9 @@ fn a_text_fits_the_shape_of_its_segment_and_the_types_of_what_it_captures() {
             &["file.a.txt", "file.abc.txt"],
             &["file.1.txt", "file..txt", "file.txt", "file.a", "a.txt", "a"],
         ),
-        (Axis::Segment(3), &["a", "b2"], &["a-b"]),
+        // What has no type is a text all the same.
+        (Axis::Segment(3), &["v.1", "v.-"], &["v.", "v", "1"]),
+        (Axis::Segment(4), &["a", "b2"], &["a-b"]),
         (Axis::Tail, &["a"], &["a-b"]),
         (Axis::Label, &["a", "cab"], &["d"]),
     ] {
@@ -96,8 +98,17 @@ fn a_text_fits_the_shape_of_its_segment_and_the_types_of_what_it_captures() {
         assert!(fits(&stand, &axis, &Mark::Text(None), &frame));
         assert!(fits(&stand, &axis, &Mark::Flag(false), &frame));
     }
+    // The path of the class arrives, however it is spelt; as another segment the same text does not.
+    let spelt =
+        Frame { pieces: ["O", "1", "FILE.a.txt", "V."].map(|text| Piece::Open(text.to_owned())).into(), ..frame };
+    for (at, one) in [(0, "O"), (0, "o"), (2, "FILE.a.txt"), (2, "file.a.txt"), (3, "V.")] {
+        assert!(fits(&stand, &Axis::Segment(at), &text(one), &spelt), "{at} {one}");
+    }
+    for (at, one) in [(0, "1"), (0, "x"), (2, "O"), (3, "FILE.a.txt"), (3, "v.")] {
+        assert!(!fits(&stand, &Axis::Segment(at), &text(one), &spelt), "{at} {one}");
+    }
     // What no capture takes has no type.
-    assert!(fits(&stand, &Axis::Query("q".into()), &text("x"), &frame));
+    assert!(fits(&stand, &Axis::Query("q".into()), &text("x"), &spelt));
 }
 
 #[test]
