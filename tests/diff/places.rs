@@ -67,6 +67,26 @@ fn what_follows_a_segment_that_is_read_in_another_way_is_found() {
 }
 
 #[test]
+fn where_no_request_can_be_made_up_nobody_says_that_nothing_differs() {
+    let text = document(
+        "
+- {path: '/a/{id}/c', name: own, methods: [GET], params: {id: int}, require: {scope: admin}, unbound: [id]}
+- {path: '/{x}/{y}', name: any, methods: [GET], require: {scope: read}}",
+    );
+    let server = |encoded_slash| Quirks { encoded_slash, ..Quirks::default() };
+    let (never, always) = (server(Reading::Never), server(Reading::Always));
+    for (old, new, routes) in [(never, always, ["any", "own"]), (always, never, ["own", "any"])] {
+        let found = between((&[&text], old), (&[&text], new));
+        let told = |found: &Difference| {
+            [&found.old, &found.new].map(|told| told.as_ref().map_or_else(String::new, |told| told.route.clone()))
+        };
+        let both = found.iter().find(|found| told(found) == routes);
+        let both = both.unwrap_or_else(|| panic!("{found:#?}"));
+        assert!(matches!(&both.change, Change::Undecided(why) if why.contains("no request")), "{both:?}");
+    }
+}
+
+#[test]
 fn routes_that_differ_in_case_alone_are_compared_each_with_its_own() {
     let never = Quirks { case: Reading::Never, ..Quirks::default() };
     let old = document(
