@@ -2,11 +2,13 @@
 //! Looked at beside the way of requests, more often when it is more.
 
 use std::collections::VecDeque;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use tokio::time::sleep;
 
@@ -121,18 +123,30 @@ impl Memory {
 
     /// How near the nearest limit is. What the kernel does not tell counts as nothing used.
     fn used(&self, limits: Limits) -> Use {
-        let status = fs::read_to_string(self.processes.join("self/status")).unwrap_or_default();
-        let of = |key, limit: Option<u64>| {
-            let (bytes, limit) = (kibibytes(&status, key)?, limit.filter(|limit| *limit > 0)?);
+        let of = |bytes: Option<u64>, limit: Option<u64>| {
+            let (bytes, limit) = (bytes?, limit.filter(|limit| *limit > 0)?);
             let used = u32::try_from(bytes.saturating_mul(1000) / limit).unwrap_or(u32::MAX);
             let until = |thousandths| (limit / 1000).saturating_mul(thousandths).saturating_sub(bytes);
             Some(Use { used, until_scarce: until(SCARCE), until_exhausted: until(EXHAUSTED) })
         };
-        let both = [of("VmRSS:", limits.resident), of("VmSize:", limits.space)];
+        let [space, resident] = self.sizes();
+        let both = [of(resident, limits.resident), of(space, limits.space)];
         both.into_iter().flatten().fold(Use::NOTHING, |nearest, one| Use {
             used: nearest.used.max(one.used),
             until_scarce: nearest.until_scarce.min(one.until_scarce),
             until_exhausted: nearest.until_exhausted.min(one.until_exhausted),
+        })
+    }
+
+    /// Bytes of the address space and of the resident set: the first fields of `statm` (proc(5)), for which the kernel writes one
+    /// short line.
+    fn sizes(&self) -> [Option<u64>; 2] {
+        let mut line = [0; 128];
+        let read = File::open(self.processes.join("self/statm")).and_then(|mut file| file.read(&mut line)).unwrap_or(0);
+        let mut pages = line.get(..read).unwrap_or_default().split(|byte| *byte == b' ');
+        [(); 2].map(|()| {
+            let pages: u64 = str::from_utf8(pages.next()?).ok()?.parse().ok()?;
+            Some(pages.saturating_mul(page_size() as u64))
         })
     }
 
@@ -219,7 +233,9 @@ mod tests {
 
     #[test]
     fn what_is_used_is_told_in_thousandths_of_the_nearest_limit() {
-        let (_directory, memory) = told(&[("proc/self/status", "Name:\ttorwart\nVmSize:\t 900 kB\nVmRSS:\t 100 kB\n")]);
+        let page = page_size() as u64;
+        let statm = format!("{} {} 1 2 0 3 0\n", 900 * 1024 / page, 100 * 1024 / page);
+        let (_directory, memory) = told(&[("proc/self/statm", &statm)]);
         let used = |resident, space| memory.used(Limits { resident, space });
         let left = |used, until_scarce, until_exhausted| Use { used, until_scarce, until_exhausted };
         assert_eq!(used(Some(200_000), None), left(512, 170_000 - 102_400, 190_000 - 102_400));

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::Snapshots;
 use super::sources::Sources;
+use super::{Snapshots, lock};
+use crate::config::AuditPath;
 
 /// Silence after the last event before anything is read: files are written in pieces, several at a time.
 const SETTLE: Duration = Duration::from_millis(150);
@@ -35,6 +36,7 @@ impl Drop for Watch {
 pub(super) fn start(snapshots: &Arc<Snapshots>) -> Result<Watch, notify::Error> {
     let changed = Arc::new(Notify::new());
     let mut watched = Watched::begin(&changed)?;
+    watched.disregard(snapshots);
     watched.follow(&snapshots.sources());
     // What was changed before the first watch was in place.
     changed.notify_one();
@@ -68,19 +70,39 @@ struct Watched {
     watcher: RecommendedWatcher,
     /// Device and number of each: another directory of the same name has to be watched anew.
     directories: BTreeMap<PathBuf, (u64, u64)>,
+    /// The audit file, which may stand beside the configuration: that it grows is no reason to look.
+    own: Arc<Mutex<Option<PathBuf>>>,
+}
+
+/// Whether an event may be about something that the configuration is read from. Looking at a file is no change, or looking would
+/// never end.
+fn matters(event: &notify::Result<notify::Event>, own: Option<&Path>) -> bool {
+    let Ok(event) = event else { return true };
+    let is_own = |path: &PathBuf| Some(&**path) == own;
+    let grows = event.kind.is_modify() && !event.paths.is_empty() && event.paths.iter().all(is_own);
+    !event.kind.is_access() && !grows
 }
 
 impl Watched {
     /// Watches nothing yet. `changed` will be told.
     fn begin(changed: &Arc<Notify>) -> Result<Self, notify::Error> {
-        let events = Arc::clone(changed);
+        let (events, own) = (Arc::clone(changed), Arc::new(Mutex::new(None)));
+        let written: Arc<Mutex<Option<PathBuf>>> = Arc::clone(&own);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Looking at a file is no change, or looking would never end.
-            if !event.is_ok_and(|event| event.kind.is_access()) {
+            if matters(&event, lock(&written).as_deref()) {
                 events.notify_one();
             }
         })?;
-        Ok(Self { watcher, directories: BTreeMap::new() })
+        Ok(Self { watcher, directories: BTreeMap::new(), own })
+    }
+
+    /// Passes over what the configuration in force makes the program write.
+    fn disregard(&self, snapshots: &Snapshots) {
+        let file = match &snapshots.current().config.audit.path {
+            AuditPath::File(path) => path.canonicalize().ok(),
+            AuditPath::Stdout => None,
+        };
+        *lock(&self.own) = file;
     }
 
     /// The same as often as it takes. The look that follows finds everything to be new, and watches it.
@@ -99,10 +121,12 @@ impl Watched {
         let sources = snapshots.sources();
         // First the watch, then the look: what changes in between is an event.
         self.follow(&sources);
+        self.disregard(snapshots);
         if sources.again() != sources {
             // What is wrong has been logged and kept by `reload`.
             let _ = snapshots.reload();
             self.follow(&snapshots.sources());
+            self.disregard(snapshots);
         }
     }
 
@@ -130,5 +154,34 @@ impl Watched {
                 Err(error) => tracing::warn!(directory = %place.display(), %error, "cannot watch for changes"),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{AccessKind, CreateKind, DataChange, EventKind, ModifyKind, RemoveKind};
+
+    use super::*;
+
+    #[test]
+    fn what_the_program_writes_itself_is_no_reason_to_look() {
+        let own = Path::new("/etc/torwart/audit.jsonl");
+        let event = |kind: EventKind, paths: &[&str]| {
+            let event =
+                notify::Event { kind, paths: paths.iter().map(PathBuf::from).collect(), ..notify::Event::default() };
+            matters(&Ok(event), Some(own))
+        };
+        let modified = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        assert!(!event(modified, &["/etc/torwart/audit.jsonl"]));
+        assert!(!event(EventKind::Access(AccessKind::Any), &["/etc/torwart/torwart.yaml"]));
+        assert!(event(modified, &["/etc/torwart/torwart.yaml"]));
+        assert!(event(modified, &["/etc/torwart/audit.jsonl", "/etc/torwart/torwart.yaml"]));
+        assert!(event(modified, &[]), "nobody says of what");
+        // A link or a directory may have come in its place.
+        assert!(event(EventKind::Create(CreateKind::Any), &["/etc/torwart/audit.jsonl"]));
+        assert!(event(EventKind::Remove(RemoveKind::Any), &["/etc/torwart/audit.jsonl"]));
+        assert!(matters(&Err(notify::Error::generic("the queue ran over")), Some(own)));
+        let other = notify::Event { kind: modified, paths: vec![own.to_owned()], ..notify::Event::default() };
+        assert!(matters(&Ok(other), None));
     }
 }
