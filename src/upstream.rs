@@ -60,6 +60,7 @@ pub use self::body::{ClientBody, ResponseBody};
 pub use self::exchange::Attempts;
 pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
 pub use self::rehearsal::rehearse;
+pub use self::request_headers::header_values;
 pub use self::state::{Condition, EndpointState, UpstreamState};
 pub use self::tunnel::tunnels_ended;
 

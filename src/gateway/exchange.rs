@@ -287,18 +287,18 @@ impl Exchange {
 
     /// What the upstream's side needs to know.
     pub(super) fn facts(&self, authority: &Authority, purpose: Purpose) -> Result<upstream::Facts, Refusal> {
-        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Refusal::Inconsistent);
+        let texts =
+            [authority.as_str().as_bytes(), self.record.request_id.as_bytes(), &self.record.trace.traceparent()];
+        let [authority, request_id, traceparent] = upstream::header_values(texts).map_err(|_| Refusal::Inconsistent)?;
         Ok(upstream::Facts {
-            authority: text(authority.as_str())?,
+            authority,
             peer: Some(self.connection.peer.ip()),
             peer_is_trusted: self.trusted,
             client: self.record.address,
             scheme: self.connection.scheme().into(),
             port: self.connection.local.port(),
-            request_id: HeaderValue::from_bytes(self.record.request_id.as_bytes())
-                .map_err(|_| Refusal::Inconsistent)?,
-            traceparent: HeaderValue::from_bytes(&self.record.trace.traceparent())
-                .map_err(|_| Refusal::Inconsistent)?,
+            request_id,
+            traceparent,
             trace_continued: self.trace_continued,
             valid_until: self.record.principal.as_ref().map(|principal| principal.valid_until()),
             tunnel: (purpose == Purpose::WebSocket).then(|| TunnelTerms {

@@ -4,10 +4,10 @@
 mod hops;
 mod trailers;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::uri::PathAndQuery;
 use http::{Method, Request, Version, request};
@@ -20,6 +20,7 @@ use crate::policy::AuthorizationHeader;
 use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, starts_folded};
 use crate::target::method::OVERRIDE_HEADERS;
 
+use self::hops::Believed;
 pub(super) use self::trailers::TrailerRules;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -214,8 +215,10 @@ impl Kept {
             headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
-        put(headers, X_FORWARDED_FOR, hops::x_forwarded_for(facts, self.forwarded_for.as_ref()));
-        put(headers, FORWARDED, hops::forwarded(facts, self.forwarded.as_ref()));
+        let believed = Believed { x_forwarded_for: self.forwarded_for.as_ref(), forwarded: self.forwarded.as_ref() };
+        let [x_forwarded_for, forwarded] = hops::fields(facts, believed);
+        put(headers, X_FORWARDED_FOR, x_forwarded_for);
+        put(headers, FORWARDED, forwarded);
         if !delivery.http2
             && let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten()
         {
@@ -332,6 +335,20 @@ pub(super) fn received_by(version: Version) -> HeaderValue {
     })
 }
 
+/// The values of several fields, as parts of one buffer: whoever passes one on shares it.
+///
+/// # Errors
+/// One of them holds a byte that no field value has (RFC 9110 section 5.5).
+pub fn header_values<const N: usize>(texts: [&[u8]; N]) -> Result<[HeaderValue; N], InvalidHeaderValue> {
+    let mut buffer = BytesMut::with_capacity(texts.iter().map(|text| text.len()).sum());
+    let mut values = [const { HeaderValue::from_static("") }; N];
+    for (value, text) in values.iter_mut().zip(texts) {
+        buffer.extend_from_slice(text);
+        *value = HeaderValue::from_maybe_shared(buffer.split().freeze())?;
+    }
+    Ok(values)
+}
+
 /// `before, last`, or `last` alone.
 pub(super) fn append(before: Option<HeaderValue>, last: HeaderValue) -> HeaderValue {
     let Some(before) = before else { return last };
@@ -365,8 +382,8 @@ fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: Vec<u8>) {
-    match HeaderValue::from_maybe_shared(Bytes::from(value)) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
+    match HeaderValue::from_maybe_shared(value) {
         Ok(value) => headers.insert(name, value),
         Err(_) => headers.remove(name),
     };

@@ -71,13 +71,12 @@ fn check_framing(head: &mut response::Parts) -> Result<(), ProtocolFault> {
     let Some(length) = lengths.next() else { return Ok(()) };
     let number = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number: Option<u64> = number.and_then(|text| text.parse().ok());
-    match (number, lengths.next()) {
-        (Some(number), None) => {
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
-            Ok(())
-        }
-        _ => Err(ProtocolFault::ContentLength),
+    let (Some(number), None) = (number, lengths.next()) else { return Err(ProtocolFault::ContentLength) };
+    // `007` is written as everybody writes it.
+    if length.as_bytes().first() == Some(&b'0') {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
     }
+    Ok(())
 }
 
 /// Removes what concerns the connection to the upstream only.

@@ -183,13 +183,24 @@ fn addresses_are_written_as_their_fields_want_them() {
     let mut facts = facts(false);
     facts.peer = Some("2001:db8::1".parse().unwrap());
     facts.client = facts.peer;
-    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "2001:db8::1");
-    assert_eq!(text(hops::forwarded(&facts, None)), "for=\"[2001:db8::1]\";host=\"api.example.com\";proto=https");
+    let fields = |facts: &Facts, x_forwarded_for: Option<&HeaderValue>| {
+        hops::fields(facts, Believed { x_forwarded_for, forwarded: None }).map(|value| text(value.to_vec()))
+    };
+    let written = "for=\"[2001:db8::1]\";host=\"api.example.com\";proto=https";
+    assert_eq!(fields(&facts, None), ["2001:db8::1", written]);
     facts.peer_is_trusted = true;
     facts.client = Some([198, 51, 100, 7].into());
-    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "198.51.100.7, 2001:db8::1");
-    assert!(text(hops::forwarded(&facts, None)).starts_with("for=198.51.100.7, for=\"[2001:db8::1]\";"));
+    assert_eq!(fields(&facts, None), ["198.51.100.7, 2001:db8::1", &format!("for=198.51.100.7, {written}")]);
     facts.client = None;
-    assert_eq!(text(hops::x_forwarded_for(&facts, None)), "unknown, 2001:db8::1");
-    assert_eq!(text(hops::x_forwarded_for(&facts, Some(&HeaderValue::from_static("a, b")))), "a, b, 2001:db8::1");
+    assert_eq!(fields(&facts, None), ["unknown, 2001:db8::1", &format!("for=unknown, {written}")]);
+    let before = ["192.0.2.1"; 100].join(", ");
+    let [long, _] = fields(&facts, Some(&HeaderValue::from_str(&before).unwrap()));
+    assert_eq!(long, format!("{before}, 2001:db8::1"), "more than is usual");
+}
+
+#[test]
+fn values_in_one_buffer_are_each_what_it_was() {
+    let values = header_values([b"api.example.com", b"", b"00-1"]).unwrap();
+    assert_eq!(values, ["api.example.com", "", "00-1"]);
+    assert!(header_values([&b"a"[..], b"b\r\nc"]).is_err());
 }
