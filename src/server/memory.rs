@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
-use rustix::param::page_size;
 use rustix::process::{Resource, getrlimit};
 use tokio::time::sleep;
 
@@ -25,6 +24,9 @@ const CALM: Duration = Duration::from_millis(100);
 const ALERT: Duration = Duration::from_millis(20);
 /// How long limits are believed: an orchestrator may change them.
 const LIMITS_KEPT: Duration = Duration::from_secs(5);
+
+/// More than the kernel tells of a process before and about its memory (proc(5)).
+const STATUS: usize = 4096;
 
 /// What a request may come to use: buffers in each direction, on both sides (http.md, "Towards the upstream"). 265 KiB were measured
 /// of answers that nobody takes.
@@ -123,30 +125,22 @@ impl Memory {
 
     /// How near the nearest limit is. What the kernel does not tell counts as nothing used.
     fn used(&self, limits: Limits) -> Use {
-        let of = |bytes: Option<u64>, limit: Option<u64>| {
-            let (bytes, limit) = (bytes?, limit.filter(|limit| *limit > 0)?);
+        // In one piece, into room that is there: it happens ten times a second.
+        let mut room = [0; STATUS];
+        let read =
+            File::open(self.processes.join("self/status")).and_then(|mut file| file.read(&mut room)).unwrap_or(0);
+        let status = String::from_utf8_lossy(room.get(..read).unwrap_or_default());
+        let of = |key, limit: Option<u64>| {
+            let (bytes, limit) = (kibibytes(&status, key)?, limit.filter(|limit| *limit > 0)?);
             let used = u32::try_from(bytes.saturating_mul(1000) / limit).unwrap_or(u32::MAX);
             let until = |thousandths| (limit / 1000).saturating_mul(thousandths).saturating_sub(bytes);
             Some(Use { used, until_scarce: until(SCARCE), until_exhausted: until(EXHAUSTED) })
         };
-        let [space, resident] = self.sizes();
-        let both = [of(resident, limits.resident), of(space, limits.space)];
+        let both = [of("VmRSS:", limits.resident), of("VmSize:", limits.space)];
         both.into_iter().flatten().fold(Use::NOTHING, |nearest, one| Use {
             used: nearest.used.max(one.used),
             until_scarce: nearest.until_scarce.min(one.until_scarce),
             until_exhausted: nearest.until_exhausted.min(one.until_exhausted),
-        })
-    }
-
-    /// Bytes of the address space and of the resident set: the first fields of `statm` (proc(5)), for which the kernel writes one
-    /// short line.
-    fn sizes(&self) -> [Option<u64>; 2] {
-        let mut line = [0; 128];
-        let read = File::open(self.processes.join("self/statm")).and_then(|mut file| file.read(&mut line)).unwrap_or(0);
-        let mut pages = line.get(..read).unwrap_or_default().split(|byte| *byte == b' ');
-        [(); 2].map(|()| {
-            let pages: u64 = str::from_utf8(pages.next()?).ok()?.parse().ok()?;
-            Some(pages.saturating_mul(page_size() as u64))
         })
     }
 
@@ -233,9 +227,7 @@ mod tests {
 
     #[test]
     fn what_is_used_is_told_in_thousandths_of_the_nearest_limit() {
-        let page = page_size() as u64;
-        let statm = format!("{} {} 1 2 0 3 0\n", 900 * 1024 / page, 100 * 1024 / page);
-        let (_directory, memory) = told(&[("proc/self/statm", &statm)]);
+        let (_directory, memory) = told(&[("proc/self/status", "Name:\ttorwart\nVmSize:\t 900 kB\nVmRSS:\t 100 kB\n")]);
         let used = |resident, space| memory.used(Limits { resident, space });
         let left = |used, until_scarce, until_exhausted| Use { used, until_scarce, until_exhausted };
         assert_eq!(used(Some(200_000), None), left(512, 170_000 - 102_400, 190_000 - 102_400));

@@ -34,9 +34,9 @@ impl Kernel {
     /// So many thousandths.
     fn says(&self, used: u32) {
         // Moved there, so that nobody reads half of it.
-        let fresh = self.0.path().join("statm");
-        std::fs::write(&fresh, statm(u64::from(used) * 1_000_000)).expect("a file");
-        std::fs::rename(fresh, self.0.path().join("self/statm")).expect("a file");
+        let fresh = self.0.path().join("status");
+        std::fs::write(&fresh, format!("VmSize: {used}000000 kB\nVmRSS: {used}000000 kB\n")).expect("a file");
+        std::fs::rename(fresh, self.0.path().join("self/status")).expect("a file");
     }
 
     /// The same, and until the gateway has seen it.
@@ -45,12 +45,6 @@ impl Kernel {
         let shown = format!("torwart_memory_used_ratio {}\n", f64::from(used) / 1000.0);
         wait_until("it is seen", || gateway.snapshots.telemetry().metrics().text().contains(&shown));
     }
-}
-
-/// `/proc/PID/statm` of a process with so many kibibytes, all of them resident.
-fn statm(kibibytes: u64) -> String {
-    let pages = kibibytes * 1024 / rustix::param::page_size() as u64;
-    format!("{pages} {pages} 1 2 0 3 0\n")
 }
 
 /// A gate before the upstream's answers.
@@ -157,7 +151,7 @@ fn what_the_youngest_requests_may_yet_use_is_counted_before_they_do() {
     let (kernel, gate) = (Kernel::new(), Arc::new(Gate::default()));
     // Less than a tenth is used; what thirty requests may come to use would make it 85 percent.
     std::fs::write(kernel.root().join("meminfo"), "MemTotal: 12000 kB\n").expect("a file");
-    std::fs::write(kernel.root().join("self/statm"), statm(500)).expect("a file");
+    std::fs::write(kernel.root().join("self/status"), "VmSize: 500 kB\nVmRSS: 500 kB\n").expect("a file");
     let gateway = World::new().answering(gate.before()).memory(&kernel.root()).start();
     wait_until("it is foreseen", || gateway.snapshots.telemetry().metrics().load.most_requests() == 30);
     let mut clients = under_way(&gateway, 30);
