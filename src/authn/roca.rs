@@ -42,6 +42,12 @@ mod tests {
         assert!(is_vulnerable(&65_537_u32.to_be_bytes()));
         assert!(is_vulnerable(&(65_537_u64 * 65_537).to_be_bytes()));
         assert!(is_vulnerable(&65_537_u128.pow(7).to_be_bytes()));
+        // 65 537 to the twentieth, modulo the product of all primes.
+        let large = [
+            0x04, 0x62, 0xbd, 0x79, 0x03, 0x53, 0x9a, 0x53, 0xe1, 0xf2, 0x9a, 0x9d, 0xd4, 0xab, 0xfe, 0xad, 0xeb, 0xf7,
+            0xda, 0x30, 0x73, 0x62, 0xc7, 0x1c, 0x80, 0x92, 0x86, 0xb1,
+        ];
+        assert!(is_vulnerable(&large));
     }
 
     #[test]

@@ -184,13 +184,25 @@ mod tests {
         let parse = |text| HostPattern::parse(text).unwrap().to_string();
         assert_eq!(parse("API.Example.com."), "api.example.com");
         assert_eq!(parse("{tenant}.Example.com"), "{tenant}.example.com");
+        assert_eq!(parse("{_t-1}.example.com"), "{_t-1}.example.com");
         assert_eq!(parse("*.example.com"), "*.example.com");
         assert_eq!(parse("*"), "*");
         assert_eq!(parse("localhost"), "localhost");
         assert_eq!(parse("[::1]"), "[::1]");
-        for wrong in
-            ["a.*.com", "a{b}.com", "{a}{b}.com", "{}.com", "*.*", "a.com:443", "https://a.com", "a.com/", "", "a b"]
-        {
+        for wrong in [
+            "a.*.com",
+            "a{b}.com",
+            "{1t}.com",
+            "{-t}.com",
+            "{a}{b}.com",
+            "{}.com",
+            "*.*",
+            "a.com:443",
+            "https://a.com",
+            "a.com/",
+            "",
+            "a b",
+        ] {
             assert!(HostPattern::parse(wrong).is_err(), "{wrong}");
         }
     }

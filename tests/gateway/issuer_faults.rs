@@ -345,7 +345,9 @@ fn ten_interim_answers_before_the_keys_are_passed_over() {
         party.provide();
         let set = party.issuer.key_set().to_string().into_bytes();
         let interim = b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n".repeat(10);
-        party.server.answer("/jwks", Answer::Raw([interim, head(set.len() as u64), set].concat()));
+        // One after the other: what comes together is read to its end before anybody hears of its parts.
+        let all = [interim, head(set.len() as u64), set].concat();
+        party.server.answer("/jwks", Answer::Drip(all, Duration::from_micros(500)));
     });
     assert_eq!(bench.status(&bench.sick.token("early")), 200);
 }
