@@ -4,7 +4,7 @@
 mod hops;
 mod trailers;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -340,11 +340,10 @@ pub(super) fn received_by(version: Version) -> HeaderValue {
 /// # Errors
 /// One of them holds a byte that no field value has (RFC 9110 section 5.5).
 pub fn header_values<const N: usize>(texts: [&[u8]; N]) -> Result<[HeaderValue; N], InvalidHeaderValue> {
-    let mut buffer = BytesMut::with_capacity(texts.iter().map(|text| text.len()).sum());
+    let mut buffer = Bytes::from(texts.concat());
     let mut values = [const { HeaderValue::from_static("") }; N];
     for (value, text) in values.iter_mut().zip(texts) {
-        buffer.extend_from_slice(text);
-        *value = HeaderValue::from_maybe_shared(buffer.split().freeze())?;
+        *value = HeaderValue::from_maybe_shared(buffer.split_to(text.len()))?;
     }
     Ok(values)
 }
