@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ const ALERT: Duration = Duration::from_millis(20);
 /// How long limits are believed: an orchestrator may change them.
 const LIMITS_KEPT: Duration = Duration::from_secs(5);
 
-/// More than the kernel tells of a process before and about its memory (proc(5)).
+/// More bytes than the kernel usually tells of a process (proc(5)).
 const STATUS: usize = 4096;
 
 /// What a request may come to use: buffers in each direction, on both sides (http.md, "Towards the upstream"). 265 KiB were measured
@@ -125,11 +125,7 @@ impl Memory {
 
     /// How near the nearest limit is. What the kernel does not tell counts as nothing used.
     fn used(&self, limits: Limits) -> Use {
-        // In one piece, into room that is there: it happens ten times a second.
-        let mut room = [0; STATUS];
-        let read =
-            File::open(self.processes.join("self/status")).and_then(|mut file| file.read(&mut room)).unwrap_or(0);
-        let status = String::from_utf8_lossy(room.get(..read).unwrap_or_default());
+        let status = self.status().unwrap_or_default();
         let of = |key, limit: Option<u64>| {
             let (bytes, limit) = (kibibytes(&status, key)?, limit.filter(|limit| *limit > 0)?);
             let used = u32::try_from(bytes.saturating_mul(1000) / limit).unwrap_or(u32::MAX);
@@ -142,6 +138,13 @@ impl Memory {
             until_scarce: nearest.until_scarce.min(one.until_scarce),
             until_exhausted: nearest.until_exhausted.min(one.until_exhausted),
         })
+    }
+
+    /// What the kernel tells of the process. It is asked ten times a second: in one piece, and not for the length of what has none.
+    fn status(&self) -> io::Result<String> {
+        let mut status = String::with_capacity(STATUS);
+        File::open(self.processes.join("self/status"))?.take(u64::MAX).read_to_string(&mut status)?;
+        Ok(status)
     }
 
     fn limits(&self) -> Limits {

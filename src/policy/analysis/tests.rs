@@ -78,3 +78,19 @@ impl Dice {
 pub(super) fn document(routes: &str) -> String {
     format!("version: 1\npolicy: p\nhosts: [api.example.com]\nupstream: u\nissuers: [one]\nroutes:\n{routes}\n")
 }
+
+/// What is sent of a plain request.
+pub(super) fn effect() -> Effect {
+    Effect {
+        upstream: "u".to_owned(),
+        target: "/a".to_owned(),
+        headers: vec![("x-a".to_owned(), "1".to_owned())],
+        removed: vec!["x-b".to_owned()],
+        authorization: "strip",
+        strips_method_override: true,
+        timeout: None,
+        max_body: None,
+        limit: None,
+        cors: None,
+    }
+}

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::policy::analysis::tests::{World, document};
+use crate::policy::analysis::tests::{World, document, effect};
 use crate::policy::analysis::verdict::{Effect, Refusal};
 use crate::principal::{ClaimPath, Flow, IssuerIdentity};
 use crate::target::quirks::{MethodOverride, Quirks, Reading};
@@ -332,18 +332,7 @@ fn a_route_that_forwards_whoever_it_is_about_differs_where_that_is_told() {
 
 #[test]
 fn a_change_is_the_first_thing_that_is_another() {
-    let effect = |target: &str| Effect {
-        upstream: "u".to_owned(),
-        target: target.to_owned(),
-        headers: Vec::new(),
-        removed: Vec::new(),
-        authorization: "strip",
-        strips_method_override: true,
-        timeout: None,
-        max_body: None,
-        limit: None,
-        cors: None,
-    };
+    let effect = |target: &str| Effect { target: target.to_owned(), ..effect() };
     let refusal = |status| Refusal { status, reason: None, condition: None, place: None };
     let field = |value: &str| vec![("access-control-max-age".to_owned(), value.to_owned())];
     let (a, b) = (Verdict::Allowed(effect("/a")), Verdict::Allowed(effect("/b")));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{World, document};
+use super::{World, document, effect};
 use crate::policy::analysis::{Change, Difference, Effect, Part, Refusal, Verdict, compare};
 
 fn differences(old: &str, new: &str) -> Vec<Difference> {
@@ -170,21 +170,6 @@ fn what_refusals_say_to_pages_is_told_where_nothing_is_ever_allowed() {
 }
 
 // Verdicts.
-
-fn effect() -> Effect {
-    Effect {
-        upstream: "u".to_owned(),
-        target: "/a".to_owned(),
-        headers: vec![("x-a".to_owned(), "1".to_owned())],
-        removed: vec!["x-b".to_owned()],
-        authorization: "strip",
-        strips_method_override: true,
-        timeout: None,
-        max_body: None,
-        limit: None,
-        cors: None,
-    }
-}
 
 /// A change of an effect, and the part that is another by it.
 type Changed = (fn(&mut Effect), Part);
