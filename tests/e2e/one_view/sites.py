@@ -242,6 +242,8 @@ def versions():
 
     node_version = version([NODE, "--version"]).removeprefix("v")
     gunicorn_version = f"gunicorn {debian('gunicorn')}"
+    # Nobody asks a machine without Go for its site in Go.
+    go_version = version(["go", "env", "GOVERSION"]).removeprefix("go") if shutil.which("go") else "(none)"
     tomcat_version, apache_version = f"Tomcat {debian('tomcat10')}", f"Apache {debian('apache2')}, PHP {debian('libapache2-mod-php8.2')}"
     return {
         "tomcat": tomcat_version, "tomcat-decode": f"{tomcat_version}, encoded slashes decoded",
@@ -250,7 +252,7 @@ def versions():
         "gunicorn": f"{gunicorn_version}, PATH_INFO", "flask": f"{gunicorn_version}, Flask {module('flask')}",
         "django": f"{gunicorn_version}, Django {module('django')}",
         "express4": f"Node {node_version}, Express {package('express4')}", "express5": f"Node {node_version}, Express {package('express')}",
-        "fastify": f"Node {node_version}, Fastify {package('fastify')}", "go": f"Go {version(['go', 'env', 'GOVERSION']).removeprefix('go')} net/http",
+        "fastify": f"Node {node_version}, Fastify {package('fastify')}", "go": f"Go {go_version} net/http",
     }
 
 
