@@ -13,6 +13,7 @@ mod endpoint;
 mod exchange;
 mod failure;
 mod health;
+mod http1;
 mod load;
 mod location;
 mod member;
@@ -24,6 +25,7 @@ mod rehearsal;
 mod request_headers;
 mod resolve;
 mod response_headers;
+mod source;
 mod state;
 mod tls;
 mod tunnel;
@@ -58,7 +60,7 @@ use self::tunnel::Opening;
 
 pub use self::body::{ClientBody, ResponseBody};
 pub use self::exchange::Attempts;
-pub use self::failure::{Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
+pub use self::failure::{ConnectionFault, Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
 pub use self::rehearsal::rehearse;
 pub use self::request_headers::header_values;
 pub use self::state::{Condition, EndpointState, UpstreamState};
@@ -262,9 +264,10 @@ impl Upstreams {
         if terms.is_some() && upstream.http2 {
             return Err(Failure::Protocol(ProtocolFault::NoTunnel));
         }
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let opening = terms.map(|(terms, client)| Opening::new(client, &mut head, terms).map(Box::new)).transpose()?;
         let limits = BodyLimits { size: order.max_body.unwrap_or(self.shared.body.size), ..self.shared.body };
-        let framing = if terms.is_some() { Framing::None } else { framing(&body, limits)? };
+        let framing = if opening.is_some() { Framing::None } else { framing(&body, limits)? };
         let delivery = Delivery {
             host: &facts.authority,
             http2: upstream.http2,
@@ -272,20 +275,15 @@ impl Upstreams {
             client_address_from: self.shared.client_address_from,
         };
         let draft = Draft { head, facts, effects, delivery, framing, target: order.target };
-        let mut sent = draft.request();
-        let opening = terms.map(|(terms, client)| Opening::new(client, &mut sent, terms).map(Box::new)).transpose()?;
-        let mut progress = None;
-        if framing != Framing::None {
+        let streaming = (framing != Framing::None).then(|| {
             let rules = TrailerRules::new(&self.shared.identity, &draft.effects);
-            rules.announce(sent.headers_mut());
-            let (body, view) = RequestBody::streaming(body, limits, rules);
-            *sent.body_mut() = body;
-            progress = Some(view);
-        }
+            RequestBody::streaming(body, limits, rules)
+        });
+        let (body, progress) = streaming.unzip();
         Ok(Exchange {
             configured,
             draft,
-            request: Some(sent),
+            body,
             progress,
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
             mapping: upstream.maps_back.then(|| Box::new(order.mapping(facts))),

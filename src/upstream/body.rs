@@ -17,11 +17,11 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BUFFER;
 use super::abandoned;
-use super::failure::{RequestFault, ResponseFault};
+use super::failure::{ConnectionFault, RequestFault, ResponseFault};
 use super::member::Call;
-use super::pool::Lease;
 use super::request_headers::TrailerRules;
 use super::response_headers;
+use super::source::Source;
 
 /// A request body before anything was done with it.
 #[derive(Debug)]
@@ -185,6 +185,8 @@ struct Streaming {
     limits: BodyLimits,
     trailers: TrailerRules,
     progress: Rc<Progress>,
+    /// Taken from the client, counted, and put back.
+    returned: Bytes,
     counted: u64,
     silence: Option<Pin<Box<Sleep>>>,
 }
@@ -198,9 +200,18 @@ impl RequestBody {
     /// This body, and the view of it that the exchange keeps.
     pub(super) fn streaming(inner: ClientBody, limits: BodyLimits, trailers: TrailerRules) -> (Self, Rc<Progress>) {
         let progress = Progress::new();
+        let view = Rc::clone(&progress);
         let streaming =
-            Streaming { inner, limits, trailers, progress: Rc::clone(&progress), counted: 0, silence: None };
-        (Self(Some(Box::new(streaming))), progress)
+            Streaming { inner, limits, trailers, progress, returned: Bytes::new(), counted: 0, silence: None };
+        (Self(Some(Box::new(streaming))), view)
+    }
+
+    /// Puts back what was taken last.
+    pub(super) fn put_back(&mut self, data: Bytes) {
+        if let Some(streaming) = self.0.as_deref_mut().filter(|_| !data.is_empty()) {
+            streaming.progress.finished.set(false);
+            streaming.returned = data;
+        }
     }
 }
 
@@ -210,7 +221,10 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestFault>>> {
         let Some(streaming) = self.get_mut().0.as_deref_mut() else { return Poll::Ready(None) };
-        let outcome = ready!(streaming.poll(cx));
+        let outcome = match std::mem::take(&mut streaming.returned) {
+            returned if !returned.is_empty() => Some(Ok(Frame::data(returned))),
+            _ => ready!(streaming.poll(cx)),
+        };
         let progress = &streaming.progress;
         match &outcome {
             Some(Ok(_)) => progress.finished.set(streaming.inner.is_empty()),
@@ -221,11 +235,15 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_deref().is_none_or(|streaming| streaming.progress.is_finished() || streaming.inner.is_empty())
+        self.0.as_deref().is_none_or(|streaming| {
+            streaming.progress.is_finished() || (streaming.returned.is_empty() && streaming.inner.is_empty())
+        })
     }
 
     fn size_hint(&self) -> SizeHint {
-        let exact = self.0.as_deref().map_or(Some(0), |streaming| streaming.inner.length());
+        let exact = self.0.as_deref().map_or(Some(0), |streaming| {
+            streaming.inner.length()?.checked_add(u64::try_from(streaming.returned.len()).ok()?)
+        });
         exact.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
@@ -274,10 +292,11 @@ impl Streaming {
 #[derive(Debug)]
 pub struct ResponseBody {
     /// What had come already when the head did.
-    ahead: Option<Result<Frame<Bytes>, hyper::Error>>,
-    inner: Option<Incoming>,
-    /// The connection, until the response has been read to its end.
-    lease: Option<Lease>,
+    ahead: Option<Result<Frame<Bytes>, ConnectionFault>>,
+    /// A fault is the last thing ahead.
+    is_broken: bool,
+    /// Where the rest comes from, until all of it has been read.
+    source: Option<Source>,
     /// What counts it as under way as long.
     call: Option<Call>,
     ends_at: Option<Instant>,
@@ -287,13 +306,14 @@ pub struct ResponseBody {
 impl ResponseBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { ahead: None, inner: None, lease: None, call: None, ends_at: None, expiry: None }
+        Self { ahead: None, is_broken: false, source: None, call: None, ends_at: None, expiry: None }
     }
 
-    /// The body of a response that came over `lease`, which goes back to its pool at the body's end. `ends_at` is
-    /// when the token stops being valid.
-    pub(super) fn new(inner: Incoming, lease: Option<Lease>, call: Call, ends_at: Option<Instant>) -> Self {
-        let mut body = Self { ahead: None, inner: Some(inner), lease, call: Some(call), ends_at, expiry: None };
+    /// The body of a response, whose connection goes back to its pool at the body's end. `ends_at` is when the token
+    /// stops being valid.
+    pub(super) fn new(source: Source, call: Call, ends_at: Option<Instant>) -> Self {
+        let mut body =
+            Self { ahead: None, is_broken: false, source: Some(source), call: Some(call), ends_at, expiry: None };
         body.look_ahead();
         body.settle();
         body
@@ -302,32 +322,39 @@ impl ResponseBody {
     /// Takes what came with the head. A short response gives its connection back at once, whenever its client takes
     /// it: one that takes nothing would hold as many connections as it has streams.
     fn look_ahead(&mut self) {
-        let Some(inner) = self.inner.as_mut().filter(|inner| !inner.is_end_stream()) else { return };
+        let Some(source) = self.source.as_mut().filter(|source| !source.is_over()) else { return };
         // Wakes nobody: whoever takes the response asks again, for what follows.
-        if let Poll::Ready(found) = Pin::new(inner).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            self.ahead = found;
-            if self.ahead.is_none() {
-                self.inner = None;
+        match source.poll_frame(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => {}
+            Poll::Ready(None) => self.end(),
+            Poll::Ready(Some(found)) => {
+                // Nothing follows a fault.
+                self.source.take_if(|_| found.is_err());
+                self.ahead = Some(found);
             }
         }
     }
 
     /// Gives the connection back if the response has been read to its end.
     fn settle(&mut self) {
-        if self.inner.as_ref().is_none_or(Body::is_end_stream)
-            && let Some(lease) = self.lease.take()
-        {
-            lease.give_back();
+        if self.source.as_ref().is_some_and(Source::is_over) {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.finish();
             if let Some(call) = self.call.take() {
                 call.succeeded();
             }
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match (self.ahead.take(), self.inner.as_mut()) {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ConnectionFault>>> {
+        match (self.ahead.take(), self.source.as_mut()) {
             (Some(ahead), _) => Poll::Ready(Some(ahead)),
-            (None, Some(inner)) => Pin::new(inner).poll_frame(cx),
+            (None, Some(source)) => source.poll_frame(cx),
             (None, None) => Poll::Ready(None),
         }
     }
@@ -344,18 +371,17 @@ impl ResponseBody {
         if let (Some(call), ResponseFault::Upstream(_)) = (&self.call, &fault) {
             call.failed();
         }
-        self.lease = None;
+        self.source = None;
         self.call = None;
         self.ahead = None;
-        self.inner = None;
         fault
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let (Some(inner), Some(lease)) = (self.inner.take(), self.lease.take()) {
-            abandoned::leave(inner, lease);
+        if let Some(source) = self.source.take() {
+            abandoned::leave(source);
         }
     }
 }
@@ -373,11 +399,18 @@ impl Body for ResponseBody {
             }
             match frame {
                 None => {
-                    this.inner = None;
-                    this.settle();
+                    this.end();
                     return Poll::Ready(None);
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(this.abort(ResponseFault::Upstream(error))))),
+                Some(Err(fault)) if !this.is_broken => {
+                    // An error drops what has not been written yet. The client is to have what came before it.
+                    this.is_broken = true;
+                    this.source = None;
+                    this.ahead = Some(Err(fault));
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Some(Err(fault)) => return Poll::Ready(Some(Err(this.abort(ResponseFault::Upstream(fault))))),
                 Some(Ok(frame)) if frame.is_data() => {
                     this.settle();
                     return Poll::Ready(Some(Ok(frame)));
@@ -394,7 +427,7 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.ahead.is_none() && self.source.as_ref().is_none_or(Source::is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -402,7 +435,7 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len),
             Some(Err(_)) | None => 0,
         };
-        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let rest = self.source.as_ref().map_or_else(|| SizeHint::with_exact(0), Source::size_hint);
         let whole = rest.exact().and_then(|rest| rest.checked_add(u64::try_from(ahead).ok()?));
         whole.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

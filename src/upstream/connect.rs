@@ -4,8 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -23,11 +22,10 @@ use super::tls::Tls;
 /// The shortest time that one of several addresses gets before the next is tried.
 const SHARE: Duration = Duration::from_millis(250);
 
-/// A connected stream that counts what it received, so that "closed before any response byte" is a fact.
+/// A connected stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     transport: Transport,
-    received: Arc<AtomicU64>,
     /// Counts against `max_connections` for as long as the stream lives, whoever holds it. Health checks have none.
     _slot: Option<OwnedSemaphorePermit>,
     _open: Open,
@@ -41,13 +39,6 @@ enum Transport {
     UnixTls(Box<TlsStream<UnixStream>>),
 }
 
-impl Stream {
-    /// The counter of received bytes.
-    pub(super) fn received(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.received)
-    }
-}
-
 /// Connects, TLS included, within `timeouts.connect`.
 pub(super) async fn connect(
     upstream: &Upstream,
@@ -58,7 +49,7 @@ pub(super) async fn connect(
     if slot.is_some() {
         member.connected(&opened);
     }
-    Ok(Stream { transport: opened?, received: Arc::default(), _slot: slot, _open: Open::new(member) })
+    Ok(Stream { transport: opened?, _slot: slot, _open: Open::new(member) })
 }
 
 async fn open(upstream: &Upstream, member: &Member) -> Result<Transport, Failure> {
@@ -138,12 +129,8 @@ macro_rules! delegate {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(delegate!(self.as_mut(), stream => Pin::new(stream).poll_read(cx, buf)))?;
-        let read = buf.filled().len().saturating_sub(before);
-        self.received.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, stream => Pin::new(stream).poll_read(cx, buf))
     }
 }
 

@@ -5,30 +5,29 @@
 //! budget goes. That a pooled connection turns out to be closed before anything was written costs nothing: no server
 //! gets more to do by it.
 
-use std::future::pending;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
-use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode, Uri, uri};
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode, response};
 use smallvec::SmallVec;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
-use super::abandoned::{Answered, Awaited};
+use super::abandoned::Awaited;
 use super::body::{Progress, RequestBody, ResponseBody};
-use super::endpoint::{Endpoint, Host};
-use super::failure::{Failure, ProtocolFault};
+use super::endpoint::Endpoint;
+use super::failure::{ConnectionFault, Failure, ProtocolFault};
+use super::http1::{Http1, NoAnswer, Reading, Sending};
 use super::load::Configured;
 use super::location::Mapping;
 use super::member::Call;
-use super::pool::{Freshness, Http1, Http1Lease, Lease, Pool, Wire};
+use super::pool::{Freshness, Pool};
 use super::request_headers::Draft;
-use super::response_headers;
+use super::response_headers::{self, Announced};
+use super::source::Source;
 use super::tunnel::Opening;
 
 /// How often one request is sent at most.
@@ -38,11 +37,11 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Exchange<'u> {
     pub(super) configured: &'u Configured,
-    /// What the request is made of, as often as it has to be: one without body can be made again.
+    /// What the request is made of, as often as it has to be.
     pub(super) draft: Draft<'u>,
-    /// The request, unless it was sent.
-    pub(super) request: Option<Request<RequestBody>>,
-    /// The view of the request body, if there is one.
+    /// Its body, if there is one, until something of it has been sent.
+    pub(super) body: Option<RequestBody>,
+    /// The view of that body.
     pub(super) progress: Option<Rc<Progress>>,
     /// Time to the response head.
     pub(super) timeout: Duration,
@@ -92,22 +91,6 @@ enum Again {
     Anywhere,
 }
 
-/// The outcome of sending a request once.
-enum Attempt {
-    /// The head of an answer.
-    Answered(Response<Incoming>),
-    /// Nothing was written; here is the request again.
-    Unsent(Box<Request<RequestBody>>, hyper::Error),
-    /// Written at least in part, and no whole head came back.
-    Lost(hyper::Error),
-    /// No head in time.
-    TimedOut,
-    /// More interim responses than allowed.
-    Flooded,
-    /// There was nothing to send.
-    Unaimed,
-}
-
 impl Setback {
     fn final_one(chosen: Chosen, failure: Failure) -> Self {
         Self { chosen, failure, again: Again::Never }
@@ -140,7 +123,7 @@ impl Exchange<'_> {
             let member = Arc::clone(&chosen.call.member);
             attempts.endpoint = Some(Arc::clone(&member.name));
             tried.push(member.id);
-            self.aim(&member.endpoint)?;
+            self.aim(&member.endpoint);
             let Setback { chosen: before, failure, again } = match self.attempt(chosen).await {
                 Ok(response) => return Ok(response),
                 Err(setback) => setback,
@@ -176,32 +159,19 @@ impl Exchange<'_> {
         Some(Chosen { call: Call::new(members, &seat.member), pool, fresh: false })
     }
 
-    /// Writes what depends on the endpoint.
-    fn aim(&mut self, endpoint: &Endpoint) -> Result<(), Failure> {
-        if self.request.is_none() && self.progress.is_some() {
-            // What was sent of a body is not there any more.
-            return Err(Failure::Unwritable);
-        }
-        let request = self.request.get_or_insert_with(|| self.draft.request());
-        let host = match &endpoint.host {
-            Host::Original => self.draft.delivery.host,
-            Host::Fixed(name) => name,
-        };
-        if self.configured.upstream.http2 {
-            let mut parts = uri::Parts::default();
-            parts.path_and_query = request.uri().path_and_query().cloned();
-            parts.authority = Some(Authority::try_from(host.as_bytes()).map_err(|_| Failure::Unwritable)?);
-            parts.scheme = Some(if endpoint.tls.is_some() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-            *request.uri_mut() = Uri::from_parts(parts).map_err(|_| Failure::Unwritable)?;
-        } else if let Host::Fixed(name) = &endpoint.host {
-            request.headers_mut().insert(HOST, name.clone());
-        }
+    /// Settles what depends on the endpoint.
+    fn aim(&mut self, endpoint: &Endpoint) {
+        let host = self.draft.host(endpoint);
         if let Some(mapping) = &mut self.mapping {
             mapping.scheme = endpoint.scheme();
             mapping.endpoint = endpoint.authority.to_ascii_lowercase();
             mapping.host = host.to_str().unwrap_or_default().to_ascii_lowercase();
         }
-        Ok(())
+    }
+
+    /// The body to send; `None` if there was one and it is not there any more.
+    fn take_body(&mut self) -> Option<RequestBody> {
+        if self.progress.is_some() { self.body.take() } else { Some(RequestBody::none()) }
     }
 
     async fn attempt(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
@@ -225,28 +195,49 @@ impl Exchange<'_> {
                     Err(failure) => return Err(Setback::connecting(chosen, failure)),
                 },
             };
-            let repeatable = self.is_repeatable(reused);
-            let wire = Arc::clone(&connection.wire);
-            let before = wire.received();
-            let (attempt, lease) = self.send_pooled(connection, &chosen.pool).await;
-            match attempt {
-                Attempt::Answered(response) => return self.pass_on(response, lease.map(Lease::Http1), chosen),
+            let Some(connection) = self.ask(connection, &chosen) else {
+                return Err(Setback::final_one(chosen, Failure::Unwritable));
+            };
+            let mut awaited = Awaited::new(connection, &chosen.pool);
+            let answered = self.wait(&mut awaited).await;
+            let connection = awaited.into_connection();
+            match (answered, connection) {
+                (Some(Ok(head)), Some(connection)) => {
+                    let home = Some(Rc::clone(&chosen.pool));
+                    return self.pass_on(head, chosen, |status, announced| {
+                        Source::Http1(Reading::new(connection, status, announced), home)
+                    });
+                }
                 // The pool's connection closed under the request. A fresh one has no such excuse.
-                Attempt::Unsent(request, _) if reused => self.request = Some(*request),
-                Attempt::Unsent(request, error) => {
-                    self.request = Some(*request);
-                    return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
+                (Some(Err(NoAnswer::Unsent(body, _))), _) if reused => self.body = Some(body),
+                (Some(Err(fault)), connection) => {
+                    let untouched = connection.is_some_and(|connection| !connection.is_touched());
+                    return Err(self.unanswered(chosen, fault, (untouched, reused)));
                 }
-                Attempt::Lost(error) => {
-                    let untouched = wire.received() == before;
-                    return Err(self.lost_with(chosen, error, (repeatable && untouched, reused)));
+                (None | Some(Ok(_)), _) => {
+                    return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout)));
                 }
-                Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
-                Attempt::Flooded => {
-                    return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
-                }
-                Attempt::Unaimed => return Err(Setback::final_one(chosen, Failure::Unwritable)),
             }
+        }
+    }
+
+    /// The connection, asked. `None`: what it would be asked is not there any more.
+    fn ask(&mut self, mut connection: Box<Http1>, chosen: &Chosen) -> Option<Box<Http1>> {
+        let head = self.draft.http1(self.draft.host(&chosen.call.member.endpoint));
+        let sending = Sending::new(head, self.take_body()?, self.draft.framing);
+        connection.ask(sending, self.draft.head.method == Method::HEAD);
+        Some(connection)
+    }
+
+    /// Nothing was answered over a connection of HTTP/1.1.
+    fn unanswered(&mut self, chosen: Chosen, fault: NoAnswer, (untouched, reused): (bool, bool)) -> Setback {
+        match fault {
+            NoAnswer::Unsent(body, fault) => {
+                self.body = Some(body);
+                Setback { failure: self.lost(fault), chosen, again: Again::Elsewhere }
+            }
+            NoAnswer::Lost(fault) => self.lost_with(chosen, fault, (untouched && self.is_repeatable(reused), reused)),
+            NoAnswer::Flooded => Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)),
         }
     }
 
@@ -260,8 +251,8 @@ impl Exchange<'_> {
 
     /// The connection is gone, and the request with it. A server that has closed a fresh connection under it is not
     /// asked again.
-    fn lost_with(&self, chosen: Chosen, error: hyper::Error, (repeatable, reused): (bool, bool)) -> Setback {
-        let failure = self.lost(error);
+    fn lost_with(&self, chosen: Chosen, fault: ConnectionFault, (repeatable, reused): (bool, bool)) -> Setback {
+        let failure = self.lost(fault);
         let again = match &failure {
             Failure::Closed(_) if repeatable && reused => Again::Anywhere,
             Failure::Closed(_) if repeatable => Again::Elsewhere,
@@ -270,55 +261,20 @@ impl Exchange<'_> {
         Setback { chosen, failure, again }
     }
 
-    /// Sends the request over a connection that may go back to its pool.
-    async fn send_pooled(&mut self, mut connection: Http1, pool: &Rc<Pool>) -> (Attempt, Option<Http1Lease>) {
-        let Some(answer) = self.send(&mut connection) else { return (Attempt::Unaimed, None) };
-        let wire = Arc::clone(&connection.wire);
-        let lease = Http1Lease { pool: Rc::clone(pool), connection, request: self.progress.clone() };
-        let mut awaited = Awaited::new(answer, lease);
-        let attempt = self.wait(&mut awaited, Some(&wire)).await;
-        (attempt, awaited.into_lease())
-    }
-
-    /// The answer to the request, if there is one to send.
-    fn send(&mut self, connection: &mut Http1) -> Option<impl Future<Output = Answered> + use<>> {
-        let mut request = self.request.take()?;
-        connection.wire.reset_interim();
-        let wire = Arc::clone(&connection.wire);
-        hyper::ext::on_informational(&mut request, move |_| wire.count_interim());
-        Some(connection.sender.try_send_request(request))
-    }
-
-    /// Waits for the head. The clock runs only while the upstream is the one to act: not while the client still sends.
-    async fn wait<A>(&self, answer: A, wire: Option<&Wire>) -> Attempt
-    where
-        A: Future<Output = Answered>,
-    {
+    /// Waits for the head; `None` where it does not come in time. The clock runs only while the upstream is the one to act:
+    /// not while the client still sends.
+    async fn wait<A: Future>(&self, answer: A) -> Option<A::Output> {
         let mut answer = pin!(answer);
-        let mut flooded = pin!(async {
-            match wire {
-                Some(wire) => wire.flooded().await,
-                None => pending().await,
-            }
-        });
         let mut timer = pin!(sleep_until(Instant::now() + self.timeout));
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut answer => return match outcome {
-                    Ok(_) if wire.is_some_and(Wire::is_flooded) => Attempt::Flooded,
-                    Ok(response) => Attempt::Answered(response),
-                    Err(mut error) => match error.take_message() {
-                        Some(request) => Attempt::Unsent(Box::new(request), error.into_error()),
-                        None => Attempt::Lost(error.into_error()),
-                    },
-                },
-                () = &mut flooded => return Attempt::Flooded,
+                outcome = &mut answer => return Some(outcome),
                 () = &mut timer => {
                     let now = Instant::now();
                     let due = self.due(now);
                     if due <= now {
-                        return Attempt::TimedOut;
+                        return None;
                     }
                     timer.as_mut().reset(due);
                 }
@@ -334,69 +290,63 @@ impl Exchange<'_> {
         }
     }
 
-    /// Checks the answer and makes it the client's.
+    /// Checks the answer and makes it the client's. `source`: where its content comes from.
     fn pass_on(
         &self,
-        response: Response<Incoming>,
-        lease: Option<Lease>,
+        mut head: response::Parts,
         chosen: Chosen,
+        source: impl FnOnce(StatusCode, Announced) -> Source,
     ) -> Result<Response<ResponseBody>, Setback> {
-        let (mut head, body) = response.into_parts();
-        if let Err(fault) = response_headers::rewrite(&mut head) {
-            return Err(Setback::final_one(chosen, Failure::Protocol(fault)));
-        }
+        let announced = match response_headers::rewrite(&mut head) {
+            Ok(announced) => announced,
+            Err(fault) => return Err(Setback::final_one(chosen, Failure::Protocol(fault))),
+        };
         if let Some(mapping) = &self.mapping {
             mapping.apply(&mut head.headers);
         }
-        Ok(Response::from_parts(head, ResponseBody::new(body, lease, chosen.call, self.ends_at)))
+        let source = source(head.status, announced);
+        Ok(Response::from_parts(head, ResponseBody::new(source, chosen.call, self.ends_at)))
     }
 
     /// Why there is no answer: what the client did to its own request comes before what the upstream did about it.
-    fn lost(&self, error: hyper::Error) -> Failure {
+    fn lost(&self, fault: ConnectionFault) -> Failure {
         if let Some(fault) = self.progress.as_ref().and_then(|progress| progress.fault()) {
             return fault.into();
         }
-        if error.is_parse() || error.is_parse_too_large() {
-            return Failure::Protocol(ProtocolFault::Malformed(error));
+        match fault {
+            ConnectionFault::Malformed(_) => Failure::Protocol(ProtocolFault::Malformed(fault)),
+            fault => Failure::Closed(fault),
         }
-        Failure::Closed(error)
     }
 
     /// A WebSocket is opened once: what the upstream may have seen of it is not sent again.
     async fn run_tunnel(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
-        let mut connection = match chosen.pool.open_upgradable().await {
+        let connection = match chosen.pool.open().await {
             Ok(connection) => connection,
             Err(failure) => return Err(Setback::connecting(chosen, failure)),
         };
-        let attempt = match self.send(&mut connection) {
-            Some(answer) => self.wait(answer, Some(&connection.wire)).await,
-            None => Attempt::Unaimed,
+        let (Some(mut connection), Some(opening)) = (self.ask(connection, &chosen), self.opening.take()) else {
+            return Err(Setback::final_one(chosen, Failure::Unwritable));
         };
-        let failure = match attempt {
-            Attempt::Answered(response) => return self.open_tunnel(response, connection, chosen).await,
-            Attempt::Unsent(_, error) | Attempt::Lost(error) => self.lost(error),
-            Attempt::TimedOut => Failure::ResponseTimeout(self.timeout),
-            Attempt::Flooded => Failure::Protocol(ProtocolFault::Interim),
-            Attempt::Unaimed => Failure::Unwritable,
+        let answered = self.wait(poll_fn(|cx| connection.poll_answer(cx))).await;
+        let head = match answered {
+            Some(Ok(head)) => head,
+            Some(Err(fault)) => {
+                let setback = self.unanswered(chosen, fault, (false, false));
+                return Err(Setback { again: Again::Never, ..setback });
+            }
+            None => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
         };
-        Err(Setback::final_one(chosen, failure))
-    }
-
-    async fn open_tunnel(
-        &mut self,
-        response: Response<Incoming>,
-        connection: Http1,
-        chosen: Chosen,
-    ) -> Result<Response<ResponseBody>, Setback> {
-        let Some(opening) = self.opening.take() else { return Err(Setback::final_one(chosen, Failure::Unwritable)) };
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return match opening.check_refusal(response.status()) {
-                Ok(()) => self.pass_on(response, Some(Lease::Once(connection)), chosen),
-                Err(failure) => Err(Setback::final_one(chosen, failure)),
-            };
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let accepted = opening.accept(head, *connection, &chosen.call, self.ends_at);
+            return accepted.map_err(|failure| Setback::final_one(chosen, failure));
         }
-        let accepted = opening.accept(response, &chosen.call, self.ends_at).await;
-        accepted.map_err(|failure| Setback::final_one(chosen, failure))
+        match opening.check_refusal(head.status) {
+            Ok(()) => self.pass_on(head, chosen, |status, announced| {
+                Source::Http1(Reading::new(connection, status, announced), None)
+            }),
+            Err(failure) => Err(Setback::final_one(chosen, failure)),
+        }
     }
 
     async fn run_http2(&mut self, chosen: Chosen) -> Result<Response<ResponseBody>, Setback> {
@@ -406,36 +356,33 @@ impl Exchange<'_> {
                 Err(failure) => return Err(Setback::connecting(chosen, failure)),
             };
             let reused = freshness == Freshness::Used;
-            let repeatable = self.is_repeatable(reused);
-            let Some(request) = self.request.take() else {
-                return Err(Setback::final_one(chosen, Failure::Unwritable));
+            let request = self.take_body().and_then(|body| self.draft.http2(&chosen.call.member.endpoint, body));
+            let Some(request) = request else { return Err(Setback::final_one(chosen, Failure::Unwritable)) };
+            let mut error = match self.wait(connection.sender.clone().try_send_request(request)).await {
+                Some(Ok(response)) => {
+                    let (head, body) = response.into_parts();
+                    return self.pass_on(head, chosen, |_, _| Source::Http2(body, connection));
+                }
+                Some(Err(error)) => error,
+                None => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
             };
-            let answer = connection.sender.clone().try_send_request(request);
-            match self.wait(answer, None).await {
-                Attempt::Answered(response) => return self.pass_on(response, Some(Lease::Http2(connection)), chosen),
-                Attempt::Unsent(request, _) if reused => {
-                    chosen.pool.retire(&connection);
-                    self.request = Some(*request);
+            if let Some(unsent) = error.take_message() {
+                self.body = Some(unsent.into_body());
+                if !reused {
+                    let failure = self.lost(ConnectionFault::Http2(error.into_error()));
+                    return Err(Setback { failure, chosen, again: Again::Elsewhere });
                 }
-                Attempt::Unsent(request, error) => {
-                    self.request = Some(*request);
-                    return Err(Setback { failure: self.lost(error), chosen, again: Again::Elsewhere });
-                }
-                Attempt::Lost(error) => {
-                    // The stream may hear of the end before the connection does.
-                    yield_now().await;
-                    let closed = connection.sender.is_closed();
-                    if closed {
-                        chosen.pool.retire(&connection);
-                    }
-                    return Err(self.lost_with(chosen, error, (repeatable && closed, reused)));
-                }
-                Attempt::TimedOut => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
-                Attempt::Flooded => {
-                    return Err(Setback::final_one(chosen, Failure::Protocol(ProtocolFault::Interim)));
-                }
-                Attempt::Unaimed => return Err(Setback::final_one(chosen, Failure::Unwritable)),
+                chosen.pool.retire(&connection);
+                continue;
             }
+            // The stream may hear of the end before the connection does.
+            yield_now().await;
+            let closed = connection.sender.is_closed();
+            if closed {
+                chosen.pool.retire(&connection);
+            }
+            let fault = ConnectionFault::Http2(error.into_error());
+            return Err(self.lost_with(chosen, fault, (closed && self.is_repeatable(reused), reused)));
         }
     }
 }

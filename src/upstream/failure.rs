@@ -34,7 +34,7 @@ pub enum Failure {
     Protocol(#[source] ProtocolFault),
     /// 502: the upstream closed or reset the connection before its answer was complete enough to be passed on.
     #[error("the upstream closed the connection before it answered")]
-    Closed(#[source] hyper::Error),
+    Closed(#[source] ConnectionFault),
     /// 413: the request body is larger than `limits.body` (or the route's `max_body`).
     #[error("the request body is larger than {0} bytes")]
     RequestTooLarge(u64),
@@ -125,7 +125,27 @@ pub enum ProtocolFault {
     NotHttp2,
     /// Bytes that are no response.
     #[error("its response is malformed")]
-    Malformed(#[source] hyper::Error),
+    Malformed(#[source] ConnectionFault),
+}
+
+/// Why a connection to an upstream carries nothing more.
+#[derive(Debug, Error)]
+pub enum ConnectionFault {
+    /// It was closed inside a message, or before one.
+    #[error("the connection was closed")]
+    Ended,
+    /// It broke.
+    #[error("the connection broke")]
+    Broken(#[source] io::Error),
+    /// HTTP/1.1: what came over it is no response (RFC 9112).
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The request that it carried broke off.
+    #[error("the request broke off")]
+    Request(#[source] RequestFault),
+    /// What hyper met on an HTTP/2 connection.
+    #[error(transparent)]
+    Http2(hyper::Error),
 }
 
 /// What went wrong inside the request body, which is what ends its stream towards the upstream.
@@ -157,7 +177,7 @@ impl From<RequestFault> for Failure {
 pub enum ResponseFault {
     /// The upstream closed early or broke its framing.
     #[error("the upstream's response ended before its end")]
-    Upstream(#[source] hyper::Error),
+    Upstream(#[source] ConnectionFault),
     /// The token that allowed the request has expired (`limits.stream_follows_token`).
     #[error("the token expired while the response was streaming")]
     Expired,

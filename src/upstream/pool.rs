@@ -1,29 +1,30 @@
 //! Connections that wait for their next request: one pool per worker thread and member, last used first.
 //!
-//! A connection comes back only after a whole response to a whole request; whatever else happens to it, its handle
-//! is dropped, and that closes it at once.
+//! A connection comes back only after a whole response to a whole request; whatever else happens to it, it is dropped, and
+//! that closes it at once.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use smallvec::SmallVec;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::body::{Progress, RequestBody};
+use super::BUFFER;
+use super::body::RequestBody;
 use super::connect::{Stream, connect};
-use super::failure::{Failure, ProtocolFault};
+use super::failure::{ConnectionFault, Failure, ProtocolFault};
+use super::http1::Http1;
 use super::load::Upstream;
 use super::member::Member;
 use super::members::Seat;
-use super::{BUFFER, MAX_INTERIM};
 use crate::panics;
 
 thread_local! {
@@ -36,8 +37,6 @@ struct Registered {
     pool: Rc<Pool>,
 }
 
-type Http1Connection = http1::Connection<TokioIo<Stream>, RequestBody>;
-
 /// How often, and for how long at most, a busy HTTP/2 connection is asked whether it still lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -47,6 +46,8 @@ pub(super) struct Pool {
     upstream: Arc<Upstream>,
     member: Arc<Member>,
     idle: RefCell<Vec<Idle>>,
+    /// Wakes the task that closes connections.
+    sweeper: RefCell<Option<Waker>>,
     shared: RefCell<Option<Rc<Http2>>>,
     opening: Mutex<()>,
     is_swept: Cell<bool>,
@@ -54,7 +55,7 @@ pub(super) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Http1,
+    connection: Box<Http1>,
     since: Instant,
 }
 
@@ -68,55 +69,6 @@ impl Drop for Driver {
     }
 }
 
-/// What is known of a connection's present exchange from below hyper.
-#[derive(Debug)]
-pub(super) struct Wire {
-    received: Arc<AtomicU64>,
-    interim: AtomicUsize,
-    flooded: Notify,
-}
-
-impl Wire {
-    fn new(stream: &Stream) -> Arc<Self> {
-        Arc::new(Self { received: stream.received(), interim: AtomicUsize::new(0), flooded: Notify::new() })
-    }
-
-    /// Bytes received so far.
-    pub(super) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Counts one interim response.
-    pub(super) fn count_interim(&self) {
-        if self.interim.fetch_add(1, Ordering::Relaxed) >= MAX_INTERIM {
-            self.flooded.notify_one();
-        }
-    }
-
-    /// Whether there were more interim responses than allowed.
-    pub(super) fn is_flooded(&self) -> bool {
-        self.interim.load(Ordering::Relaxed) > MAX_INTERIM
-    }
-
-    /// Begins to count anew.
-    pub(super) fn reset_interim(&self) {
-        self.interim.store(0, Ordering::Relaxed);
-    }
-
-    /// Waits until there are more interim responses than allowed.
-    pub(super) async fn flooded(&self) {
-        self.flooded.notified().await;
-    }
-}
-
-/// An HTTP/1 connection that nobody else uses.
-#[derive(Debug)]
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<RequestBody>,
-    pub(super) wire: Arc<Wire>,
-    _driver: Driver,
-}
-
 /// An HTTP/2 connection that all exchanges of this worker share.
 #[derive(Debug)]
 pub(super) struct Http2 {
@@ -125,39 +77,10 @@ pub(super) struct Http2 {
     _driver: Driver,
 }
 
-/// A connection while a response is being read from it.
-#[derive(Debug)]
-pub(super) enum Lease {
-    /// Alone; goes back to the pool at the response's end.
-    Http1(Http1Lease),
-    /// Alone, and closed after this exchange.
-    Once(Http1),
-    /// Shared.
-    Http2(Rc<Http2>),
-}
-
-/// See [`Lease::Http1`].
-#[derive(Debug)]
-pub(super) struct Http1Lease {
-    pub(super) pool: Rc<Pool>,
-    pub(super) connection: Http1,
-    /// The request body, if there is one.
-    pub(super) request: Option<Rc<Progress>>,
-}
-
-impl Lease {
-    /// The response has been read to its end. A connection whose request has not ended by then is closed: what the
-    /// upstream has not read of it would be read as the next request.
-    pub(super) fn give_back(self) {
-        match self {
-            Self::Http1(lease) => {
-                if lease.request.is_none_or(|progress| progress.is_finished() && progress.fault().is_none()) {
-                    lease.pool.put(lease.connection);
-                }
-            }
-            Self::Once(connection) => drop(connection),
-            Self::Http2(connection) => connection.last_used.set(Instant::now()),
-        }
+impl Http2 {
+    /// An exchange over it has ended.
+    pub(super) fn used(&self) {
+        self.last_used.set(Instant::now());
     }
 }
 
@@ -173,6 +96,7 @@ impl Pool {
                 upstream: Arc::clone(upstream),
                 member: Arc::clone(member),
                 idle: RefCell::default(),
+                sweeper: RefCell::default(),
                 shared: RefCell::default(),
                 opening: Mutex::new(()),
                 is_swept: Cell::new(false),
@@ -183,25 +107,16 @@ impl Pool {
     }
 
     /// An idle connection that is still usable.
-    pub(super) fn take(&self) -> Option<Http1> {
+    pub(super) fn take(&self) -> Option<Box<Http1>> {
         let mut idle = self.idle.borrow_mut();
         let now = Instant::now();
-        let mut busy: SmallVec<[Idle; 2]> = SmallVec::new();
-        let mut found = None;
-        while let Some(waiting) = idle.pop() {
-            let sender = &waiting.connection.sender;
-            if sender.is_closed() || self.is_expired(&waiting, now) {
-                continue;
+        while let Some(mut waiting) = idle.pop() {
+            // Whoever takes it asks again.
+            if !self.is_expired(&waiting, now) && waiting.connection.is_quiet(&mut Context::from_waker(Waker::noop())) {
+                return Some(waiting.connection);
             }
-            if sender.is_ready() {
-                found = Some(waiting.connection);
-                break;
-            }
-            // Its response has been read, hyper's task has not yet seen so.
-            busy.push(waiting);
         }
-        idle.extend(busy.into_iter().rev());
-        found
+        None
     }
 
     fn is_expired(&self, waiting: &Idle, now: Instant) -> bool {
@@ -213,33 +128,22 @@ impl Pool {
         &self.upstream
     }
 
-    fn put(self: &Rc<Self>, connection: Http1) {
-        if connection.sender.is_closed() || self.upstream.capacity.is_wanted() {
+    /// Keeps a connection whose exchange is over. One on which the upstream goes on talking is closed.
+    pub(super) fn put(self: &Rc<Self>, mut connection: Box<Http1>) {
+        if self.upstream.capacity.is_wanted() {
             return;
         }
-        self.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
-        self.sweep();
+        connection.rest();
+        let sweeper = self.sweeper.borrow();
+        if connection.is_quiet(&mut Context::from_waker(sweeper.as_ref().unwrap_or(Waker::noop()))) {
+            self.idle.borrow_mut().push(Idle { connection, since: Instant::now() });
+            self.sweep();
+        }
     }
 
     /// Opens a connection of its own.
-    pub(super) async fn open(&self) -> Result<Http1, Failure> {
-        let (sender, wire, connection) = self.shake_hands().await?;
-        Ok(Http1 { sender, wire, _driver: drive(connection) })
-    }
-
-    /// Opens a connection that may be upgraded and never comes back.
-    pub(super) async fn open_upgradable(&self) -> Result<Http1, Failure> {
-        let (sender, wire, connection) = self.shake_hands().await?;
-        Ok(Http1 { sender, wire, _driver: drive(connection.with_upgrades()) })
-    }
-
-    async fn shake_hands(&self) -> Result<(http1::SendRequest<RequestBody>, Arc<Wire>, Http1Connection), Failure> {
-        let stream = self.connect().await?;
-        let wire = Wire::new(&stream);
-        let mut builder = http1::Builder::new();
-        let handshake = builder.max_buf_size(BUFFER).handshake(TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(Failure::Closed)?;
-        Ok((sender, wire, connection))
+    pub(super) async fn open(&self) -> Result<Box<Http1>, Failure> {
+        Ok(Http1::new(self.connect().await?))
     }
 
     async fn connect(&self) -> Result<Stream, Failure> {
@@ -295,7 +199,7 @@ impl Pool {
         let (sender, connection) = timeout(within, handshake)
             .await
             .map_err(|_| Failure::ConnectTimeout(within))?
-            .map_err(|error| Failure::Protocol(ProtocolFault::Malformed(error)))?;
+            .map_err(|error| Failure::Protocol(ProtocolFault::Malformed(ConnectionFault::Http2(error))))?;
         Ok(Http2 { sender, last_used: Cell::new(Instant::now()), _driver: drive(connection) })
     }
 
@@ -313,7 +217,7 @@ impl Pool {
         let now = Instant::now();
         let limit = self.upstream.idle_timeout;
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|waiting| !waiting.connection.sender.is_closed() && !self.is_expired(waiting, now));
+        idle.retain(|waiting| !self.is_expired(waiting, now));
         let mut shared = self.shared.borrow_mut();
         let over = |connection: &Rc<Http2>| {
             let silent = now.saturating_duration_since(connection.last_used.get()) >= limit;
@@ -325,6 +229,16 @@ impl Pool {
         let next = idle.iter().map(|waiting| waiting.since + limit).min();
         let next_shared = shared.as_ref().map(|connection| (connection.last_used.get() + limit).max(now + limit / 4));
         next.into_iter().chain(next_shared).min()
+    }
+
+    /// Closes every idle connection on which something comes: its end, or what nobody has asked for (RFC 9112 section 9.2).
+    /// Wakes the task when there is another one.
+    fn watch(&self, cx: &mut Context<'_>) {
+        self.idle.borrow_mut().retain_mut(|waiting| waiting.connection.is_quiet(cx));
+        let mut sweeper = self.sweeper.borrow_mut();
+        if sweeper.as_ref().is_none_or(|known| !known.will_wake(cx.waker())) {
+            *sweeper = Some(cx.waker().clone());
+        }
     }
 
     /// Closes the connection that has been idle for longest, so that another worker can open one.
@@ -364,13 +278,24 @@ async fn sweep(pool: Weak<Pool>, upstream: Arc<Upstream>) {
             }
             let next = pool.close_expired();
             pool.is_swept.set(next.is_some());
+            if next.is_none() {
+                pool.sweeper.take();
+            }
             next
         }) else {
             return;
         };
+        let watched = poll_fn(|cx| {
+            if let Some(pool) = pool.upgrade() {
+                pool.watch(cx);
+            }
+            Poll::<()>::Pending
+        });
         tokio::select! {
+            biased;
             () = sleep_until(next) => {}
             () = wanted => {}
+            () = watched => {}
         }
     }
 }

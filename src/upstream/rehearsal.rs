@@ -1,5 +1,7 @@
 //! What an upstream would be told about a request, without telling it: for policy tests and whoever tries requests.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
@@ -17,7 +19,7 @@ pub fn rehearse(head: Parts, length: usize, permit: &Permit, facts: &Facts, conf
     // What is wrong with hosts and prefixes is found when the upstreams are loaded.
     let mut ignored = Diagnostics::new();
     let host = upstream.and_then(|upstream| Host::of(upstream, upstream.endpoints.first()?, &mut ignored));
-    let identity = load::identity(&config.identity, &mut ignored);
+    let identity = Arc::new(load::identity(&config.identity, &mut ignored));
     let delivery = Delivery {
         host: match &host {
             Some(Host::Fixed(name)) => name,

@@ -4,16 +4,20 @@
 mod hops;
 mod trailers;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, Entry, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::uri::PathAndQuery;
-use http::{Method, Request, Version, request};
+use http::uri::{self, Authority, PathAndQuery};
+use http::{Method, Request, Uri, Version, request};
 use smallvec::SmallVec;
 
 use super::body::RequestBody;
+use super::endpoint::{Endpoint, Host};
+use super::http1::write_field;
 use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
@@ -53,6 +57,9 @@ const NEVER: [&str; 16] = [
 
 /// Headers that every request gets from the gateway, whatever the permit says.
 const OWN: usize = 10;
+
+/// Bytes that most heads of requests do not exceed.
+const USUAL_HEAD: usize = 2 * 1024;
 
 /// `identity.prefix` and `identity.pass`.
 #[derive(Debug)]
@@ -104,7 +111,7 @@ pub(super) struct Delivery<'d> {
     /// Whether it is spoken to in HTTP/2.
     pub(super) http2: bool,
     /// Which names are identity headers.
-    pub(super) identity: &'d IdentityNames,
+    pub(super) identity: &'d Arc<IdentityNames>,
     /// Which header a trusted proxy names the client in; the other one is not believed.
     pub(super) client_address_from: ClientAddressHeader,
 }
@@ -134,97 +141,201 @@ pub(super) struct Draft<'r> {
 }
 
 impl Draft<'_> {
-    /// The request, without a body.
-    pub(super) fn request(&self) -> Request<RequestBody> {
-        let mut request = Request::new(RequestBody::none());
+    /// What is sent to this endpoint as Host or authority.
+    pub(super) fn host<'h>(&'h self, endpoint: &'h Endpoint) -> &'h HeaderValue {
+        match &endpoint.host {
+            Host::Original => self.delivery.host,
+            Host::Fixed(name) => name,
+        }
+    }
+
+    /// The head of the request as HTTP/1.1 writes it (RFC 9112 sections 3 and 5).
+    pub(super) fn http1(&self, host: &HeaderValue) -> Vec<u8> {
+        let mut out = Vec::with_capacity(USUAL_HEAD);
+        for part in [self.head.method.as_str(), " ", self.target.as_str(), " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        self.fields(host, |name, value| write_field(&mut out, name, value));
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+
+    /// The request as HTTP/2 sends it (RFC 9113 section 8.3.1). `None`: it cannot be written.
+    pub(super) fn http2(&self, endpoint: &Endpoint, body: RequestBody) -> Option<Request<RequestBody>> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = self.target.clone().into();
+        let mut parts = uri::Parts::default();
+        parts.path_and_query = Some(self.target.clone());
+        parts.authority = Some(Authority::try_from(self.host(endpoint).as_bytes()).ok()?);
+        parts.scheme = Some(if endpoint.tls.is_some() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+        *request.uri_mut() = Uri::from_parts(parts).ok()?;
         *request.headers_mut() = self.headers();
-        request
+        Some(request)
     }
 
     /// The upstream's headers.
     pub(super) fn headers(&self) -> HeaderMap {
-        let Self { head, facts, effects, delivery, framing, .. } = self;
-        let kept = Kept::take(&head.headers, facts, delivery);
+        let capacity = self.head.headers.len() + self.effects.set.len() + OWN;
         // More than there can be grows as it has to.
-        let capacity = head.headers.len() + effects.set.len() + OWN;
         let mut headers = HeaderMap::try_with_capacity(capacity).unwrap_or_default();
-        if !delivery.http2 {
-            headers.insert(HOST, delivery.host.clone());
-        }
-        self.pass_on(&mut headers);
-        put_framing(&mut headers, &head.method, *framing, delivery.http2);
-        kept.put(&mut headers, facts, delivery);
-        headers.insert(VIA, append(joined(&head.headers, &VIA, ", "), received_by(head.version)));
-        put_forwarding(&mut headers, facts);
-        for (name, value) in effects.all() {
-            headers.insert(name, value.clone());
-        }
+        self.fields(self.delivery.host, |name, value| {
+            headers.append(name, value.clone());
+        });
         headers
     }
 
-    /// Adds everything that the client may say to the upstream.
-    fn pass_on(&self, headers: &mut HeaderMap) {
-        let client = &self.head.headers;
-        let named: SmallVec<[String; 4]> = list(client, &CONNECTION)
-            .map(|name| fold_header(&String::from_utf8_lossy(name)))
-            .filter(|name| name != "close" && name != "keep-alive")
-            .collect();
-        let keeps_authorization = keeps_authorization(client, self.effects.authorization);
-        for (name, value) in client {
-            let text = name.as_str();
-            let stays_behind = never(text)
-                || named.iter().any(|named| folds_to(text, named))
-                || reserved(text, &self.effects, self.delivery.identity)
-                || forwarding(text, self.facts.peer_is_trusted)
-                || (self.effects.strips_method_override && folds_to_any(text, &OVERRIDE_HEADERS))
-                || (text == "tracestate" && !self.facts.trace_continued)
-                || (!keeps_authorization && name == AUTHORIZATION);
-            if !stays_behind {
-                headers.append(name, value.clone());
+    /// Every field that the upstream gets.
+    fn fields(&self, host: &HeaderValue, mut put: impl FnMut(&HeaderName, &HeaderValue)) {
+        let overridden = self.effects.all().any(|(name, _)| is_own(name.as_str()));
+        let rules = Rules::new(self);
+        let mut own = |name: &HeaderName, value: &HeaderValue| {
+            if !(overridden && self.effects.all().any(|(set, _)| set == name)) {
+                put(name, value);
+            }
+        };
+        if !self.delivery.http2 {
+            own(&HOST, host);
+        }
+        self.framing_fields(&rules, &mut own);
+        self.connection_fields(&rules, &mut own);
+        self.forwarding_fields(&rules, &mut own);
+        for (name, value) in &self.head.headers {
+            if rules.passes(name) && !is_own(name.as_str()) && !(rules.joins_cookies && name == COOKIE) {
+                put(name, value);
+            }
+        }
+        let assertion = self.effects.assertion.as_ref().map(|(name, _)| *name);
+        for (name, value) in self.effects.set.iter().filter(|(name, _)| assertion != Some(*name)) {
+            put(name, value);
+        }
+        if let Some((name, value)) = &self.effects.assertion {
+            put(name, value);
+        }
+    }
+
+    /// Announces the body as it will be sent, whatever the client announced.
+    fn framing_fields(&self, rules: &Rules<'_, '_>, put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+        match self.framing {
+            Framing::Length(length) => put(&CONTENT_LENGTH, &HeaderValue::from(length)),
+            Framing::Unknown if !self.delivery.http2 => put(&TRANSFER_ENCODING, &HeaderValue::from_static("chunked")),
+            Framing::None if [Method::POST, Method::PUT, Method::PATCH].contains(&self.head.method) => {
+                put(&CONTENT_LENGTH, &HeaderValue::from_static("0"));
+            }
+            Framing::None | Framing::Unknown => {}
+        }
+        if self.framing != Framing::None && self.head.headers.contains_key(TRAILER) && rules.passes(&TRAILER) {
+            let rules = TrailerRules::new(self.delivery.identity, &self.effects);
+            if let Some(coming) = rules.announced(&self.head.headers) {
+                put(&TRAILER, &coming);
             }
         }
     }
-}
 
-/// What of the client's own hop-by-hop and forwarding fields has a meaning for the next hop.
-struct Kept {
-    accepts_trailers: bool,
-    forwarded_for: Option<HeaderValue>,
-    forwarded: Option<HeaderValue>,
-}
-
-impl Kept {
-    fn take(headers: &HeaderMap, facts: &Facts, delivery: &Delivery<'_>) -> Self {
-        let believed = |name: &HeaderName, source: ClientAddressHeader| {
-            (facts.peer_is_trusted && delivery.client_address_from == source).then(|| joined(headers, name, ", "))?
-        };
-        Self {
-            accepts_trailers: list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers")),
-            forwarded_for: believed(&X_FORWARDED_FOR, ClientAddressHeader::XForwardedFor),
-            forwarded: believed(&FORWARDED, ClientAddressHeader::Forwarded),
+    /// What of the client's fields has a meaning for the connection to the upstream, too.
+    fn connection_fields(&self, rules: &Rules<'_, '_>, put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+        let headers = &self.head.headers;
+        if list(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers")) {
+            put(&TE, &HeaderValue::from_static("trailers"));
         }
-    }
-
-    fn put(self, headers: &mut HeaderMap, facts: &Facts, delivery: &Delivery<'_>) {
-        if self.accepts_trailers {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
+        if self.facts.tunnel.is_some() {
+            put(&CONNECTION, &HeaderValue::from_static("Upgrade"));
+            put(&UPGRADE, &HeaderValue::from_static("websocket"));
         }
-        if facts.tunnel.is_some() {
-            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        }
-        let believed = Believed { x_forwarded_for: self.forwarded_for.as_ref(), forwarded: self.forwarded.as_ref() };
-        let [x_forwarded_for, forwarded] = hops::fields(facts, believed);
-        put(headers, X_FORWARDED_FOR, x_forwarded_for);
-        put(headers, FORWARDED, forwarded);
-        if !delivery.http2
-            && let Some(cookies) = several(headers, &COOKIE).then(|| joined(headers, &COOKIE, "; ")).flatten()
+        if rules.joins_cookies
+            && rules.passes(&COOKIE)
+            && let Some(cookies) = joined(headers, &COOKIE, "; ")
         {
-            headers.insert(COOKIE, cookies);
+            put(&COOKIE, &cookies);
         }
+        put(&VIA, &append(joined(headers, &VIA, ", "), received_by(self.head.version)));
     }
+
+    /// Where the request came from.
+    fn forwarding_fields(&self, rules: &Rules<'_, '_>, put: &mut impl FnMut(&HeaderName, &HeaderValue)) {
+        let Self { head: request::Parts { headers, .. }, facts, .. } = self;
+        let believed = |name: &HeaderName, source: ClientAddressHeader| {
+            let believed = facts.peer_is_trusted && self.delivery.client_address_from == source;
+            believed.then(|| joined(headers, name, ", "))?
+        };
+        let x_forwarded_for = believed(&X_FORWARDED_FOR, ClientAddressHeader::XForwardedFor);
+        let forwarded = believed(&FORWARDED, ClientAddressHeader::Forwarded);
+        let believed = Believed { x_forwarded_for: x_forwarded_for.as_ref(), forwarded: forwarded.as_ref() };
+        let [x_forwarded_for, forwarded] = hops::fields(facts, believed);
+        for (name, value) in [(&X_FORWARDED_FOR, x_forwarded_for), (&FORWARDED, forwarded)] {
+            if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+                put(name, &value);
+            }
+        }
+        // For servers that read other fields. What one trusted proxy says in them stands.
+        let scheme = HeaderValue::from_static(facts.scheme.as_str());
+        let port = HeaderValue::from(facts.port);
+        let others = [(&X_FORWARDED_PROTO, &scheme), (&X_FORWARDED_HOST, &facts.authority), (&X_FORWARDED_PORT, &port)];
+        for (name, value) in others {
+            let told = if facts.peer_is_trusted && rules.passes(name) { only(headers, name) } else { None };
+            put(name, told.unwrap_or(value));
+        }
+        put(&X_REQUEST_ID, &facts.request_id);
+        put(&TRACEPARENT, &facts.traceparent);
+    }
+}
+
+/// What the client may say to the upstream.
+struct Rules<'d, 'r> {
+    draft: &'d Draft<'r>,
+    /// Named in `Connection`. Folded.
+    named: SmallVec<[String; 4]>,
+    keeps_authorization: bool,
+    /// HTTP/1.1 has one line for cookies (RFC 6265 section 5.4).
+    joins_cookies: bool,
+}
+
+impl<'d, 'r> Rules<'d, 'r> {
+    fn new(draft: &'d Draft<'r>) -> Self {
+        let client = &draft.head.headers;
+        let named = list(client, &CONNECTION)
+            .map(|name| fold_header(&String::from_utf8_lossy(name)))
+            .filter(|name| name != "close" && name != "keep-alive")
+            .collect();
+        let keeps_authorization = keeps_authorization(client, draft.effects.authorization);
+        let joins_cookies = !draft.delivery.http2 && several(client, &COOKIE);
+        Self { draft, named, keeps_authorization, joins_cookies }
+    }
+
+    /// Whether a field with this name goes on.
+    fn passes(&self, name: &HeaderName) -> bool {
+        let Draft { facts, effects, delivery, .. } = self.draft;
+        let text = name.as_str();
+        let stays_behind = never(text)
+            || self.named.iter().any(|named| folds_to(text, named))
+            || reserved(text, effects, delivery.identity)
+            || forwarding(text, facts.peer_is_trusted)
+            || (effects.strips_method_override && folds_to_any(text, &OVERRIDE_HEADERS))
+            || (text == "tracestate" && !facts.trace_continued)
+            || (!self.keeps_authorization && name == AUTHORIZATION);
+        !stays_behind
+    }
+}
+
+/// Whether the gateway writes the field itself, be it from what the client says in it.
+fn is_own(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "content-length"
+            | "forwarded"
+            | "host"
+            | "te"
+            | "traceparent"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "via"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-port"
+            | "x-forwarded-proto"
+            | "x-request-id"
+    )
 }
 
 /// Whether the name belongs to one connection, to framing, or to the gateway.
@@ -272,48 +383,6 @@ fn holds_token(value: &[u8]) -> bool {
         let (scheme, _) = part.split_at(end);
         scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop")
     })
-}
-
-/// Announces the body as it will be sent, whatever the client announced.
-fn put_framing(headers: &mut HeaderMap, method: &Method, framing: Framing, http2: bool) {
-    match framing {
-        Framing::Length(length) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
-        Framing::Unknown if !http2 => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-        }
-        Framing::None if [Method::POST, Method::PUT, Method::PATCH].contains(method) => {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        Framing::None => {
-            headers.remove(TRAILER);
-        }
-        Framing::Unknown => {}
-    }
-}
-
-/// Where the request came from, for servers that read other fields than `X-Forwarded-For` and `Forwarded`.
-fn put_forwarding(headers: &mut HeaderMap, facts: &Facts) {
-    let scheme = HeaderValue::from_static(facts.scheme.as_str());
-    set_unless_single(headers, X_FORWARDED_PROTO, scheme);
-    set_unless_single(headers, X_FORWARDED_HOST, facts.authority.clone());
-    set_unless_single(headers, X_FORWARDED_PORT, HeaderValue::from(facts.port));
-    headers.insert(X_REQUEST_ID, facts.request_id.clone());
-    headers.insert(TRACEPARENT, facts.traceparent.clone());
-}
-
-/// Sets the header unless exactly one value, of a trusted proxy, is there.
-fn set_unless_single(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    match headers.entry(name) {
-        Entry::Occupied(mut found) if found.iter().count() != 1 => {
-            found.insert(value);
-        }
-        Entry::Occupied(_) => {}
-        Entry::Vacant(free) => {
-            free.insert(value);
-        }
-    }
 }
 
 impl Scheme {
@@ -381,11 +450,10 @@ fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
 }
 
-fn put(headers: &mut HeaderMap, name: HeaderName, value: Bytes) {
-    match HeaderValue::from_maybe_shared(value) {
-        Ok(value) => headers.insert(name, value),
-        Err(_) => headers.remove(name),
-    };
+/// The value of a header that is there once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]

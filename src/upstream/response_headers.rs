@@ -29,10 +29,22 @@ const NOT_IN_TRAILERS: [&str; 12] = [
     "www-authenticate",
 ];
 
-/// Checks the head of a final response and makes it one that the gateway may send. A 101 is none of these.
-pub(super) fn rewrite(head: &mut response::Parts) -> Result<(), ProtocolFault> {
+/// What a head says about the content behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Announced {
+    /// So many bytes of it.
+    Length(u64),
+    /// That it comes in chunks.
+    Chunks,
+    /// Nothing.
+    Nothing,
+}
+
+/// Checks the head of a final response and makes it one that the gateway may send. A 101 is none of these. Beside it,
+/// what it announced.
+pub(super) fn rewrite(head: &mut response::Parts) -> Result<Announced, ProtocolFault> {
     check_status(head.status)?;
-    check_framing(head)?;
+    let announced = check_framing(head)?;
     let via = joined(&head.headers, &VIA, ", ");
     remove_connection_fields(&mut head.headers);
     head.headers.insert(VIA, append(via, received_by(head.version)));
@@ -40,7 +52,7 @@ pub(super) fn rewrite(head: &mut response::Parts) -> Result<(), ProtocolFault> {
         head.headers.remove(CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
-    Ok(())
+    Ok(announced)
 }
 
 /// Makes a 101 that was asked for one that the gateway may send.
@@ -60,15 +72,15 @@ fn check_status(status: StatusCode) -> Result<(), ProtocolFault> {
 }
 
 /// RFC 9112 sections 6.1 to 6.3, more strictly: one coding, one length, never both.
-fn check_framing(head: &mut response::Parts) -> Result<(), ProtocolFault> {
+fn check_framing(head: &mut response::Parts) -> Result<Announced, ProtocolFault> {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         let sole = codings.next().is_none() && !head.headers.contains_key(CONTENT_LENGTH);
         let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && head.version == Version::HTTP_11;
-        return if sole && chunked { Ok(()) } else { Err(ProtocolFault::TransferEncoding) };
+        return if sole && chunked { Ok(Announced::Chunks) } else { Err(ProtocolFault::TransferEncoding) };
     }
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(()) };
+    let Some(length) = lengths.next() else { return Ok(Announced::Nothing) };
     let number = length.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number: Option<u64> = number.and_then(|text| text.parse().ok());
     let (Some(number), None) = (number, lengths.next()) else { return Err(ProtocolFault::ContentLength) };
@@ -76,7 +88,7 @@ fn check_framing(head: &mut response::Parts) -> Result<(), ProtocolFault> {
     if length.as_bytes().first() == Some(&b'0') {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(number));
     }
-    Ok(())
+    Ok(Announced::Length(number))
 }
 
 /// Removes what concerns the connection to the upstream only.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderMap, Method, Response, StatusCode, request, response};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::ResponseBody;
+use super::connect::Stream;
 use super::failure::{Failure, ProtocolFault};
+use super::http1::Http1;
 use super::member::Call;
 use super::request_headers::list;
 use super::response_headers;
@@ -59,18 +61,18 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    /// Makes the upstream's HTTP/1.1 handshake (RFC 6455 section 4.1) of its request.
-    pub(super) fn new<B>(client: OnUpgrade, sent: &mut Request<B>, terms: &TunnelTerms) -> Result<Self, Failure> {
-        let http2 = sent.method() == Method::CONNECT;
+    /// Makes the request one for the upstream's HTTP/1.1 handshake (RFC 6455 section 4.1).
+    pub(super) fn new(client: OnUpgrade, head: &mut request::Parts, terms: &TunnelTerms) -> Result<Self, Failure> {
+        let http2 = head.method == Method::CONNECT;
         if http2 {
-            *sent.method_mut() = Method::GET;
+            head.method = Method::GET;
             let mut nonce = [0; 16];
             aws_lc_rs::rand::fill(&mut nonce).map_err(|_| Failure::Unwritable)?;
             let key = HeaderValue::from_str(&STANDARD.encode(nonce)).map_err(|_| Failure::Unwritable)?;
-            sent.headers_mut().insert(SEC_WEBSOCKET_KEY, key);
-            sent.headers_mut().entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+            head.headers.insert(SEC_WEBSOCKET_KEY, key);
+            head.headers.entry(SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
         }
-        let key = sent.headers().get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
+        let key = head.headers.get(SEC_WEBSOCKET_KEY).cloned().ok_or(Failure::Unwritable)?;
         Ok(Self { client, http2, key, terms: terms.clone() })
     }
 
@@ -80,16 +82,16 @@ impl Opening {
     }
 
     /// Checks the upstream's 101, starts the tunnel, and makes the client's answer.
-    pub(super) async fn accept(
+    pub(super) fn accept(
         self,
-        mut response: Response<Incoming>,
+        mut head: response::Parts,
+        connection: Http1,
         call: &Call,
         ends_at: Option<Instant>,
     ) -> Result<Response<ResponseBody>, Failure> {
-        self.check(response.headers()).map_err(Failure::Protocol)?;
-        let upstream = hyper::upgrade::on(&mut response).await.map_err(Failure::Closed)?;
+        self.check(&head.headers).map_err(Failure::Protocol)?;
+        let (upstream, ahead) = connection.into_stream().ok_or(Failure::Unwritable)?;
         call.succeeded();
-        let (mut head, _) = response.into_parts();
         response_headers::rewrite_switch(&mut head);
         head.headers.remove(CONTENT_LENGTH);
         if self.http2 {
@@ -106,7 +108,7 @@ impl Opening {
             open.spawn_local(async move {
                 // A client that left instead of taking up its tunnel is no news.
                 if let Ok(Ok(client)) = timeout(TAKING_UP, client).await {
-                    relay(TokioIo::new(client), TokioIo::new(upstream), &end).await;
+                    relay(TokioIo::new(client), (upstream, ahead), &end).await;
                 }
                 drop(in_use);
             })
@@ -165,9 +167,10 @@ impl End {
 }
 
 /// Copies both ways until both have ended, one broke, or the tunnel's time is over.
-async fn relay(client: TokioIo<Upgraded>, upstream: TokioIo<Upgraded>, end: &End) {
+async fn relay(client: TokioIo<Upgraded>, (upstream, ahead): (Stream, Bytes), end: &End) {
     let (mut from_client, to_client) = split(client);
-    let (mut from_upstream, mut to_upstream) = split(upstream);
+    let (from_upstream, mut to_upstream) = split(upstream);
+    let mut from_upstream = io::Cursor::new(ahead).chain(from_upstream);
     let to_client = RefCell::new(to_client);
     let frames = Cell::new(Frames::default());
     let code = {

@@ -87,7 +87,7 @@ fn head(fields: &[(String, String)]) -> request::Parts {
 }
 
 fn rewritten(fields: &[(String, String)], trusted: bool) -> HeaderMap {
-    let (set, removes, identity, target) = (set(), names(), identity(), PathAndQuery::from_static("/"));
+    let (set, removes, identity, target) = (set(), names(), Arc::new(identity()), PathAndQuery::from_static("/"));
     let delivery = Delivery {
         host: &HeaderValue::from_static("api.example.com"),
         http2: false,

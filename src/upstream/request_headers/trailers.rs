@@ -54,19 +54,13 @@ impl TrailerRules {
         unless_empty(trailers)
     }
 
-    /// Leaves in the `Trailer` header only the names that may come.
-    pub(in crate::upstream) fn announce(&self, headers: &mut HeaderMap) {
-        if !headers.contains_key(TRAILER) {
-            return;
-        }
+    /// The names that `Trailer` announces and that may come.
+    pub(in crate::upstream) fn announced(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let coming: Vec<&str> = list(headers, &TRAILER)
             .filter_map(|name| std::str::from_utf8(name).ok())
             .filter(|name| !self.removes(name))
             .collect();
-        match HeaderValue::from_str(&coming.join(", ")) {
-            Ok(coming) if !coming.is_empty() => headers.insert(TRAILER, coming),
-            Ok(_) | Err(_) => headers.remove(TRAILER),
-        };
+        HeaderValue::from_str(&coming.join(", ")).ok().filter(|coming| !coming.is_empty())
     }
 
     fn removes(&self, name: &str) -> bool {
