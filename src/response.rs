@@ -272,12 +272,16 @@ fn problem(wording: &Wording, circumstances: &Circumstances<'_>) -> String {
     body.to_string()
 }
 
+/// What browsers ask for.
+const HTML: &str = "text/html";
+
 /// Whether `Accept` names `text/html`, and not only by a wildcard or with the weight nought (RFC 9110 section 12.5.1).
 pub fn asks_for_html(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(ACCEPT).into_iter().filter_map(|field| field.to_str().ok());
-    fields.flat_map(|field| field.split(',')).any(|range| {
+    // Programs say `*/*`: nothing to look for.
+    let fields = headers.get_all(ACCEPT).into_iter().filter(|field| field.len() >= HTML.len());
+    fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).any(|range| {
         let mut parts = range.split(';').map(str::trim);
-        let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("text/html"));
+        let named = parts.next().is_some_and(|media| media.eq_ignore_ascii_case(HTML));
         named && !parts.any(is_nought)
     })
 }

@@ -20,12 +20,17 @@ const FIELD_OVERHEAD: usize = 4;
 /// 400 for odd framing and malformed fields, 414, 417 and 431 for what is too long or asks for too much.
 pub(crate) fn check(head: &Parts, limits: &Limits) -> Result<(), Refusal> {
     check_sizes(head, limits)?;
+    let mut frames = false;
     for (name, value) in &head.headers {
         check_field(name, value, head.version)?;
+        frames |= [TRANSFER_ENCODING, CONTENT_LENGTH, EXPECT].contains(name);
     }
-    check_transfer_encoding(&head.headers)?;
-    check_content_length(&head.headers)?;
-    check_expectation(&head.headers)
+    if frames {
+        check_transfer_encoding(&head.headers)?;
+        check_content_length(&head.headers)?;
+        check_expectation(&head.headers)?;
+    }
+    Ok(())
 }
 
 fn check_sizes(head: &Parts, limits: &Limits) -> Result<(), Refusal> {

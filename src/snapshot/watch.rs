@@ -21,6 +21,9 @@ const IMPATIENCE: Duration = Duration::from_secs(2);
 /// How often contents are compared although no event came: watches can die silently.
 const POLL: Duration = Duration::from_secs(30);
 
+/// Where the log may go.
+const STANDARD: [&str; 2] = ["/proc/self/fd/1", "/proc/self/fd/2"];
+
 /// Watching goes on as long as this lives.
 #[derive(Debug)]
 pub struct Watch {
@@ -70,39 +73,42 @@ struct Watched {
     watcher: RecommendedWatcher,
     /// Device and number of each: another directory of the same name has to be watched anew.
     directories: BTreeMap<PathBuf, (u64, u64)>,
-    /// The audit file, which may stand beside the configuration: that it grows is no reason to look.
-    own: Arc<Mutex<Option<PathBuf>>>,
+    /// What the program writes, which may stand beside the configuration: that it grows is no reason to look.
+    own: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 /// Whether an event may be about something that the configuration is read from. Looking at a file is no change, or looking would
 /// never end.
-fn matters(event: &notify::Result<notify::Event>, own: Option<&Path>) -> bool {
+fn matters(event: &notify::Result<notify::Event>, own: &[PathBuf]) -> bool {
     let Ok(event) = event else { return true };
-    let is_own = |path: &PathBuf| Some(&**path) == own;
-    let grows = event.kind.is_modify() && !event.paths.is_empty() && event.paths.iter().all(is_own);
+    let grows = event.kind.is_modify() && !event.paths.is_empty() && event.paths.iter().all(|path| own.contains(path));
     !event.kind.is_access() && !grows
 }
 
 impl Watched {
     /// Watches nothing yet. `changed` will be told.
     fn begin(changed: &Arc<Notify>) -> Result<Self, notify::Error> {
-        let (events, own) = (Arc::clone(changed), Arc::new(Mutex::new(None)));
-        let written: Arc<Mutex<Option<PathBuf>>> = Arc::clone(&own);
+        let (events, own) = (Arc::clone(changed), Arc::new(Mutex::new(Vec::new())));
+        let written: Arc<Mutex<Vec<PathBuf>>> = Arc::clone(&own);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if matters(&event, lock(&written).as_deref()) {
+            if matters(&event, &lock(&written)) {
                 events.notify_one();
             }
         })?;
         Ok(Self { watcher, directories: BTreeMap::new(), own })
     }
 
-    /// Passes over what the configuration in force makes the program write.
+    /// Passes over what the program writes: audit records as the configuration in force says, and its log, where that goes
+    /// to a file.
     fn disregard(&self, snapshots: &Snapshots) {
-        let file = match &snapshots.current().config.audit.path {
-            AuditPath::File(path) => path.canonicalize().ok(),
+        let snapshot = snapshots.current();
+        let audit = match &snapshot.config.audit.path {
+            AuditPath::File(path) => Some(&**path),
             AuditPath::Stdout => None,
         };
-        *lock(&self.own) = file;
+        let own = audit.into_iter().chain(STANDARD.map(Path::new));
+        // A pipe or a terminal is no file that anybody could watch.
+        *lock(&self.own) = own.filter_map(|path| path.canonicalize().ok()).collect();
     }
 
     /// The same as often as it takes. The look that follows finds everything to be new, and watches it.
@@ -165,14 +171,15 @@ mod tests {
 
     #[test]
     fn what_the_program_writes_itself_is_no_reason_to_look() {
-        let own = Path::new("/etc/torwart/audit.jsonl");
+        let own = ["/etc/torwart/audit.jsonl", "/etc/torwart/log"].map(PathBuf::from);
         let event = |kind: EventKind, paths: &[&str]| {
             let event =
                 notify::Event { kind, paths: paths.iter().map(PathBuf::from).collect(), ..notify::Event::default() };
-            matters(&Ok(event), Some(own))
+            matters(&Ok(event), &own)
         };
         let modified = EventKind::Modify(ModifyKind::Data(DataChange::Any));
         assert!(!event(modified, &["/etc/torwart/audit.jsonl"]));
+        assert!(!event(modified, &["/etc/torwart/log"]));
         assert!(!event(EventKind::Access(AccessKind::Any), &["/etc/torwart/torwart.yaml"]));
         assert!(event(modified, &["/etc/torwart/torwart.yaml"]));
         assert!(event(modified, &["/etc/torwart/audit.jsonl", "/etc/torwart/torwart.yaml"]));
@@ -180,8 +187,8 @@ mod tests {
         // A link or a directory may have come in its place.
         assert!(event(EventKind::Create(CreateKind::Any), &["/etc/torwart/audit.jsonl"]));
         assert!(event(EventKind::Remove(RemoveKind::Any), &["/etc/torwart/audit.jsonl"]));
-        assert!(matters(&Err(notify::Error::generic("the queue ran over")), Some(own)));
-        let other = notify::Event { kind: modified, paths: vec![own.to_owned()], ..notify::Event::default() };
-        assert!(matters(&Ok(other), None));
+        assert!(matters(&Err(notify::Error::generic("the queue ran over")), &own));
+        let other = notify::Event { kind: modified, paths: own[..1].to_vec(), ..notify::Event::default() };
+        assert!(matters(&Ok(other), &[]));
     }
 }

@@ -160,8 +160,10 @@ impl Http1 {
         let read = poll_read_buf(Pin::new(&mut *self.stream.borrow_mut()), cx, &mut self.received);
         let length = ready!(read).map_err(ConnectionFault::Broken)?;
         self.asking.is_touched |= length > 0;
-        // As much more as there seems to be.
-        self.demand = if length >= self.demand { self.demand.saturating_mul(2).min(BUFFER) } else { self.demand };
+        if length >= self.demand {
+            // There is more.
+            self.demand = BUFFER;
+        }
         Poll::Ready(if length > 0 { Ok(()) } else { Err(ConnectionFault::Ended) })
     }
 

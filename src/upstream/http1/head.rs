@@ -16,6 +16,9 @@ use crate::upstream::request_headers::list;
 /// Fields that a head or a trailer section may have.
 pub(super) const MAX_FIELDS: usize = 100;
 
+/// Fields that may be added to a head on its way.
+const ADDED: usize = 2;
+
 /// Finds heads in what has been received.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
@@ -91,7 +94,7 @@ impl Place {
 
 /// The fields, their values parts of the text.
 fn fields_of(text: &Bytes, places: &[Place]) -> Result<HeaderMap, ConnectionFault> {
-    let mut headers = HeaderMap::try_with_capacity(places.len()).map_err(|_| MALFORMED)?;
+    let mut headers = HeaderMap::try_with_capacity(places.len().saturating_add(ADDED)).map_err(|_| MALFORMED)?;
     for Place { name, value } in places {
         let name = HeaderName::from_bytes(text.get(name.clone()).unwrap_or_default()).map_err(|_| MALFORMED)?;
         // Only an empty value may be no part of the text.

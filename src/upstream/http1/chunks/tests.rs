@@ -121,7 +121,17 @@ fn trailers_are_fields_rfc_9112_section_7_1_2() {
     let (_, trailers, _) = whole("0\r\nX-A: 1\r\nx-a: 2\r\nB:\r\n\r\n").unwrap().unwrap();
     assert_eq!(trailers.get_all("x-a").iter().collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(trailers["b"], "");
-    for section in ["A b\r\n", "A : b\r\n", " a: b\r\n", ": b\r\n", "A: b\r\n c\r\n", "A: \0\r\n", "A\0: b\r\n", "A: b\n", "A: b\r\n\n"] {
+    for section in [
+        "A b\r\n",
+        "A : b\r\n",
+        " a: b\r\n",
+        ": b\r\n",
+        "A: b\r\n c\r\n",
+        "A: \0\r\n",
+        "A\0: b\r\n",
+        "A: b\n",
+        "A: b\r\n\n",
+    ] {
         assert!(whole(&format!("0\r\n{section}\r\n")).is_err(), "{section:?}");
     }
     assert!(whole(&format!("0\r\n{}\r\n", "a: b\r\n".repeat(MAX_FIELDS))).is_ok());
