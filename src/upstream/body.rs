@@ -221,6 +221,10 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, RequestFault>>> {
         let Some(streaming) = self.get_mut().0.as_deref_mut() else { return Poll::Ready(None) };
+        if let Some(fault) = streaming.progress.fault() {
+            // What follows a fault is no body.
+            return Poll::Ready(Some(Err(fault)));
+        }
         let outcome = match std::mem::take(&mut streaming.returned) {
             returned if !returned.is_empty() => Some(Ok(Frame::data(returned))),
             _ => ready!(streaming.poll(cx)),

@@ -105,6 +105,10 @@ impl Http1 {
         if let Err(fault) = self.poll_send(cx) {
             return Poll::Ready(Err(self.no_answer(fault)));
         }
+        if self.asking.sending.as_ref().is_some_and(|sending| !sending.has_begun()) {
+            // Whatever comes before the request is no answer to it.
+            return Poll::Pending;
+        }
         loop {
             match self.asking.finder.next(&mut self.received) {
                 Ok(Some(head)) if is_interim(head.status) => {
@@ -129,7 +133,7 @@ impl Http1 {
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionFault> {
         let Some(sending) = &mut self.asking.sending else { return Ok(()) };
-        match sending.poll(&mut self.stream.borrow_mut(), cx) {
+        match sending.poll(&mut *self.stream.borrow_mut(), cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
                 self.asking.sending = None;
@@ -148,9 +152,11 @@ impl Http1 {
 
     fn no_answer(&mut self, fault: ConnectionFault) -> NoAnswer {
         let body = self.asking.sending.take().and_then(Sending::into_body);
-        match body {
-            Some(body) if !self.asking.is_touched => NoAnswer::Unsent(body, fault),
-            _ => NoAnswer::Lost(self.asking.refused.take().map_or(fault, ConnectionFault::Broken)),
+        match (body, fault) {
+            // Of a body that broke off there is nothing more to send.
+            (_, fault @ ConnectionFault::Request(_)) => NoAnswer::Lost(fault),
+            (Some(body), fault) => NoAnswer::Unsent(body, fault),
+            (None, fault) => NoAnswer::Lost(self.asking.refused.take().map_or(fault, ConnectionFault::Broken)),
         }
     }
 

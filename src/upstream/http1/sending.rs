@@ -15,7 +15,6 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::SharedStream;
 use crate::upstream::body::RequestBody;
-use crate::upstream::connect::Stream;
 use crate::upstream::failure::RequestFault;
 use crate::upstream::request_headers::Framing;
 
@@ -82,7 +81,11 @@ impl Sending {
     }
 
     /// Writes until everything is written. Head and what of the body is there already are written together.
-    pub(super) fn poll(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Result<(), SendFault>> {
+    pub(super) fn poll(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendFault>> {
         loop {
             let taken = self.take(cx)?;
             while !self.is_written() {
@@ -101,7 +104,7 @@ impl Sending {
         self.written >= self.text.len() && self.data.is_empty() && self.tail.is_empty()
     }
 
-    fn write(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin), cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let text = self.text.get(self.written..).unwrap_or_default();
         let mut length = if self.data.is_empty() && self.tail.is_empty() {
             ready!(Pin::new(stream).poll_write(cx, text))?
@@ -193,7 +196,7 @@ pub(super) struct Pump(JoinHandle<Result<(), SendFault>>);
 impl Pump {
     pub(super) fn start(mut sending: Sending, stream: &SharedStream) -> Self {
         let stream = Rc::clone(stream);
-        Self(spawn_local(poll_fn(move |cx| sending.poll(&mut stream.borrow_mut(), cx))))
+        Self(spawn_local(poll_fn(move |cx| sending.poll(&mut *stream.borrow_mut(), cx))))
     }
 
     /// Must not be asked again after the end.
@@ -216,3 +219,6 @@ pub(in crate::upstream) fn write_field(out: &mut Vec<u8>, name: &HeaderName, val
     out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,3 +211,24 @@ fn a_body_is_not_lost_with_a_connection_that_was_gone() {
         assert!(raw.seen().ends_with(&format!("\r\n\r\nbb8\r\n{body}\r\n0\r\n\r\n")), "{}", raw.seen());
     });
 }
+
+/// The rest of a broken body must not be taken for a whole one, wherever else it could be sent.
+#[test]
+fn a_body_that_breaks_off_before_anything_was_sent_reaches_nobody() {
+    run(async {
+        let (first, second) = (Raw::answering(OK).await, Raw::answering(OK).await);
+        let mut upstream = first.config();
+        upstream.endpoints.extend(second.config().endpoints);
+        let gate = Gate::start(&upstream, Permitted { max_body: Some(5), ..Permitted::default() }).await;
+        // From fresh connections, and from those of the pool.
+        for _ in 0..4 {
+            for (body, status) in [("zz\r\n", "400"), ("6\r\nabcdef\r\n1\r\ng\r\n0\r\n\r\n", "413")] {
+                let answer = gate.send(format!("{}{body}", POST.replace("/ ", "/broken "))).await;
+                assert_eq!(status_of(&answer), status, "{body:?}");
+            }
+            assert_eq!(status_of(&gate.send(get("")).await), "200");
+        }
+        let seen = first.seen() + &second.seen();
+        assert!(!seen.contains("/broken"), "{seen}");
+    });
+}
