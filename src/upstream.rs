@@ -5,7 +5,6 @@
 //! each endpoint. Must be called within a `LocalSet` of a current-thread runtime: connections are driven by local tasks.
 
 mod abandoned;
-mod body;
 mod budget;
 mod capacity;
 mod connect;
@@ -22,8 +21,10 @@ mod moment;
 mod outlier;
 mod pool;
 mod rehearsal;
+mod request_body;
 mod request_headers;
 mod resolve;
+mod response_body;
 mod response_headers;
 mod source;
 mod state;
@@ -50,19 +51,20 @@ use crate::diagnostic::Diagnostics;
 use crate::panics;
 use crate::policy::Permit;
 
-use self::body::{BodyLimits, RequestBody};
 use self::exchange::Exchange;
 use self::load::{Configured, Shared};
 use self::location::Mapping;
 use self::members::Seat;
+use self::request_body::{BodyLimits, RequestBody};
 use self::request_headers::{Delivery, Draft, Effects, Framing, TrailerRules};
 use self::tunnel::Opening;
 
-pub use self::body::{ClientBody, ResponseBody};
 pub use self::exchange::Attempts;
 pub use self::failure::{ConnectionFault, Failure, Fault, ProtocolFault, RequestFault, ResponseFault};
 pub use self::rehearsal::rehearse;
+pub use self::request_body::ClientBody;
 pub use self::request_headers::header_values;
+pub use self::response_body::ResponseBody;
 pub use self::state::{Condition, EndpointState, UpstreamState};
 pub use self::tunnel::tunnels_ended;
 

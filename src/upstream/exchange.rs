@@ -17,7 +17,6 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::abandoned::Awaited;
-use super::body::{Progress, RequestBody, ResponseBody};
 use super::endpoint::Endpoint;
 use super::failure::{ConnectionFault, Failure, ProtocolFault};
 use super::http1::{Http1, NoAnswer, Reading, Sending};
@@ -25,7 +24,9 @@ use super::load::Configured;
 use super::location::Mapping;
 use super::member::Call;
 use super::pool::{Freshness, Pool};
+use super::request_body::{Progress, RequestBody};
 use super::request_headers::Draft;
+use super::response_body::ResponseBody;
 use super::response_headers::{self, Announced};
 use super::source::Source;
 use super::tunnel::Opening;

@@ -22,9 +22,9 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::coop::unconstrained;
 use tokio_util::io::poll_read_buf;
 
-use super::body::RequestBody;
 use super::connect::Stream;
 use super::failure::ConnectionFault;
+use super::request_body::RequestBody;
 use super::{BUFFER, MAX_INTERIM};
 
 use self::head::{Finder, keeps_alive};

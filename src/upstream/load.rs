@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::body::BodyLimits;
 use super::budget::Budget;
 use super::capacity::Capacity;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::members::Members;
+use super::request_body::BodyLimits;
 use super::request_headers::IdentityNames;
 use super::resolve::Lookup;
 use super::tls::Files;

@@ -18,13 +18,13 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::BUFFER;
-use super::body::RequestBody;
 use super::connect::{Stream, connect};
 use super::failure::{ConnectionFault, Failure, ProtocolFault};
 use super::http1::Http1;
 use super::load::Upstream;
 use super::member::Member;
 use super::members::Seat;
+use super::request_body::RequestBody;
 use crate::panics;
 
 thread_local! {

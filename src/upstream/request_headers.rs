@@ -15,9 +15,9 @@ use http::uri::{self, Authority, PathAndQuery};
 use http::{Method, Request, Uri, Version, request};
 use smallvec::SmallVec;
 
-use super::body::RequestBody;
 use super::endpoint::{Endpoint, Host};
 use super::http1::write_field;
+use super::request_body::RequestBody;
 use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
@@ -25,7 +25,7 @@ use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, starts_
 use crate::target::method::OVERRIDE_HEADERS;
 
 use self::hops::Believed;
-pub(super) use self::trailers::TrailerRules;
+pub(super) use self::trailers::{TrailerRules, unless_empty};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -5,9 +5,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValu
 use http::{StatusCode, Version, response};
 use smallvec::SmallVec;
 
-use super::body::unless_empty;
 use super::failure::ProtocolFault;
-use super::request_headers::{append, joined, list, received_by};
+use super::request_headers::{append, joined, list, received_by, unless_empty};
 use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, is_token, starts_folded};
 
 /// Fields that concern one connection (RFC 9110 section 7.6.1), or that only hyper writes.

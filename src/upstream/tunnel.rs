@@ -21,12 +21,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::body::ResponseBody;
 use super::connect::Stream;
 use super::failure::{Failure, ProtocolFault};
 use super::http1::Http1;
 use super::member::Call;
 use super::request_headers::list;
+use super::response_body::ResponseBody;
 use super::response_headers;
 use super::{Standing, TunnelTerms};
 

@@ -14,8 +14,8 @@ use tokio::io::AsyncWrite;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::SharedStream;
-use crate::upstream::body::RequestBody;
 use crate::upstream::failure::RequestFault;
+use crate::upstream::request_body::RequestBody;
 use crate::upstream::request_headers::Framing;
 
 /// Why a request cannot be sent to its end.

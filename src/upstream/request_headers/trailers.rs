@@ -5,7 +5,6 @@ use std::sync::Arc;
 use http::header::{HeaderMap, HeaderName, HeaderValue, TRAILER};
 use smallvec::SmallVec;
 
-use super::super::body::unless_empty;
 use super::{Effects, IdentityNames, forwarding, list, never};
 use crate::target::fold::{fold_header, folds_to, folds_to_any, is_token};
 
@@ -71,4 +70,9 @@ impl TrailerRules {
             || folds_to_any(name, &NOT_IN_TRAILERS)
             || self.removes.iter().any(|set| folds_to(name, set))
     }
+}
+
+/// `trailers`, unless nothing is left of them.
+pub(in crate::upstream) fn unless_empty(trailers: HeaderMap) -> Option<HeaderMap> {
+    (!trailers.is_empty()).then_some(trailers)
 }

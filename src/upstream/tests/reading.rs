@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 
-use super::super::body::RequestBody;
 use super::super::connect::connect;
 use super::super::http1::{Http1, Reading, Sending};
 use super::super::load::Configured;
+use super::super::request_body::RequestBody;
 use super::super::request_headers::Framing;
 use super::super::response_headers;
 use super::support::{run, upstream_at};

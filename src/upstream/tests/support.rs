@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 
-use super::super::body::BodyLimits;
 use super::super::load::{Configured, Shared};
+use super::super::request_body::BodyLimits;
 use super::super::request_headers::{Effects, IdentityNames};
 use super::super::{Facts, Failure, Order, ResponseBody, Scheme, TunnelTerms, Upstreams, asks_for_websocket};
 use crate::clock::Timestamp;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::*;
 use crate::policy::AuthorizationHeader;
-use crate::upstream::body::{BodyLimits, ClientBody};
+use crate::upstream::request_body::{BodyLimits, ClientBody};
 use crate::upstream::request_headers::{Effects, IdentityNames, TrailerRules};
 
 /// Takes so many bytes at once, and then none until asked again; refuses the first ones if told so.
