@@ -245,6 +245,7 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
     let worker = Rc::new(Worker { shared, connections, gateway });
     let (roll, number) = worker.shared.roll.clone();
     tokio::task::spawn_local(async move { roll.answer(number).await });
+    tokio::task::spawn_local(beat());
     let mut accepting = JoinSet::new();
     for socket in sockets {
         let worker = Rc::clone(&worker);
@@ -272,6 +273,14 @@ async fn work(shared: Shared, sockets: Vec<Socket>) {
     };
     if tokio::time::timeout(patience, ended).await.is_err() {
         tracing::warn!(connections = worker.connections.len(), "cutting off connections that did not end in time");
+    }
+}
+
+/// Keeps a timer set that rings before those of connections do. A timer that is to ring before all others makes the runtime
+/// wake its own thread with a system call and look for events twice: two of them for every connection.
+async fn beat() {
+    loop {
+        tokio::time::sleep(http1::REST_AFTER).await;
     }
 }
 

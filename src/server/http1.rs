@@ -32,7 +32,7 @@ use crate::config::Limits;
 const SMALLEST_BUFFER: usize = 64 * 1024;
 /// Silence after which a connection rests. Whoever asks several times a second never gets there; who asks less often pays
 /// less for what is built anew than for the request.
-const REST_AFTER: Duration = Duration::from_millis(250);
+pub(super) const REST_AFTER: Duration = Duration::from_millis(250);
 
 /// How a connection ended.
 enum End {
