@@ -304,6 +304,6 @@ mod tests {
             size_of::<F>()
         }
         let size = size_of_answer(answer);
-        assert!(size <= 5632, "{size} bytes");
+        assert!(size <= 4096, "{size} bytes");
     }
 }
