@@ -83,7 +83,8 @@ impl Exchange {
         record.revision = snapshot.revision;
         record.tls = connection.tls.is_some();
         let trusted = connection.trusts(&snapshot.config, connection.peer.ip());
-        if let Some(given) = only(headers, &X_REQUEST_ID).filter(|_| trusted).and_then(RequestId::given) {
+        let told = if trusted { only(headers, &X_REQUEST_ID) } else { None };
+        if let Some(given) = told.and_then(RequestId::given) {
             record.request_id = given;
         }
         record.address = client_address::client_address(&snapshot.config, connection, headers);

@@ -224,7 +224,7 @@ impl Exchange<'_> {
 
     /// The connection, asked. `None`: what it would be asked is not there any more.
     fn ask(&mut self, mut connection: Box<Http1>, chosen: &Chosen) -> Option<Box<Http1>> {
-        let head = self.draft.http1(self.draft.host(&chosen.call.member.endpoint));
+        let head = self.draft.http1(self.draft.host(&chosen.call.member.endpoint), connection.text());
         let sending = Sending::new(head, self.take_body()?, self.draft.framing);
         connection.ask(sending, self.draft.head.method == Method::HEAD);
         Some(connection)

@@ -46,6 +46,8 @@ pub(super) struct Http1 {
     received: BytesMut,
     /// Bytes to ask for at once.
     demand: usize,
+    /// Room for the next request's head.
+    text: Vec<u8>,
     asking: Asking,
 }
 
@@ -81,7 +83,13 @@ pub(super) enum NoAnswer {
 impl Http1 {
     pub(super) fn new(stream: Stream) -> Box<Self> {
         let stream = Rc::new(RefCell::new(stream));
-        Box::new(Self { stream, received: BytesMut::new(), demand: USUAL, asking: Asking::default() })
+        let (received, text, asking) = (BytesMut::new(), Vec::new(), Asking::default());
+        Box::new(Self { stream, received, demand: USUAL, text, asking })
+    }
+
+    /// An empty buffer to write the head of the next request into.
+    pub(super) fn text(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.text)
     }
 
     /// Begins an exchange. `head_only`: no content follows the response's head, whatever that says (RFC 9110 section
@@ -136,7 +144,7 @@ impl Http1 {
         match sending.poll(&mut *self.stream.borrow_mut(), cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(())) => {
-                self.asking.sending = None;
+                self.text = self.asking.sending.take().map(Sending::into_text).unwrap_or_default();
                 Ok(())
             }
             // It may have answered before it hung up.
@@ -193,6 +201,9 @@ impl Http1 {
         self.demand = USUAL;
         if self.received.capacity() > USUAL {
             self.received = BytesMut::new();
+        }
+        if self.text.capacity() > USUAL {
+            self.text = Vec::new();
         }
     }
 

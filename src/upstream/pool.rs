@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Mutex;
@@ -28,7 +29,8 @@ use super::request_body::RequestBody;
 use crate::panics;
 
 thread_local! {
-    static POOLS: RefCell<HashMap<u64, Registered>> = RefCell::new(HashMap::new());
+    /// By the numbers of members, which nobody outside chooses.
+    static POOLS: RefCell<HashMap<u64, Registered, RandomState>> = RefCell::default();
 }
 
 /// A pool, and whether its member still is one.

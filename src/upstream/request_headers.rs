@@ -149,9 +149,9 @@ impl Draft<'_> {
         }
     }
 
-    /// The head of the request as HTTP/1.1 writes it (RFC 9112 sections 3 and 5).
-    pub(super) fn http1(&self, host: &HeaderValue) -> Vec<u8> {
-        let mut out = Vec::with_capacity(USUAL_HEAD);
+    /// The head of the request as HTTP/1.1 writes it (RFC 9112 sections 3 and 5), in a buffer that is empty.
+    pub(super) fn http1(&self, host: &HeaderValue, mut out: Vec<u8>) -> Vec<u8> {
+        out.reserve(USUAL_HEAD);
         for part in [self.head.method.as_str(), " ", self.target.as_str(), " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use http::Method;
 
 use super::histogram::Histogram;
@@ -48,15 +49,17 @@ pub struct Route {
     pub(super) series: Arc<Series>,
 }
 
-/// The routes of one snapshot by policy and route name.
+/// The routes of one snapshot by policy and route name. The names are those of the policies: nobody else chooses what is hashed.
 #[derive(Debug, Default)]
 pub struct Routes {
-    by_policy: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Route>>>,
+    by_policy: Named<Named<Arc<Route>>>,
 }
+
+type Named<T> = HashMap<Arc<str>, T, RandomState>;
 
 impl Routes {
     pub(super) fn new(routes: impl IntoIterator<Item = Arc<Route>>) -> Self {
-        let mut by_policy: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Route>>> = HashMap::new();
+        let mut by_policy = Named::<Named<_>>::default();
         for route in routes {
             by_policy.entry(Arc::clone(&route.policy)).or_default().insert(Arc::clone(&route.name), route);
         }

@@ -80,6 +80,12 @@ impl Sending {
         (!self.has_begun && !self.is_spent).then_some(self.body)
     }
 
+    /// Its buffer, once everything is written.
+    pub(super) fn into_text(mut self) -> Vec<u8> {
+        self.text.clear();
+        self.text
+    }
+
     /// Writes until everything is written. Head and what of the body is there already are written together.
     pub(super) fn poll(
         &mut self,
