@@ -62,7 +62,7 @@ impl Authority {
     /// User information, an empty host, an empty label, a character beyond letters, digits, `-`, `_` and `.`, a malformed
     /// IPv6 address, a port that is no number.
     pub fn parse(text: &str, scheme: Scheme) -> Result<Self, AuthorityError> {
-        if text.contains('@') {
+        if text.as_bytes().contains(&b'@') {
             return Err(AuthorityError::UserInformation);
         }
         let (host, port) = split_port(text)?;
@@ -101,7 +101,8 @@ impl fmt::Display for Authority {
 fn split_port(text: &str) -> Result<(&str, Option<&str>), AuthorityError> {
     let name_end = if text.starts_with('[') { text.find(']').ok_or(AuthorityError::Host)? + 1 } else { 0 };
     let after = text.get(name_end..).unwrap_or_default();
-    match after.split_once(':') {
+    let colon = after.bytes().position(|byte| byte == b':');
+    match colon.and_then(|colon| Some((after.get(..colon)?, after.get(colon + 1..)?))) {
         None if name_end == 0 || after.is_empty() => Ok((text, None)),
         Some((rest, port)) if name_end == 0 || rest.is_empty() => {
             Ok((text.get(..name_end + rest.len()).unwrap_or_default(), Some(port)))
@@ -131,11 +132,11 @@ fn canonical_host(host: &str) -> Result<String, AuthorityError> {
     if name.is_empty() {
         return Err(AuthorityError::Empty);
     }
-    let label_is_valid = |label: &str| {
+    let label_is_valid = |label: &[u8]| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && label.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_')
     };
-    if name.len() > 253 || !name.split('.').all(label_is_valid) {
+    if name.len() > 253 || !name.as_bytes().split(|byte| *byte == b'.').all(label_is_valid) {
         return Err(AuthorityError::Host);
     }
     Ok(name.to_ascii_lowercase())
