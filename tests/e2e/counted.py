@@ -72,7 +72,9 @@ class Counted(EndToEnd):
         """A gateway with these policies."""
         issuer = {"preset": None, "issuer": "https://issuer.example.com", "jwks_file": "keys.json", "environment": None,
                   "client_credentials_when": "client_equals_subject", "claims": {"organizations": "org_uids"}}
-        cls.write_gateway({"api": cls.upstream.port}, policies, {"idp": issuer})
+        # All connections come from here, and counting takes its time.
+        limits = "limits: {connections_per_address: 10000, idle_timeout: 10m}\n"
+        cls.write_gateway({"api": cls.upstream.port}, policies, {"idp": issuer}, limits)
         # What is written while requests are counted is not among what the gateway watches.
         watched = cls.directory / "watched"
         shutil.rmtree(watched, ignore_errors=True)
@@ -101,16 +103,21 @@ class Counted(EndToEnd):
         signed = ".".join(encoded(json.dumps(part).encode()) for part in ({"alg": "RS256", "kid": "one", "typ": "at+jwt"}, claims))
         return f"{signed}.{encoded(self.key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
+    def receive(self, connection):
+        piece = connection.recv(65536)
+        self.assertTrue(piece, "the connection was closed")
+        return piece
+
     def ask_over(self, connection, path, token, status=200):
         request = f"GET {path} HTTP/1.1\r\nHost: api.example.com\r\nAccept: application/json\r\nAuthorization: Bearer {token}\r\n\r\n"
         connection.sendall(request.encode())
         answer = b""
         while b"\r\n\r\n" not in answer:
-            answer += connection.recv(65536)
+            answer += self.receive(connection)
         head, body = answer.split(b"\r\n\r\n", 1)
         length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
         while len(body) < length:
-            body += connection.recv(65536)
+            body += self.receive(connection)
         self.assertEqual(int(head.split()[1]), status, head)
 
     def count(self, requests):
