@@ -27,6 +27,7 @@ use crate::server::pulse::Pulse;
 use crate::server::stall;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::target::Authority;
+use crate::target::fold::only_field;
 use crate::telemetry::{Condition, Recording, RefusedToken, RequestId, Step, Trace, UpstreamCall, Verdict};
 use crate::upstream::{self, Purpose, ResponseBody, TunnelTerms};
 
@@ -442,9 +443,5 @@ pub(super) fn unreadable(snapshots: &Arc<Snapshots>, connection: &Connection, st
 
 /// The one field of this name, as text.
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    let mut fields = headers.get_all(name).into_iter();
-    match (fields.next(), fields.next()) {
-        (Some(field), None) => field.to_str().ok(),
-        _ => None,
-    }
+    only_field(headers, name)?.to_str().ok()
 }

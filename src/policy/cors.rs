@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::policy::Head;
 use crate::policy::forward::Effects;
+use crate::target::fold::only_field;
 
 /// `cors` of a route.
 #[derive(Debug, Clone)]
@@ -68,14 +69,14 @@ pub(in crate::policy) fn requested_method<'r>(head: &Head<'r>) -> Option<&'r str
     if head.method != "OPTIONS" {
         return None;
     }
-    only(head.headers, &ORIGIN)?;
-    only(head.headers, &ACCESS_CONTROL_REQUEST_METHOD)?.to_str().ok().filter(|method| !method.is_empty())
+    only_field(head.headers, &ORIGIN)?;
+    only_field(head.headers, &ACCESS_CONTROL_REQUEST_METHOD)?.to_str().ok().filter(|method| !method.is_empty())
 }
 
 impl Cors {
     /// What an answer to this request carries.
     pub(in crate::policy) fn grant(&self, headers: &HeaderMap) -> Grant {
-        let Some(origin) = only(headers, &ORIGIN) else { return Grant::default() };
+        let Some(origin) = only_field(headers, &ORIGIN) else { return Grant::default() };
         let origin = match &self.origins {
             Origins::Any => Some(HeaderValue::from_static("*")),
             Origins::These(origins) => {
@@ -185,15 +186,6 @@ pub(in crate::policy) fn check_origin(text: &str) -> Result<(), String> {
         return Err(format!("browsers leave out the usual port: `{scheme}://{name}`"));
     }
     Ok(())
-}
-
-/// The one field of this name.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut fields = headers.get_all(name).into_iter();
-    match (fields.next(), fields.next()) {
-        (Some(field), None) => Some(field),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,17 @@
 
 use std::collections::HashSet;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
+
+/// The value of a field that is there exactly once: of several, servers take the first, the last, or all.
+pub fn only_field<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut fields = headers.get_all(name).into_iter();
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => Some(field),
+        _ => None,
+    }
+}
 
 /// A header name *folded* (http.md, "HTTP hygiene"): without case, every character that is neither a letter nor a digit
 /// read as `-`. CGI, WSGI and PHP read `X_Org`, `X.Org` and `X-Org` as one header.

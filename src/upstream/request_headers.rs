@@ -21,7 +21,7 @@ use super::request_body::RequestBody;
 use super::{Facts, Scheme};
 use crate::config::ClientAddressHeader;
 use crate::policy::AuthorizationHeader;
-use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, starts_folded};
+use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, only_field, starts_folded};
 use crate::target::method::OVERRIDE_HEADERS;
 
 use self::hops::Believed;
@@ -271,7 +271,7 @@ impl Draft<'_> {
         let port = HeaderValue::from(facts.port);
         let others = [(&X_FORWARDED_PROTO, &scheme), (&X_FORWARDED_HOST, &facts.authority), (&X_FORWARDED_PORT, &port)];
         for (name, value) in others {
-            let told = if facts.peer_is_trusted && rules.passes(name) { only(headers, name) } else { None };
+            let told = if facts.peer_is_trusted && rules.passes(name) { only_field(headers, name) } else { None };
             put(name, told.unwrap_or(value));
         }
         put(&X_REQUEST_ID, &facts.request_id);
@@ -448,12 +448,6 @@ pub(super) fn list<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterat
 
 fn several(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.get_all(name).iter().nth(1).is_some()
-}
-
-/// The value of a header that is there once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none())
 }
 
 #[cfg(test)]
