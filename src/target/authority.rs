@@ -101,8 +101,7 @@ impl fmt::Display for Authority {
 fn split_port(text: &str) -> Result<(&str, Option<&str>), AuthorityError> {
     let name_end = if text.starts_with('[') { text.find(']').ok_or(AuthorityError::Host)? + 1 } else { 0 };
     let after = text.get(name_end..).unwrap_or_default();
-    let colon = after.bytes().position(|byte| byte == b':');
-    match colon.and_then(|colon| Some((after.get(..colon)?, after.get(colon + 1..)?))) {
+    match after.split_once(':') {
         None if name_end == 0 || after.is_empty() => Ok((text, None)),
         Some((rest, port)) if name_end == 0 || rest.is_empty() => {
             Ok((text.get(..name_end + rest.len()).unwrap_or_default(), Some(port)))

@@ -160,13 +160,12 @@ impl Exchange<'_> {
         Some(Chosen { call: Call::new(members, &seat.member), pool, fresh: false })
     }
 
-    /// Settles what depends on the endpoint.
+    /// The addresses that are mapped back, if any are, are those of this endpoint.
     fn aim(&mut self, endpoint: &Endpoint) {
-        let host = self.draft.host(endpoint);
         if let Some(mapping) = &mut self.mapping {
             mapping.scheme = endpoint.scheme();
             mapping.endpoint = endpoint.authority.to_ascii_lowercase();
-            mapping.host = host.to_str().unwrap_or_default().to_ascii_lowercase();
+            mapping.host = self.draft.host(endpoint).to_str().unwrap_or_default().to_ascii_lowercase();
         }
     }
 

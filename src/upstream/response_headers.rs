@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::failure::ProtocolFault;
 use super::request_headers::{append, joined, list, received_by, unless_empty};
-use crate::target::fold::{fold_header, folds_to, folds_to_any, is_plain, is_token, starts_folded};
+use crate::target::fold::{fold_header, folds_to, folds_to_any, is_token, starts_folded};
 
 /// Fields that concern one connection (RFC 9110 section 7.6.1), or that only hyper writes.
 const NEVER: [&str; 6] = ["connection", "http2-settings", "keep-alive", "te", "transfer-encoding", "upgrade"];
@@ -111,9 +111,6 @@ fn remove_connection_fields(headers: &mut HeaderMap) {
 
 /// Whether a field stays behind: it concerns one connection, or not every version of HTTP can write its name.
 fn stays_behind(name: &str) -> bool {
-    if is_plain(name) {
-        return NEVER.contains(&name) || name.starts_with("proxy-");
-    }
     !is_token(name) || folds_to_any(name, &NEVER) || starts_folded(name, "proxy-")
 }
 
