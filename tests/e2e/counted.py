@@ -60,21 +60,26 @@ class Counted(EndToEnd):
         bytes_of = lambda number: encoded(number.to_bytes((number.bit_length() + 7) // 8, "big"))
         key_set = {"keys": [{"kty": "RSA", "kid": "one", "use": "sig", "alg": "RS256", "n": bytes_of(numbers.n), "e": bytes_of(numbers.e)}]}
         (cls.directory / "keys.json").write_text(json.dumps(key_set))
-        cls.upstream = Upstream()
-        cls.upstream.start()
+        cls.upstream_port = cls.start_upstream()
+
+    @classmethod
+    def start_upstream(cls):
+        upstream = Upstream()
+        upstream.start()
+        return upstream.port
 
     @classmethod
     def issuer(cls, name, said):
         return {key: value for key, value in super().issuer(name, said).items() if value is not None}
 
     @classmethod
-    def start_counted(cls, policies):
-        """A gateway with these policies."""
+    def configure(cls, policies):
+        """The configuration of a gateway with these policies: its path."""
         issuer = {"preset": None, "issuer": "https://issuer.example.com", "jwks_file": "keys.json", "environment": None,
                   "client_credentials_when": "client_equals_subject", "claims": {"organizations": "org_uids"}}
         # All connections come from here, and counting takes its time.
         limits = "limits: {connections_per_address: 10000, idle_timeout: 10m}\n"
-        cls.write_gateway({"api": cls.upstream.port}, policies, {"idp": issuer}, limits)
+        cls.write_gateway({"api": cls.upstream_port}, policies, {"idp": issuer}, limits)
         # What is written while requests are counted is not among what the gateway watches.
         watched = cls.directory / "watched"
         shutil.rmtree(watched, ignore_errors=True)
@@ -84,6 +89,12 @@ class Counted(EndToEnd):
         text = (cls.directory / "torwart.yaml").read_text()
         path = watched / "torwart.yaml"
         path.write_text(text.replace("workers: 2", "workers: 1").replace("audit.jsonl", f"{cls.directory}/audit.jsonl"))
+        return path
+
+    @classmethod
+    def start_counted(cls, policies):
+        """A gateway with these policies."""
+        path = cls.configure(policies)
         cls.counts = cls.directory / f"counts-{cls.port}"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={cls.counts}", "--instr-atstart=no",
                    TORWART, "run", "--config", path]

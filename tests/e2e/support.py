@@ -206,8 +206,8 @@ class EndToEnd(unittest.TestCase):
         return path
 
     @classmethod
-    def start_gateway(cls):
-        gateway = cls.start("torwart", [TORWART, "run", "--config", cls.directory / "torwart.yaml"], cls.port)
+    def start_gateway(cls, config=None):
+        gateway = cls.start("torwart", [TORWART, "run", "--config", config or cls.directory / "torwart.yaml"], cls.port)
         wait_until(lambda: port_open(cls.admin_port), "the admin listener")
         return gateway
 

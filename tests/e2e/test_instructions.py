@@ -1,6 +1,8 @@
 """Counts what one request costs in instructions of the release build, and compares with instructions.json, so that a change
 that makes requests dearer is found where times would say nothing. `TORWART_INSTRUCTIONS=keep` writes down what is counted as
 what is expected.
+
+A change of much code or of dependencies is dearer because the compiler's profile does not fit any more: benches/profile/train.
 """
 
 import json
@@ -69,7 +71,7 @@ class Instructions(Counted):
         expected = json.loads(EXPECTED.read_text())
         self.assertEqual(list(expected), list(found))
         dearer = {name: (count, expected[name]) for name, count in found.items() if count > expected[name] * MOST}
-        self.assertEqual(dearer, {}, "dearer than instructions.json says: counted and expected")
+        self.assertEqual(dearer, {}, "dearer than instructions.json says, counted and expected; is the profile old (docs/performance.md)?")
         cheaper = [name for name, count in found.items() if count < expected[name] * LEAST]
         if cheaper:
             print(f"cheaper than {EXPECTED.name} says, write it down with TORWART_INSTRUCTIONS=keep: {', '.join(cheaper)}")
