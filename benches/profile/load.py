@@ -8,58 +8,33 @@ import os
 import re
 import shutil
 import subprocess
-import textwrap
 
 from counted import ORGANIZATION, Counted
-from support import ALICE, ROOT, TORWART, free_port
+from support import ALICE, ROOT, TORWART
+from test_growth import documents
 from test_instructions import POLICY
 
 MORE = """\
   - {path: "/files/{name}", methods: [GET, POST], unbound: [name], require: {scope: crm}}
 """
-LARGE = """\
-version: 1
-policy: large
-hosts: [large.example.com]
-upstream: api
-routes:
-"""
-ROUTE = '  - {{path: "/{number:04}/{{order}}", methods: [GET], unbound: [order], require: {{scope: orders}}}}\n'
 
 
 class Load(Counted):
     @classmethod
     def start_upstream(cls):
         """nginx: a kibibyte for most paths, a mebibyte for `/files/big`, and an answer of unknown length for `/files/chunked`."""
-        port, directory = free_port(), cls.directory
-        (directory / "www/files").mkdir(parents=True)
-        (directory / "www/files/big").write_bytes(os.urandom(1 << 20))
-        (directory / "www/files/chunked").write_text("an answer of unknown length\n" * 1000)
-        (directory / "nginx.conf").write_text(textwrap.dedent(f"""\
-            daemon off;
-            pid {directory}/nginx.pid;
-            error_log {directory}/nginx-error.log;
-            events {{}}
-            http {{
-              access_log off;
-              default_type application/json;
-              keepalive_requests 1000000;
-              client_body_temp_path {directory}/body;
-              proxy_temp_path {directory}/proxy;
-              fastcgi_temp_path {directory}/fastcgi;
-              uwsgi_temp_path {directory}/uwsgi;
-              scgi_temp_path {directory}/scgi;
-              server {{
-                listen 127.0.0.1:{port};
-                root {directory}/www;
-                location / {{ return 200 "{'x' * 1024}"; }}
-                location = /files/big {{ }}
-                location = /files/chunked {{ gzip on; gzip_types *; gzip_proxied any; }}
-              }}
-            }}
-            """))
-        cls.start("nginx", ["nginx", "-c", directory / "nginx.conf", "-p", directory], port)
-        return port
+        files = cls.directory / "www/files"
+        files.mkdir(parents=True)
+        (files / "big").write_bytes(os.urandom(1 << 20))
+        (files / "chunked").write_text("an answer of unknown length\n" * 1000)
+        return cls.start_nginx(f"""\
+            root {files.parent};
+            default_type application/json;
+            keepalive_requests 1000000;
+            location / {{ return 200 "{'x' * 1024}"; }}
+            location = /files/big {{ }}
+            location = /files/chunked {{ gzip on; gzip_types *; gzip_proxied any; }}
+            """)
 
     def h2load(self, path, token, requests, clients, options=(), status="2xx"):
         """Requests over HTTP/2, or over HTTP/1.1 with the option `--h1`."""
@@ -104,9 +79,9 @@ class Load(Counted):
         self.run_torwart("replay", "--config", config, self.directory / "audit.jsonl")
         self.run_torwart("test", ROOT / "policies", "--coverage")
         shutil.copytree(policies, changed)
-        large = LARGE + "".join(ROUTE.format(number=number) for number in range(1000))
+        (large,) = documents(1000, 1).values()
         (policies / "large.yaml").write_text(large)
-        (changed / "large.yaml").write_text(large.replace("/0999/", "/other/"))
+        (changed / "large.yaml").write_text(large.replace("/orders-00999/", "/other/"))
         self.run_torwart("diff", "--config", config, policies, changed, status=1)
         self.start_gateway(config).stop()
 

@@ -128,7 +128,7 @@ class EndToEnd(unittest.TestCase):
     @classmethod
     def start_php(cls):
         """nginx in front of php-fpm, the way PHP is usually served on Debian."""
-        port, directory = free_port(), cls.directory
+        directory = cls.directory
         fpm = shutil.which("php-fpm") or shutil.which("php-fpm8.2")
         (directory / "fpm.conf").write_text(textwrap.dedent(f"""\
             [global]
@@ -143,7 +143,20 @@ class EndToEnd(unittest.TestCase):
             """))
         cls.start("php-fpm", [fpm, "-y", directory / "fpm.conf", "-n", "-R"])
         wait_until(lambda: (directory / "fpm.sock").exists(), "php-fpm's socket")
-        (directory / "nginx.conf").write_text(textwrap.dedent(f"""\
+        return cls.start_nginx(f"""\
+            client_max_body_size 0;
+            location / {{
+              include /etc/nginx/fastcgi_params;
+              fastcgi_param SCRIPT_FILENAME {HERE}/upstreams/php/index.php;
+              fastcgi_pass unix:{directory}/fpm.sock;
+            }}
+            """)
+
+    @classmethod
+    def start_nginx(cls, server):
+        """nginx with these directives of a server: its port."""
+        port, directory = free_port(), cls.directory
+        (directory / "nginx.conf").write_text(f"""\
             daemon off;
             pid {directory}/nginx.pid;
             error_log {directory}/nginx-error.log;
@@ -155,17 +168,12 @@ class EndToEnd(unittest.TestCase):
               proxy_temp_path {directory}/proxy;
               uwsgi_temp_path {directory}/uwsgi;
               scgi_temp_path {directory}/scgi;
-              client_max_body_size 0;
               server {{
                 listen 127.0.0.1:{port};
-                location / {{
-                  include /etc/nginx/fastcgi_params;
-                  fastcgi_param SCRIPT_FILENAME {HERE}/upstreams/php/index.php;
-                  fastcgi_pass unix:{directory}/fpm.sock;
-                }}
+                {server}
               }}
             }}
-            """))
+            """)
         cls.start("nginx", ["nginx", "-c", directory / "nginx.conf", "-p", directory], port)
         return port
 
