@@ -1,4 +1,4 @@
-"""What a gateway does in its days, in half a minute: the load that benches/profile/train counts.
+"""What a gateway does in its days, in some seconds: the load that benches/profile/train counts.
 
 What is missing here is taken for rare, and compiled to be small instead of fast. Nothing is measured, so nothing has to
 be quick but h2load; every answer must have the status that is announced.
@@ -46,8 +46,9 @@ class Load(Counted):
 
     def gateway_at_work(self):
         token = self.token()
-        both = [(["--h1"], 32), (["-m", "16"], 8)]
-        for options, clients in both:
+        body = self.directory / "body.json"
+        body.write_text('{"order": 4711}' * 200)
+        for options, clients in [(["--h1"], 32), (["-m", "16"], 8)]:
             self.h2load("/data", token, 20_000, clients, options)
             self.h2load("/orders-99/4711", token, 5000, clients, options)
             self.h2load(f"/customers/{ALICE}/contracts/4711", token, 3000, clients, options)
@@ -56,8 +57,6 @@ class Load(Counted):
             self.h2load("/public", None, 3000, clients, options)
             self.h2load("/files/big", token, 200, clients, options)
             self.h2load("/files/chunked", token, 1000, clients, [*options, "-H", "accept-encoding: gzip"])
-            body = self.directory / "body.json"
-            body.write_text('{"order": 4711}' * 200)
             self.h2load("/files/note", token, 3000, clients, [*options, "-d", body, "-H", "content-type: application/json"])
             self.h2load("/forbidden", token, 1000, clients, options, "4xx")
             self.h2load("/data", None, 1000, clients, options, "4xx")
