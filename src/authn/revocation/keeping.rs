@@ -44,10 +44,18 @@ impl Revocations {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if self.is_caught_up() {
+                continue;
+            }
             let revocations = Arc::clone(&self);
             // A panic over there has been reported over there; the next tick tries again.
             let _ = tokio::task::spawn_blocking(move || revocations.catch_up()).await;
         }
+    }
+
+    /// Whether there is nothing to read or write, nor to tell: without a file of theirs revocations are only in memory.
+    fn is_caught_up(&self) -> bool {
+        *self.told.borrow() == self.epoch() && self.writer.try_lock().is_ok_and(|writer| writer.journals.is_empty())
     }
 
     pub(super) fn catch_up(&self) {
