@@ -22,6 +22,7 @@ pub mod proxy_protocol;
 pub(crate) mod pulse;
 mod revoking;
 mod roll;
+mod socket;
 pub(crate) mod stall;
 pub mod supervisor;
 pub mod tls;

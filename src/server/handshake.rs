@@ -1,5 +1,6 @@
 //! TLS before HTTP: the handshake, and what it established.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -7,6 +8,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::clients;
+use super::socket::Socket;
 use super::tls::Terminator;
 use crate::config::{Listener, Protocol};
 use crate::gateway::Tls;
@@ -15,7 +17,7 @@ use crate::telemetry::metrics::ListenerMetrics;
 /// A connection over which HTTP can be spoken.
 pub(super) struct Secured {
     /// Its bytes, in the clear.
-    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) stream: TlsStream<Socket>,
     /// Who is at the other end, and which names were shown to it.
     pub(super) tls: Tls,
     /// What ALPN chose.
@@ -31,10 +33,23 @@ pub(super) async fn complete(
     limit: Duration,
     counters: &ListenerMetrics,
 ) -> Option<Secured> {
-    let accepting = TlsAcceptor::from(terminator.config()).accept(stream);
+    let accepting = async {
+        let shaken = TlsAcceptor::from(terminator.config()).accept(Socket::new(stream)).into_fallible().await;
+        match shaken {
+            Ok(mut stream) => {
+                stream.get_mut().0.settle();
+                Some(stream)
+            }
+            Err((_, mut socket)) => {
+                // The client is told why; if it does not listen, nobody else is concerned.
+                let _: io::Result<()> = socket.let_go().await;
+                None
+            }
+        }
+    };
     let (stream, outcome) = match tokio::time::timeout(limit, accepting).await {
-        Ok(Ok(stream)) => (Some(stream), "ok"),
-        Ok(Err(_)) => (None, "failed"),
+        Ok(Some(stream)) => (Some(stream), "ok"),
+        Ok(None) => (None, "failed"),
         Err(_) => (None, "timeout"),
     };
     counters.handshakes.count(outcome);
@@ -45,7 +60,7 @@ pub(super) async fn complete(
 }
 
 /// What the handshake established.
-fn established(terminator: &Terminator, stream: &TlsStream<TcpStream>) -> Option<Tls> {
+fn established(terminator: &Terminator, stream: &TlsStream<Socket>) -> Option<Tls> {
     let (_, session) = stream.get_ref();
     let server_name = session.server_name().map(str::to_ascii_lowercase);
     let client = clients::Shown::verified(session.peer_certificates().unwrap_or_default(), terminator.trust()).ok()?;
@@ -53,7 +68,7 @@ fn established(terminator: &Terminator, stream: &TlsStream<TcpStream>) -> Option
 }
 
 /// The protocol that ALPN chose; a client that names none speaks HTTP/1.1 where the listener does.
-fn negotiated(listener: &Listener, stream: &TlsStream<TcpStream>) -> Option<Protocol> {
+fn negotiated(listener: &Listener, stream: &TlsStream<Socket>) -> Option<Protocol> {
     let (_, session) = stream.get_ref();
     match session.alpn_protocol() {
         Some(b"h2") => Some(Protocol::H2),

@@ -47,7 +47,7 @@ impl Readable for TcpStream {
     }
 }
 
-impl Readable for TlsStream<TcpStream> {
+impl<T: Readable> Readable for TlsStream<T> {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (stream, session) = self.get_mut();
         // What was decrypted and not read yet, or the end, does not show at the socket.

@@ -135,6 +135,12 @@ fn a_client_certificate_is_verified_and_asked_about() {
         assert_eq!(ask(Some(&other)).ok(), Some(403), "{mode}");
         assert!(ask(Some(&foreign)).is_err(), "{mode}: of another authority");
         assert_eq!(ask(None).map_err(|_| ()), without, "{mode}");
+        if mode == "required" {
+            let config = Arc::new(gateway.authority.client_with(&["http/1.1"], None, &[&TLS13]));
+            let told = Client::tls(gateway.secure(), config, "api.test").and_then(|mut client| client.try_receive());
+            let error = told.expect_err("no certificate").to_string();
+            assert!(error.contains("CertificateRequired"), "the client is told why: {error}");
+        }
         assert_eq!(gateway.upstream.requests().len(), 1, "{mode}");
     }
 }
