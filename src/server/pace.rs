@@ -61,7 +61,9 @@ impl Pace {
         let state = (pulse.phase(), pulse.requests());
         if state != self.state {
             self.state = state;
-            self.since = Instant::now();
+            if self.patience(rest_after).is_some() {
+                self.since = Instant::now();
+            }
         }
         let next = self.next(rest_after);
         if let Some((at, _)) = next.filter(|(at, _)| *at < self.timer.deadline()) {
@@ -82,6 +84,11 @@ impl Pace {
 
     /// What will be due if nothing happens, and when.
     fn next(&self, rest_after: Option<Duration>) -> Option<(Instant, Due)> {
+        self.patience(rest_after).map(|(after, due)| (self.since + after, due))
+    }
+
+    /// How long what is going on may last, and what is due then. `None`: as long as it takes.
+    fn patience(&self, rest_after: Option<Duration>) -> Option<(Duration, Due)> {
         let (phase, requests) = self.state;
         let end = match (phase, requests) {
             // A connection that never said anything is given the time for its first head.
@@ -92,8 +99,8 @@ impl Pace {
             (Phase::Busy | Phase::Resting | Phase::Over, _) => return None,
         };
         match rest_after.filter(|rest_after| phase == Phase::Idle && *rest_after < end) {
-            Some(rest_after) => Some((self.since + rest_after, Due::Rest)),
-            None => Some((self.since + end, Due::End(phase))),
+            Some(rest_after) => Some((rest_after, Due::Rest)),
+            None => Some((end, Due::End(phase))),
         }
     }
 }
