@@ -18,8 +18,8 @@ use crate::telemetry::metrics::{LoadMetrics, kibibytes};
 const SCARCE: u64 = 850;
 /// Thousandths from which on it is exhausted: no more connections.
 const EXHAUSTED: u64 = 950;
-/// Time between two looks while less than half is used.
-const CALM: Duration = Duration::from_millis(100);
+/// Time between two looks while less than half is used. What is let in between them fits into what was left.
+const CALM: Duration = Duration::from_millis(250);
 /// The same while more is.
 const ALERT: Duration = Duration::from_millis(20);
 /// How long limits are believed: an orchestrator may change them.
@@ -140,7 +140,7 @@ impl Memory {
         })
     }
 
-    /// What the kernel tells of the process. It is asked ten times a second: in one piece, and not for the length of what has none.
+    /// What the kernel tells of the process. It is asked again and again: in one piece, and not for the length of what has none.
     fn status(&self) -> io::Result<String> {
         let mut status = String::with_capacity(STATUS);
         File::open(self.processes.join("self/status"))?.take(u64::MAX).read_to_string(&mut status)?;
