@@ -13,6 +13,7 @@ pub(crate) mod own;
 mod standing;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -45,22 +46,23 @@ pub struct Worker {
     pub(crate) load: Rc<Load>,
 }
 
-/// Answers one request, whatever it is. The request counts as begun when this returns, before the future is polled.
+/// Answers one request, whatever it is. The request counts as begun when this returns, before the future is polled. It is boxed:
+/// the room is that of a request, not of a connection, and whoever runs it moves a pointer.
 pub(crate) fn answer(
     worker: &Rc<Worker>,
     connection: &Arc<Connection>,
     pulse: &Arc<Pulse>,
     request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+) -> Pin<Box<impl Future<Output = Result<Response<Answer>, Infallible>> + use<>>> {
     let mut exchange = Exchange::begin(worker, connection, pulse, &request);
-    async move {
+    Box::pin(async move {
         let outcome = if exchange.redirects() {
             own::redirect(&mut exchange, request)
         } else {
             handle(&mut exchange, request).await
         };
         Ok(exchange.conclude(outcome))
-    }
+    })
 }
 
 /// The answer to a head that could not be parsed, as bytes. There is no request, yet there is one record.

@@ -290,7 +290,7 @@ impl Upstreams {
             timeout: order.timeout.unwrap_or(upstream.response_timeout),
             mapping: upstream.maps_back.then(|| Box::new(order.mapping(facts))),
             opening,
-            ends_at: facts.valid_until.filter(|_| self.shared.stream_follows_token).map(just_after),
+            valid_until: facts.valid_until.filter(|_| self.shared.stream_follows_token),
         })
     }
 }

@@ -35,8 +35,8 @@ pub struct Answer {
     /// Nothing of the body is sent: `HEAD`, 204, 304.
     pub(super) bodiless: bool,
     pub(super) ended: bool,
-    /// Whose turn it is, for HTTP/2.
-    pub(super) turn: Turn,
+    /// Whose turn it is, where somebody watches.
+    pub(super) turn: Option<Turn>,
     pub(super) standing: Standing,
     pub(super) _busy: Rc<Occupied>,
     pub(super) snapshot: Arc<Snapshot>,
@@ -48,7 +48,9 @@ impl Body for Answer {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
         let this = self.get_mut();
-        this.turn.set(None);
+        if let Some(turn) = &this.turn {
+            turn.set(None);
+        }
         let frame = match &mut this.content {
             Content::Own(bytes) if bytes.is_empty() => None,
             Content::Own(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
@@ -56,7 +58,9 @@ impl Body for Answer {
         };
         match &frame {
             Some(Ok(frame)) => {
-                this.turn.set(Some(Instant::now()));
+                if let Some(turn) = &this.turn {
+                    turn.set(Some(Instant::now()));
+                }
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.record.response_bytes = this.record.response_bytes.saturating_add(length as u64);
             }

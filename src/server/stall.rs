@@ -24,9 +24,9 @@ tokio::task_local! {
     static TURN: Turn;
 }
 
-/// The turn of the stream that is being served; one that nobody watches outside of HTTP/2.
-pub(crate) fn turn() -> Turn {
-    TURN.try_with(Rc::clone).unwrap_or_default()
+/// The turn of the stream that is being served. Outside of HTTP/2 nobody watches.
+pub(crate) fn turn() -> Option<Turn> {
+    TURN.try_with(Rc::clone).ok()
 }
 
 /// Runs a stream until it ends or its client has been silent for `patience`. Dropping a stream's future resets it.

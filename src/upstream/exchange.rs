@@ -30,6 +30,7 @@ use super::response_body::ResponseBody;
 use super::response_headers::{self, Announced};
 use super::source::Source;
 use super::tunnel::Opening;
+use crate::clock::Timestamp;
 
 /// How often one request is sent at most.
 const ATTEMPTS: usize = 3;
@@ -46,8 +47,8 @@ pub(super) struct Exchange<'u> {
     pub(super) progress: Option<Rc<Progress>>,
     /// Time to the response head.
     pub(super) timeout: Duration,
-    /// When the token stops being valid.
-    pub(super) ends_at: Option<Instant>,
+    /// The last second in which the token is valid, where the answer ends with it.
+    pub(super) valid_until: Option<Timestamp>,
     /// How the upstream's own addresses are mapped back, if they are.
     pub(super) mapping: Option<Box<Mapping>>,
     /// The handshake to finish, if the request asks for a WebSocket.
@@ -305,7 +306,7 @@ impl Exchange<'_> {
             mapping.apply(&mut head.headers);
         }
         let source = source(head.status, announced);
-        Ok(Response::from_parts(head, ResponseBody::new(source, chosen.call, self.ends_at)))
+        Ok(Response::from_parts(head, ResponseBody::new(source, chosen.call, self.valid_until)))
     }
 
     /// Why there is no answer: what the client did to its own request comes before what the upstream did about it.
@@ -338,7 +339,7 @@ impl Exchange<'_> {
             None => return Err(Setback::final_one(chosen, Failure::ResponseTimeout(self.timeout))),
         };
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let accepted = opening.accept(head, *connection, &chosen.call, self.ends_at);
+            let accepted = opening.accept(head, *connection, &chosen.call, self.valid_until);
             return accepted.map_err(|failure| Setback::final_one(chosen, failure));
         }
         match opening.check_refusal(head.status) {

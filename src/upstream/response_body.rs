@@ -6,13 +6,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 use super::abandoned;
 use super::failure::{ConnectionFault, ResponseFault};
 use super::member::Call;
 use super::response_headers;
 use super::source::Source;
+use crate::clock::Timestamp;
 
 /// A response body on its way to the client. What ends before its end is an error, which makes hyper abort the
 /// client's connection or stream.
@@ -26,21 +27,22 @@ pub struct ResponseBody {
     source: Option<Source>,
     /// What counts it as under way as long.
     call: Option<Call>,
-    ends_at: Option<Instant>,
+    /// The last second in which the token is valid.
+    valid_until: Option<Timestamp>,
     expiry: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { ahead: None, is_broken: false, source: None, call: None, ends_at: None, expiry: None }
+        Self { ahead: None, is_broken: false, source: None, call: None, valid_until: None, expiry: None }
     }
 
-    /// The body of a response, whose connection goes back to its pool at the body's end. `ends_at` is when the token
-    /// stops being valid.
-    pub(super) fn new(source: Source, call: Call, ends_at: Option<Instant>) -> Self {
+    /// The body of a response, whose connection goes back to its pool at the body's end. `valid_until` is
+    /// the last second in which the token is valid.
+    pub(super) fn new(source: Source, call: Call, valid_until: Option<Timestamp>) -> Self {
         let mut body =
-            Self { ahead: None, is_broken: false, source: Some(source), call: Some(call), ends_at, expiry: None };
+            Self { ahead: None, is_broken: false, source: Some(source), call: Some(call), valid_until, expiry: None };
         body.look_ahead();
         body.settle();
         body
@@ -87,8 +89,8 @@ impl ResponseBody {
     }
 
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseFault>>> {
-        let Some(ends_at) = self.ends_at else { return Poll::Pending };
-        let timer = self.expiry.get_or_insert_with(|| Box::pin(sleep_until(ends_at)));
+        let Some(valid_until) = self.valid_until else { return Poll::Pending };
+        let timer = self.expiry.get_or_insert_with(|| Box::pin(sleep_until(super::just_after(valid_until))));
         ready!(timer.as_mut().poll(cx));
         Poll::Ready(Some(Err(self.abort(ResponseFault::Expired))))
     }
@@ -121,7 +123,7 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         loop {
             let Poll::Ready(frame) = this.poll_next(cx) else { return this.poll_expiry(cx) };
-            if this.ends_at.is_some_and(|ends_at| Instant::now() >= ends_at) {
+            if this.valid_until.is_some_and(|valid_until| valid_until < Timestamp::now()) {
                 return Poll::Ready(Some(Err(this.abort(ResponseFault::Expired))));
             }
             match frame {

@@ -29,6 +29,7 @@ use super::request_headers::list;
 use super::response_body::ResponseBody;
 use super::response_headers;
 use super::{Standing, TunnelTerms};
+use crate::clock::Timestamp;
 
 /// Bytes that a tunnel holds in one direction.
 const CHUNK: usize = 16 * 1024;
@@ -87,7 +88,7 @@ impl Opening {
         mut head: response::Parts,
         connection: Http1,
         call: &Call,
-        ends_at: Option<Instant>,
+        valid_until: Option<Timestamp>,
     ) -> Result<Response<ResponseBody>, Failure> {
         self.check(&head.headers).map_err(Failure::Protocol)?;
         let (upstream, ahead) = connection.into_stream().ok_or(Failure::Unwritable)?;
@@ -102,7 +103,7 @@ impl Opening {
             head.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         let TunnelTerms { drain, standing, in_use } = self.terms;
-        let end = End { at: ends_at, drain, standing };
+        let end = End { at: valid_until.map(super::just_after), drain, standing };
         let (client, in_use) = (self.client, (in_use, call.clone()));
         OPEN.with(|open| {
             open.spawn_local(async move {
