@@ -18,8 +18,10 @@ use crate::telemetry::metrics::{LoadMetrics, kibibytes};
 const SCARCE: u64 = 850;
 /// Thousandths from which on it is exhausted: no more connections.
 const EXHAUSTED: u64 = 950;
-/// Time between two looks while less than half is used. What is let in between them fits into what was left.
-const CALM: Duration = Duration::from_millis(250);
+/// Time between two looks while less than a quarter is used. What is let in between them fits into what was left.
+const CALM: Duration = Duration::from_secs(1);
+/// The same while less than half is.
+const AWAKE: Duration = Duration::from_millis(250);
 /// The same while more is.
 const ALERT: Duration = Duration::from_millis(20);
 /// How long limits are believed: an orchestrator may change them.
@@ -68,6 +70,15 @@ struct Use {
 impl Use {
     /// There is no limit, or nobody tells.
     const NOTHING: Self = Self { used: 0, until_scarce: u64::MAX, until_exhausted: u64::MAX };
+
+    /// Time until the next look.
+    fn patience(self) -> Duration {
+        match self.used {
+            ..250 => CALM,
+            250..500 => AWAKE,
+            500.. => ALERT,
+        }
+    }
 
     /// How many requests there may be, where so many have used what they will. None where one would be too much.
     fn most_requests(self, old: usize) -> usize {
@@ -119,7 +130,7 @@ impl Memory {
             let young = under_way.saturating_sub(old);
             load.set_memory(memory.used, [memory.most_requests(old), memory.most_connections(old_connections, young)]);
             drop((load, census));
-            sleep(if memory.used < 500 { CALM } else { ALERT }).await;
+            sleep(memory.patience()).await;
         }
     }
 
@@ -241,6 +252,13 @@ mod tests {
         let nobody = told(&[]).1;
         let limits = Limits { resident: Some(1), space: Some(1) };
         assert_eq!((nobody.used(limits), nobody.limits().resident), (Use::NOTHING, None));
+    }
+
+    #[test]
+    fn the_less_is_left_the_more_often_it_is_looked_at() {
+        let patience = |used| Use { used, ..Use::NOTHING }.patience();
+        assert_eq!([0, 249, 250, 499].map(patience), [CALM, CALM, AWAKE, AWAKE]);
+        assert_eq!([500, 949, 2000].map(patience), [ALERT; 3]);
     }
 
     #[test]

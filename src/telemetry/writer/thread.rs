@@ -15,7 +15,7 @@ use super::{Keep, Shared, lock};
 use crate::panics;
 
 /// How long lines come together once one was written.
-const LINGER: Duration = Duration::from_millis(100);
+const LINGER: Duration = Duration::from_millis(200);
 /// How long it takes until what must not be lost is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
