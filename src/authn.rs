@@ -246,6 +246,7 @@ impl Issuers {
         now: Timestamp,
     ) -> Option<Result<Arc<Principal>, Failure>> {
         let entry = self.memory.find(token)?;
+        entry.principal.prefetch();
         let id = entry.principal.issuer.id;
         let current = self.list.get(usize::from(id.0))?;
         // Every set of rules makes an identity of its own.

@@ -8,6 +8,7 @@ mod assertion;
 mod claims;
 mod identity;
 mod packed;
+mod prefetch;
 mod texts;
 
 use std::any::Any;
@@ -22,6 +23,7 @@ pub use alike::Alike;
 pub use assertion::{HEADER_SUFFIX as ASSERTION_SUFFIX, Permissions, Statement, header as assertion_header};
 pub use claims::{Claim, ClaimSet, CommonClaims, Items, Members};
 pub use identity::{IdentityField, NotPassed, check_passed};
+pub use prefetch::{Derivation, sample};
 pub use texts::{Texts, TextsIter};
 
 /// Position of an issuer in the configuration it was loaded with.
@@ -211,13 +213,20 @@ fn encoded(text: &str) -> usize {
 
 /// A place beside a value for what follows from it. Empty at first, and empty again in a clone, because a clone may be
 /// changed.
-#[derive(Debug, Default)]
-pub struct Derived(OnceLock<Arc<dyn Any + Send + Sync>>);
+#[derive(Default)]
+pub struct Derived(OnceLock<Arc<dyn Derivation>>);
 
 impl Derived {
     /// What was worked out the first time. `None` when that was something of another type.
-    pub fn or_init<T: Any + Send + Sync>(&self, derive: impl FnOnce() -> T) -> Option<Arc<T>> {
-        Arc::clone(self.0.get_or_init(|| Arc::new(derive()))).downcast().ok()
+    pub fn or_init<T: Derivation>(&self, derive: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let kept: Arc<dyn Any + Send + Sync> = Arc::<dyn Derivation>::clone(self.0.get_or_init(|| Arc::new(derive())));
+        kept.downcast().ok()
+    }
+}
+
+impl std::fmt::Debug for Derived {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Derived").field(&self.0.get().is_some()).finish()
     }
 }
 

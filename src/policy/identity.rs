@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::policy::surroundings::IdentityFacts;
-use crate::principal::{Alike, IdentityField, Principal, Texts};
+use crate::principal::{Alike, Derivation, IdentityField, Principal, Texts, sample};
 
 /// How bytes that a header cannot carry are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,19 @@ impl IdentityValues {
             IdentityField::Organizations => &self.organizations,
             IdentityField::Policy | IdentityField::Route => &Rendered::Absent,
         }
+    }
+}
+
+impl Derivation for IdentityValues {
+    fn sample(&self) -> u8 {
+        let own = [&self.subject, &self.client, &self.organizations];
+        own.map(Rendered::sample).into_iter().fold(u8::from(self.too_large), |read, one| read ^ one)
+    }
+}
+
+impl Rendered {
+    fn sample(&self) -> u8 {
+        if let Self::Value(value) = self { sample(value) } else { 0 }
     }
 }
 
