@@ -285,11 +285,14 @@ fn too_few_file_descriptors_are_raised_as_far_as_they_may_be_or_told() {
         let mut command = Command::new("sh");
         let line = format!("{limits}; exec \"$0\" --config torwart.yaml run");
         command.args(["-c", &line, env!("CARGO_BIN_EXE_torwart")]).stdin(Stdio::null());
-        let program = Program::of(command, stage.root());
+        let mut program = Program::of(command, stage.root());
         program.wait_until_it_answers();
+        assert_eq!(Client::plain(stage.plain).ask(OPEN).status(), 200);
+        // It answers before it tells what it noticed.
+        program.signal("TERM");
+        assert_eq!(program.wait().code(), Some(0));
         let log = std::fs::read_to_string(stage.root().join("torwart.log")).expect("a log");
         let warned = log.contains("512 files may be open, and `limits.connections: 400` can need ");
         assert_eq!(warned, told, "{limits}: {log}");
-        assert_eq!(Client::plain(stage.plain).ask(OPEN).status(), 200);
     }
 }
